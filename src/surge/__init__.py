@@ -1,0 +1,1 @@
+"""Surge: a decentralised compute network in Python."""
