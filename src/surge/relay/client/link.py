@@ -1,0 +1,352 @@
+"""`Link`: one relay, kept connected for as long as it is wanted, and the sessions that go through it.
+
+The link makes a `Wire`, makes the next when it is lost, and replaces it before the login expires without losing a
+message: the new wire is subscribed before the old one is drained, what came twice is recognised by its frame counter.
+One writer task serves all sessions in turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from surge.core.signing import Signer, recover
+from surge.core.types import Address
+from surge.errors import InvalidInput, SurgeError, Unavailable
+from surge.relay.board import Welcome
+from surge.relay.client.session import Session
+from surge.relay.client.wire import Wire
+from surge.relay.login import PROTOCOL, node_subject, welcome_digest
+
+log = logging.getLogger("surge.relay")
+
+CONNECT_SECONDS = 5.0
+"""How long one attempt to connect and log in may take."""
+ANSWER_SECONDS = 3.0
+"""How long a relay may take to answer a question."""
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 5.0
+"""Seconds between attempts to connect; doubled after each failure."""
+BEAT_SECONDS = 1.0
+"""How often sessions are looked at for silence."""
+RENEW_SHARE = 0.8
+"""A login is renewed after this share of its life."""
+
+GONE_PER_SECOND = 20.0
+"""Notices about unknown sessions sent per second; frames of a session that is no more cost no more than that."""
+MAX_POSTS = 1024
+"""Messages outside sessions that may wait for the writer."""
+MAX_REASON = 200
+"""Bytes of a refusal's reason that are read."""
+
+_jitter = random.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class RelayEndpoint:
+    """Where a relay is reached, and who it must be."""
+
+    url: str
+    """nats://host:port or tls://host:port."""
+    address: Address
+    """The relay's identity: logins are signed for it, and for no other."""
+
+
+class Pace:
+    """A token bucket: how much may be done per second, with a burst of some seconds' worth."""
+
+    def __init__(self, per_second: float, burst_seconds: float = 1.0) -> None:
+        self._rate, self._most = per_second, per_second * burst_seconds
+        self._left, self._seen = self._most, time.monotonic()
+
+    def _refill(self) -> None:
+        now = time.monotonic()
+        self._left = min(self._left + (now - self._seen) * self._rate, self._most)
+        self._seen = now
+
+    def spend(self, amount: float) -> float:
+        """Takes `amount` in any case; gives the seconds to wait before going on, usually 0."""
+        self._refill()
+        self._left -= amount
+        return max(0.0, -self._left / self._rate)
+
+    def take(self, amount: float) -> bool:
+        """Takes `amount` if it is there."""
+        self._refill()
+        if self._left < amount:
+            return False
+        self._left -= amount
+        return True
+
+
+class Link:
+    """One relay. `run` is its only long task; whoever makes the link owns it."""
+
+    def __init__(
+        self,
+        endpoint: RelayEndpoint,
+        signer: Signer,
+        *,
+        tls: ssl.SSLContext | None,
+        on_hello: Callable[[Link, Address, str, bytes], None],
+        on_change: Callable[[Link], None],
+    ) -> None:
+        self.endpoint = endpoint
+        self.address: Address = signer.address
+        self._signer, self._tls = signer, tls
+        self._on_hello, self._on_change = on_hello, on_change
+        self.sessions: dict[tuple[Address, str], Session] = {}
+        """Open sessions by the peer's login and token."""
+        self.calls: dict[tuple[Address, str], asyncio.Future[bytes]] = {}
+        """Hellos that wait for their answer, by device and token."""
+        self.attempts = 0
+        """How often it has connected or failed to."""
+        self.last_error: SurgeError | None = None
+        """Why the last attempt failed, or why the connection was lost."""
+        self._wire: Wire | None = None
+        self._welcome: Welcome | None = None
+        self._publishing = asyncio.Lock()
+        self._posts: deque[tuple[str, bytes, str]] = deque()
+        self._ready: deque[Session] = deque()
+        self._wake = asyncio.Event()
+        self._gone_pace = Pace(GONE_PER_SECOND)
+        self._message_pace, self._size_pace = Pace(1e9), Pace(1e12)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the relay can be used now."""
+        return self._wire is not None
+
+    # Keeping connected
+
+    async def run(self) -> None:
+        """Keeps the link connected until cancelled."""
+        backoff = FIRST_BACKOFF
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._write())
+                group.create_task(self._beat())
+                while True:
+                    try:
+                        wire, welcome = await self._open()
+                    except InvalidInput:
+                        raise
+                    except SurgeError as error:
+                        self._tell(error)
+                        await asyncio.sleep(backoff * _jitter.uniform(0.75, 1.25))
+                        backoff = min(backoff * 2, LONGEST_BACKOFF)
+                        continue
+                    backoff = FIRST_BACKOFF
+                    wire.deliver_to(self._deliver)
+                    self._wire = wire
+                    self._adopt(welcome)
+                    self._tell(None)
+                    await self._keep(wire)
+        finally:
+            wire_left, self._wire = self._wire, None
+            self._end_sessions(Unavailable(f"the relay {self.endpoint.url} is no longer used", relay=self.endpoint.url))
+            if wire_left is not None:
+                await wire_left.close()
+
+    async def _open(self) -> tuple[Wire, Welcome]:
+        """A wire that is logged in at the right relay, and what that relay says."""
+        wire = await Wire.connect(self.endpoint.url, self.endpoint.address, self._signer, self._tls, CONNECT_SECONDS)
+        challenge = os.urandom(32)
+        try:
+            answer = await wire.ask("hello", challenge, ANSWER_SECONDS)
+            welcome = msgspec.msgpack.decode(answer, type=Welcome)
+            digest = welcome_digest(self.endpoint.address, self.address, challenge)
+            signer = recover(digest, welcome.signature)
+            if signer != self.endpoint.address or welcome.version != PROTOCOL:
+                raise Unavailable(f"the relay {self.endpoint.url} is not {self.endpoint.address}", signer=signer)
+        except (msgspec.MsgspecError, ValueError) as error:
+            await wire.close()
+            raise Unavailable(f"the relay {self.endpoint.url} gives a malformed welcome") from error
+        except BaseException:
+            await wire.close()
+            raise
+        return wire, welcome
+
+    def _adopt(self, welcome: Welcome) -> None:
+        self._welcome = welcome
+        self._message_pace = Pace(max(1, welcome.messages_per_second))
+        self._size_pace = Pace(max(1 << 20, welcome.bytes_per_second))
+
+    def _tell(self, error: SurgeError | None) -> None:
+        self.last_error = error
+        self.attempts += 1
+        self._on_change(self)
+
+    async def _keep(self, wire: Wire) -> None:
+        """Returns when the connection is lost; renews the login before it expires."""
+        while True:
+            assert self._welcome is not None
+            renew_in = max(1.0, self._welcome.login_seconds * RENEW_SHARE)
+            try:
+                async with asyncio.timeout(renew_in):
+                    await wire.closed.wait()
+                break
+            except TimeoutError:
+                pass
+            try:
+                fresh, welcome = await self._open()
+            except Unavailable as error:
+                log.warning("cannot renew the login: %s", error)
+                self._welcome.login_seconds = max(1, self._welcome.login_seconds // 4)
+                continue
+            await self._replace(wire, fresh)
+            wire = fresh
+            self._adopt(welcome)
+        self._wire = None
+        why = wire.errors[-1] if wire.errors else "the connection ended"
+        lost = Unavailable(f"the relay {self.endpoint.url} was lost: {why}", relay=self.endpoint.url)
+        self._end_sessions(lost)
+        await wire.close()
+        self._tell(lost)
+
+    async def _replace(self, old: Wire, fresh: Wire) -> None:
+        """Moves to `fresh` so that order is kept both ways.
+
+        Outward: nothing is published on `fresh` before the relay has all of `old`. Inward: `fresh` holds back what
+        comes until `old`, unsubscribed, has delivered its last.
+        """
+        async with self._publishing:
+            try:
+                await old.flush(ANSWER_SECONDS)
+            except Unavailable:
+                self._end_sessions(Unavailable(f"the relay {self.endpoint.url} was lost during renewal"))
+            self._wire = fresh
+        await old.drain(ANSWER_SECONDS)
+        fresh.deliver_to(self._deliver)
+        await old.close()
+
+    # Sending
+
+    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+        """Publishes a message. Raises Unavailable while the link is down."""
+        pause = max(self._message_pace.spend(1), self._size_pace.spend(len(data)))
+        if pause > 0:
+            await asyncio.sleep(pause)
+        async with self._publishing:
+            if self._wire is None:
+                raise self.last_error or Unavailable(f"the relay {self.endpoint.url} is not connected")
+            await self._wire.publish(subject, data, reply)
+
+    async def ask(self, operation: str, body: bytes) -> bytes:
+        """The relay's answer to a question to its board. Raises Unavailable."""
+        if self._wire is None:
+            raise self.last_error or Unavailable(f"the relay {self.endpoint.url} is not connected")
+        return await self._wire.ask(operation, body, ANSWER_SECONDS)
+
+    def post(self, subject: str, data: bytes, reply: str = "") -> None:
+        """Has the writer publish a message that belongs to no session. Dropped when the link is down or choked."""
+        if self._wire is not None and len(self._posts) < MAX_POSTS:
+            self._posts.append((subject, data, reply))
+            self._wake.set()
+
+    async def _write(self) -> None:
+        """Publishes what was posted, then the frames of all sessions, one of each in turn."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._posts or self._ready:
+                while self._posts:
+                    try:
+                        await self.publish(*self._posts.popleft())
+                    except Unavailable as error:
+                        log.debug("not sent: %s", error)
+                if self._ready:
+                    await self._write_frame(self._ready.popleft())
+
+    async def _write_frame(self, session: Session) -> None:
+        session.queued = False
+        frame = session.next_frame()
+        if frame is None:
+            return
+        try:
+            await self.publish(node_subject(session.peer_login, self.address, "s", session.token), frame)
+        except Unavailable as error:
+            session.end(error)
+            return
+        if session.has_frame:
+            self.wake(session)
+
+    def wake(self, session: Session) -> None:
+        """Has the writer ask this session for a frame."""
+        if not session.queued:
+            session.queued = True
+            self._ready.append(session)
+            self._wake.set()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            now = time.monotonic()
+            for session in list(self.sessions.values()):
+                session.beat(now)
+
+    # Receiving
+
+    def _deliver(self, subject: str, data: bytes, nobody: bool) -> None:
+        """Routes a message: frames to their session, everything else to whoever made the link."""
+        parts = subject.split(".")
+        if len(parts) != 5:
+            return
+        _, _, sender, kind, token = parts
+        source = Address(sender)
+        session = self.sessions.get((source, token))
+        if kind == "s":
+            if session is not None:
+                session.take_frame(data)
+            elif self._gone_pace.take(1):
+                self.post(node_subject(source, self.address, "g", token), b"")
+        elif kind == "g":
+            if session is not None:
+                session.end(Unavailable(f"{session.peer} no longer knows this session", peer=session.peer))
+        elif kind == "h":
+            if not nobody:
+                self._on_hello(self, source, token, data)
+        elif kind in ("a", "x", "n"):
+            self._take_answer(source, kind, token, data)
+
+    def _take_answer(self, source: Address, kind: str, token: str, data: bytes) -> None:
+        """An answer, a refusal, or the relay's word that nobody listens, to a hello of ours."""
+        if kind == "n":
+            waiting = [call for (_, called), call in self.calls.items() if called == token and source == self.address]
+        else:
+            call = self.calls.get((source, token))
+            waiting = [call] if call is not None else []
+        for call in waiting:
+            if call.done():
+                continue
+            if kind == "a":
+                call.set_result(data)
+            elif kind == "x":
+                reason = data[:MAX_REASON].decode(errors="replace")
+                call.set_exception(Unavailable(f"{source} refused the session: {reason}", reason=reason))
+            else:
+                call.set_exception(Unavailable(f"the device is not connected to {self.endpoint.url}"))
+
+    def add(self, session: Session) -> None:
+        """Has the link carry a session from now on."""
+        self.sessions[session.peer_login, session.token] = session
+
+    def forget(self, session: Session) -> None:
+        """The session has ended."""
+        self.sessions.pop((session.peer_login, session.token), None)
+
+    def _end_sessions(self, error: SurgeError) -> None:
+        for session in list(self.sessions.values()):
+            session.end(error)
+        for call in self.calls.values():
+            if not call.done():
+                call.set_exception(error)
+        self._posts.clear()

@@ -1,0 +1,133 @@
+"""Answering callers: which hellos get an answer, and when a session is handed to the application.
+
+Anyone may send a hello, and answering costs two signature operations and a key agreement. So hellos are paced per
+sender and altogether, one that came before is not answered again, half-open handshakes are bounded and given up after
+some seconds, and open sessions are bounded per caller and altogether.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable
+
+from surge.core.signing import Signer
+from surge.core.types import Address
+from surge.errors import PeerFault, SurgeError, Unavailable
+from surge.relay.client.handshake import Parties, answer_hello, read_hello
+from surge.relay.client.link import Link, Pace
+from surge.relay.client.session import Session
+from surge.relay.login import node_subject
+
+log = logging.getLogger("surge.relay")
+
+Accept = Callable[[Session], Awaitable[None]]
+
+HELLOS_PER_SECOND = 200.0
+"""Hellos answered per second altogether: about a tenth of a core."""
+HELLOS_PER_SENDER = 5.0
+"""Hellos answered per second of one sender, with a burst of four seconds' worth."""
+SENDERS_REMEMBERED = 4096
+NONCES_REMEMBERED = 8192
+CONFIRM_SECONDS = 5.0
+"""How long a caller may take to confirm the keys."""
+MAX_HALF_OPEN = 256
+
+
+class Listener:
+    """Accepts sessions for one identity."""
+
+    def __init__(
+        self, accept: Accept, identity: Signer, network: bytes, max_sessions: int, max_per_caller: int
+    ) -> None:
+        self._accept, self._identity, self._network = accept, identity, network
+        self._max_sessions, self._max_per_caller = max_sessions, max_per_caller
+        self._pace = Pace(HELLOS_PER_SECOND)
+        self._senders: OrderedDict[Address, Pace] = OrderedDict()
+        self._nonces: OrderedDict[bytes, None] = OrderedDict()
+        self._half_open: dict[Session, asyncio.TimerHandle] = {}
+        self._open: dict[Session, asyncio.Task[None]] = {}
+
+    def take_hello(self, link: Link, sender: Address, token: str, wire: bytes) -> None:
+        """Answers a hello, refuses it with a reason, or ignores it when it comes too fast or again."""
+        if not self._may_answer(sender):
+            return
+        parties = Parties(self._network, sender, self._identity.address)
+        try:
+            hello = read_hello(wire, parties)
+            if hello.nonce in self._nonces:
+                return
+            self._remember(hello.nonce)
+            self._check_room(hello.caller, (sender, token), link)
+            answer, keys = answer_hello(hello, parties, self._identity)
+        except SurgeError as error:
+            log.info("hello of %s refused: %s", sender, error)
+            link.post(node_subject(sender, link.address, "x", token), error.message.encode())
+            return
+        session = Session(
+            peer=hello.caller,
+            login=sender,
+            token=token,
+            relay=link.endpoint.url,
+            context=hello.context,
+            keys=(keys.to_caller, keys.to_listener),
+            wake=link.wake,
+            forget=lambda ended: self._forget(link, ended),
+            confirmed=self._confirmed,
+        )
+        late = Unavailable(f"{hello.caller} did not confirm the session's keys", peer=hello.caller)
+        self._half_open[session] = asyncio.get_running_loop().call_later(CONFIRM_SECONDS, session.end, late)
+        link.add(session)
+        link.post(node_subject(sender, link.address, "a", token), answer)
+
+    def _may_answer(self, sender: Address) -> bool:
+        pace = self._senders.pop(sender, None) or Pace(HELLOS_PER_SENDER, burst_seconds=4.0)
+        self._senders[sender] = pace
+        if len(self._senders) > SENDERS_REMEMBERED:
+            self._senders.popitem(last=False)
+        return pace.take(1) and self._pace.take(1)
+
+    def _remember(self, nonce: bytes) -> None:
+        self._nonces[nonce] = None
+        if len(self._nonces) > NONCES_REMEMBERED:
+            self._nonces.popitem(last=False)
+
+    def _check_room(self, caller: Address, key: tuple[Address, str], link: Link) -> None:
+        if key in link.sessions:
+            raise PeerFault("a session of this token is open already", token=key[1])
+        if len(self._half_open) >= MAX_HALF_OPEN or len(self._open) >= self._max_sessions:
+            raise Unavailable("too many sessions are open; try again later")
+        callers = Counter(session.peer for session in (*self._open, *self._half_open))
+        if callers[caller] >= self._max_per_caller:
+            raise Unavailable("this caller has too many sessions open", caller=caller)
+
+    def _confirmed(self, session: Session) -> None:
+        self._half_open.pop(session).cancel()
+        self._open[session] = asyncio.create_task(self._serve(session), name=f"session with {session.peer}")
+
+    async def _serve(self, session: Session) -> None:
+        try:
+            await self._accept(session)
+        except SurgeError as error:
+            log.info("session with %s ended: %s", session.peer, error)
+        except Exception:
+            log.exception("the handler of the session with %s failed", session.peer)
+        finally:
+            self._open.pop(session, None)
+            await session.close()
+
+    def _forget(self, link: Link, session: Session) -> None:
+        link.forget(session)
+        timer = self._half_open.pop(session, None)
+        if timer is not None:
+            timer.cancel()
+
+    async def close(self) -> None:
+        """Ends the handlers of all sessions."""
+        tasks = list(self._open.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for session in list(self._half_open):
+            session.end(Unavailable("this device stopped listening"))

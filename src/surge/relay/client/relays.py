@@ -1,0 +1,357 @@
+"""`Relays`: all the relays a device uses at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import time
+from collections.abc import Coroutine, Iterable, Sequence
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+from surge.core import offers as rules
+from surge.core.offers import SignedOffer
+from surge.core.signing import Signer
+from surge.core.types import Address
+from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
+from surge.relay.board import Kept, OfferQuery, Page
+from surge.relay.client.handshake import Caller, Parties
+from surge.relay.client.link import Link, RelayEndpoint
+from surge.relay.client.listener import Accept, Listener
+from surge.relay.client.session import Session
+from surge.relay.login import is_address, node_subject
+
+log = logging.getLogger("surge.relay")
+
+GRACE_SECONDS = 1.0
+"""Once enough relays answered, how long the others are waited for."""
+DIAL_SECONDS = 5.0
+"""How long a device may take to answer through one relay."""
+MAX_PAGES = 200
+"""Pages taken from one relay: one that always has more does not keep us for ever."""
+MAX_SESSIONS, MAX_PER_CALLER = 128, 8
+
+
+class Relays:
+    """Connections to several relays, kept up until `close`. Use `await Relays.connect(...)`.
+
+    An `async with` block closes it at its end.
+    """
+
+    def __init__(self, signer: Signer, network: bytes) -> None:
+        self.address: Address = signer.address
+        """The address logged in with."""
+        self._network = network
+        self._links: list[Link] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: Listener | None = None
+        self._offer: bytes | None = None
+        self._news = asyncio.Event()
+
+    @classmethod
+    async def connect(
+        cls,
+        endpoints: Iterable[RelayEndpoint],
+        signer: Signer,
+        *,
+        network: bytes,
+        minimum: int = 1,
+        timeout: float = 10.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> Relays:
+        """Connects to the relays and keeps at it; returns when `minimum` answered and the others had a second more.
+
+        `network` is the 32 bytes that name the network: sessions across networks are refused. `tls` replaces the
+        system's certificates for tls:// URLs. Raises Unavailable, saying for each relay what failed, when fewer than
+        `minimum` answered within `timeout` seconds; InvalidInput for a malformed URL.
+        """
+        relays = cls(signer, network)
+        for endpoint in endpoints:
+            parts = urlsplit(endpoint.url)
+            if parts.scheme not in ("nats", "tls") or not parts.hostname or not is_address(endpoint.address):
+                raise InvalidInput(
+                    f"a relay is nats://host:port or tls://host:port with its address, not {endpoint}", url=endpoint.url
+                )
+            relays._links.append(
+                Link(endpoint, signer, tls=tls, on_hello=relays._take_hello, on_change=relays._changed)
+            )
+        if len(relays._links) < minimum:
+            raise InvalidInput(f"{minimum} relays are wanted, but only {len(relays._links)} are named")
+        for link in relays._links:
+            relays._spawn(link.run(), f"relay {link.endpoint.url}")
+        try:
+            await relays._wait_for(minimum, timeout)
+        except BaseException:
+            await relays.close()
+            raise
+        return relays
+
+    async def _wait_for(self, minimum: int, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            connected = len(self.connected)
+            if connected >= minimum:
+                if all(link.attempts for link in self._links):
+                    return
+                deadline = min(deadline, loop.time() + GRACE_SECONDS)
+            if loop.time() >= deadline:
+                break
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await self._news.wait()
+        if connected < minimum:
+            failures = {link.endpoint.url: str(link.last_error or "no answer yet") for link in self._links}
+            said = "; ".join(failures.values())
+            raise Unavailable(
+                f"{connected} of {len(self._links)} relays answered, {minimum} are needed: {said}",
+                failures=failures,
+            )
+
+    @property
+    def connected(self) -> list[str]:
+        """The URLs of the relays that can be used now."""
+        return [link.endpoint.url for link in self._links if link.is_connected]
+
+    @property
+    def endpoints(self) -> list[RelayEndpoint]:
+        """All relays in use, connected or not."""
+        return [link.endpoint for link in self._links]
+
+    # Offers
+
+    async def publish_offer(self, offer: bytes) -> int:
+        """Puts a signed offer on every connected relay's board, and later on those that come back.
+
+        Returns how many took it. Raises InvalidInput when every relay that answered refused it, Unavailable when none
+        answered.
+        """
+        self._offer = offer
+        return await self._tell_boards("offer", offer)
+
+    async def withdraw_offer(self, sequence: int) -> int:
+        """Takes offers up to `sequence` off the boards. Returns how many relays did."""
+        self._offer = None
+        return await self._tell_boards("withdraw", str(sequence).encode())
+
+    async def _tell_boards(self, operation: str, body: bytes) -> int:
+        async def tell(link: Link) -> Kept:
+            return _decode_kept(await link.ask(operation, body))
+
+        links = [link for link in self._links if link.is_connected]
+        answers = await asyncio.gather(*(tell(link) for link in links), return_exceptions=True)
+        kept = sum(1 for answer in answers if isinstance(answer, Kept) and answer.done)
+        refused = [answer.reason for answer in answers if isinstance(answer, Kept) and not answer.done]
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, SurgeError):
+                raise answer
+        if not kept and refused:
+            raise InvalidInput(f"every relay refused: {refused[0]}", reasons=refused)
+        if not kept:
+            raise Unavailable(f"no relay answered: {[str(answer) for answer in answers]}")
+        return kept
+
+    async def offers(self, query: OfferQuery | None = None) -> list[SignedOffer]:
+        """The offers that the connected relays know together: the newest of each device, verified here.
+
+        A relay that hides offers is outdone by another; one that invents, alters or keeps old ones is not believed.
+        Raises Unavailable when no relay answers.
+        """
+        links = [link for link in self._links if link.is_connected]
+        answers = await asyncio.gather(
+            *(self._offers_of(link, query or OfferQuery()) for link in links), return_exceptions=True
+        )
+        newest: dict[Address, SignedOffer] = {}
+        failures = []
+        for answer in answers:
+            if isinstance(answer, SurgeError):
+                failures.append(answer)
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            for offer in answer:
+                device = offer.offer.device
+                if device not in newest or newest[device].offer.sequence < offer.offer.sequence:
+                    newest[device] = offer
+        if len(failures) == len(answers):
+            raise Unavailable(f"no relay answered: {[str(failure) for failure in failures]}")
+        return [newest[device] for device in sorted(newest)]
+
+    async def _offers_of(self, link: Link, query: OfferQuery) -> list[SignedOffer]:
+        found: list[SignedOffer] = []
+        for _ in range(MAX_PAGES):
+            try:
+                page = msgspec.msgpack.decode(await link.ask("query", msgspec.msgpack.encode(query)), type=Page)
+            except msgspec.MsgspecError as error:
+                raise PeerFault(f"the relay {link.endpoint.url} answers offers with nonsense") from error
+            now = int(time.time())
+            for wire in page.offers:
+                try:
+                    offer = rules.decode(wire)
+                except SurgeError as error:
+                    log.warning("the relay %s gives an offer that does not verify: %s", link.endpoint.url, error)
+                    continue
+                if offer.offer.expires > now:
+                    found.append(offer)
+            if page.next <= query.after:
+                break
+            query = msgspec.structs.replace(query, after=page.next)
+        return found
+
+    def _changed(self, link: Link) -> None:
+        self._news.set()
+        if link.is_connected and self._offer is not None:
+            self._spawn(self._offer_again(link, self._offer), "offer again")
+
+    async def _offer_again(self, link: Link, offer: bytes) -> None:
+        try:
+            await link.ask("offer", offer)
+        except SurgeError as error:
+            log.info("the offer is not on %s: %s", link.endpoint.url, error)
+
+    # Sessions
+
+    async def dial(
+        self,
+        device: Address,
+        *,
+        identity: Signer,
+        context: bytes = b"",
+        relays: Sequence[str] | None = None,
+        timeout: float = DIAL_SECONDS,
+    ) -> Session:
+        """A session with `device`, through the first connected relay that reaches it.
+
+        `relays` names those to try, in order, by URL or address; all by default. `identity` signs for this side,
+        `context` is what the device is told before anything else (at most 16 KiB, encrypted for nobody).
+        Raises PeerFault when what answered is not the device, Unavailable when nothing did.
+        """
+        fault: SurgeError | None = None
+        failures = []
+        for link in self._chosen(relays):
+            try:
+                return await self._dial(link, device, identity, context, timeout)
+            except PeerFault as error:
+                fault = error
+            except Unavailable as error:
+                failures.append(str(error))
+        if fault is not None:
+            raise fault
+        raise Unavailable(
+            f"{device} cannot be reached: {'; '.join(failures) or 'no shared relay is connected'}",
+            device=device,
+            failures=failures,
+        )
+
+    def _chosen(self, relays: Sequence[str] | None) -> list[Link]:
+        links = [link for link in self._links if link.is_connected]
+        if relays is None:
+            return links
+        ranks = {name: rank for rank, name in reversed(list(enumerate(relays)))}
+        ranked = [
+            (min(ranks.get(link.endpoint.url, len(ranks)), ranks.get(link.endpoint.address, len(ranks))), link)
+            for link in links
+        ]
+        return [link for rank, link in sorted(ranked, key=lambda pair: pair[0]) if rank < len(ranks)]
+
+    async def _dial(self, link: Link, device: Address, identity: Signer, context: bytes, timeout: float) -> Session:
+        caller = Caller(Parties(self._network, self.address, device), identity, context)
+        token = caller.nonce[:8].hex()
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        link.calls[device, token] = answer
+        try:
+            link.post(
+                node_subject(device, self.address, "h", token),
+                caller.hello,
+                node_subject(self.address, self.address, "n", token),
+            )
+            async with asyncio.timeout(timeout):
+                wire = await answer
+        except TimeoutError as error:
+            raise Unavailable(f"the device does not answer through {link.endpoint.url}", device=device) from error
+        finally:
+            del link.calls[device, token]
+        keys = caller.finish(wire)
+        session = Session(
+            peer=device,
+            login=device,
+            token=token,
+            relay=link.endpoint.url,
+            context=context,
+            keys=(keys.to_listener, keys.to_caller),
+            wake=link.wake,
+            forget=link.forget,
+        )
+        link.add(session)
+        session.confirm()
+        return session
+
+    def listen(
+        self,
+        accept: Accept,
+        *,
+        identity: Signer,
+        max_sessions: int = MAX_SESSIONS,
+        max_per_caller: int = MAX_PER_CALLER,
+    ) -> None:
+        """Hands each session that others open to `accept`, in a task of its own; the session ends when it returns.
+
+        `identity` must be the key these relays are logged in with: callers know a device by that address.
+        """
+        if identity.address != self.address:
+            raise InvalidInput(
+                f"{self.address} is logged in, so it cannot listen as {identity.address}", address=identity.address
+            )
+        if self._listener is not None:
+            raise InvalidInput("sessions are accepted already")
+        self._listener = Listener(accept, identity, self._network, max_sessions, max_per_caller)
+
+    def _take_hello(self, link: Link, sender: Address, token: str, wire: bytes) -> None:
+        if self._listener is None:
+            link.post(node_subject(sender, link.address, "x", token), b"it accepts no sessions")
+        else:
+            self._listener.take_hello(link, sender, token, wire)
+
+    # Life
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("%s failed", task.get_name(), exc_info=task.exception())
+
+    async def close(self) -> None:
+        """Ends all sessions and connections."""
+        if self._listener is not None:
+            await self._listener.close()
+        for session in [session for link in self._links for session in link.sessions.values()]:
+            await session.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _decode_kept(answer: bytes) -> Kept:
+    try:
+        return msgspec.msgpack.decode(answer, type=Kept)
+    except msgspec.MsgspecError as error:
+        raise PeerFault("the relay answers with nonsense", answer=answer[:200]) from error

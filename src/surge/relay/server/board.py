@@ -1,0 +1,130 @@
+"""The offer board: the latest offer of each device, and the answers to questions about them. No I/O, no clock.
+
+Offers come from strangers: each is verified by `core.offers` before it is kept, and only the device itself, as the
+relay's login knows it, may put up or take down its offer.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+
+from surge.core import offers
+from surge.core.offers import SignedOffer
+from surge.core.types import Address
+from surge.errors import InvalidInput
+from surge.relay.board import MAX_PAGE_SIZE, OfferQuery, Page
+from surge.relay.server.config import RelayLimits
+
+MAX_OFFER = 16 << 10
+"""Bytes of one signed offer."""
+KEEP_SECONDS = 600
+"""An offer stays at most so long, whatever it says: a device that is there renews it."""
+MAX_SCAN = 2000
+"""Offers looked at for one page: a query that nothing matches costs some milliseconds."""
+
+
+class OfferBoard:
+    """Keeps offers. Times are Unix seconds."""
+
+    def __init__(self, limits: RelayLimits) -> None:
+        self._limits = limits
+        self._offers: dict[Address, tuple[SignedOffer, bytes, float]] = {}
+        self._devices: list[Address] = []
+        self._withdrawn: dict[Address, tuple[int, float]] = {}
+        self._operators: dict[Address, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._offers)
+
+    def put(self, device: Address, wire: bytes, now: float) -> None:
+        """Keeps an offer that `device` published. Raises InvalidInput or PeerFault saying why not.
+
+        1. it is of bearable size, verifies, and is the device's own;
+        2. it has not expired;
+        3. it is newer than what is kept or was withdrawn;
+        4. there is room, altogether and for its operator.
+        """
+        # 1
+        if len(wire) > MAX_OFFER:
+            raise InvalidInput(f"an offer may have {MAX_OFFER} bytes, not {len(wire)}", size=len(wire))
+        signed = offers.decode(wire)
+        offer = signed.offer
+        if offer.device != device:
+            raise InvalidInput("a device publishes its own offer only", device=device, named=offer.device)
+        # 2
+        if offer.expires <= now:
+            raise InvalidInput("the offer has expired; is the clock right?", expires=offer.expires)
+        # 3
+        self.expire(now)
+        known = self._offers.get(device)
+        if known is not None and known[0].offer.sequence >= offer.sequence:
+            if known[1] == wire:
+                return
+            raise InvalidInput("a newer offer is known", known=known[0].offer.sequence, sequence=offer.sequence)
+        if device in self._withdrawn and self._withdrawn[device][0] >= offer.sequence:
+            raise InvalidInput("the offer was withdrawn", sequence=offer.sequence)
+        # 4
+        if known is not None:
+            self._remove(device)
+        if len(self._offers) >= self._limits.offers:
+            raise InvalidInput("the board is full; try again later")
+        if self._operators.get(offer.operator, 0) >= self._limits.offers_per_operator:
+            raise InvalidInput("the operator has too many offers here", operator=offer.operator)
+        self._offers[device] = (signed, wire, min(now + KEEP_SECONDS, offer.expires))
+        insort(self._devices, device)
+        self._operators[offer.operator] = self._operators.get(offer.operator, 0) + 1
+
+    def withdraw(self, device: Address, sequence: int, now: float) -> None:
+        """Takes down the device's offers up to `sequence`, and takes no older one for as long as one may live."""
+        self.expire(now)
+        known = self._offers.get(device)
+        if known is None:
+            return
+        if known[0].offer.sequence <= sequence:
+            self._withdrawn[device] = (known[0].offer.sequence, known[2])
+            self._remove(device)
+
+    def query(self, query: OfferQuery, now: float) -> Page:
+        """One page of the offers that match."""
+        self.expire(now)
+        found: list[bytes] = []
+        size, position = 0, bisect_right(self._devices, query.after)
+        end = min(len(self._devices), position + MAX_SCAN)
+        last = ""
+        while position < end and len(found) < query.limit:
+            last = self._devices[position]
+            signed, wire, _ = self._offers[Address(last)]
+            if matches(signed, query):
+                if found and size + len(wire) > MAX_PAGE_SIZE:
+                    last = self._devices[position - 1]
+                    break
+                found.append(wire)
+                size += len(wire)
+            position += 1
+        return Page(found, last if position < len(self._devices) else "")
+
+    def expire(self, now: float) -> None:
+        """Drops what is too old."""
+        for device in [device for device, (_, _, until) in self._offers.items() if until <= now]:
+            self._remove(device)
+        self._withdrawn = {device: kept for device, kept in self._withdrawn.items() if kept[1] > now}
+
+    def _remove(self, device: Address) -> None:
+        signed, _, _ = self._offers.pop(device)
+        self._devices.pop(bisect_right(self._devices, device) - 1)
+        left = self._operators[signed.offer.operator] - 1
+        if left:
+            self._operators[signed.offer.operator] = left
+        else:
+            del self._operators[signed.offer.operator]
+
+
+def matches(signed: SignedOffer, query: OfferQuery) -> bool:
+    """Whether an offer is of the kind asked for."""
+    offer = signed.offer
+    return (
+        (not query.service or query.service in offer.services)
+        and (not query.engine or query.engine in offer.engines)
+        and (not query.region or query.region == offer.region)
+        and (not query.max_gigafuel_price or offer.prices.gigafuel <= int.from_bytes(query.max_gigafuel_price, "big"))
+    )

@@ -1,0 +1,312 @@
+"""`RelayServer`: runs a relay by supervising a nats-server beside its auth callout and its offer board."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import ssl
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from surge.core.signing import Signer
+from surge.core.types import Address
+from surge.errors import InvalidInput, PeerFault, Unavailable
+from surge.relay.server.callout import Callout
+from surge.relay.server.config import RelayLimits, Secrets, TlsFiles, configuration, write_private
+from surge.relay.server.process import NatsProcess, claim_port, end_stale, find_nats_server
+from surge.relay.server.service import BoardService
+from surge.relay.server.watch import Counters, RateWatch
+
+log = logging.getLogger("surge.relay")
+
+POLL_SECONDS = 1.0
+"""How often the connections' counters are read."""
+ANSWER_SECONDS = 3.0
+"""How long nats-server may take to answer the supervisor."""
+SILENT_POLLS = 4
+"""After so many unanswered polls in a row nats-server is taken for frozen, and killed."""
+LONGEST_BACKOFF = 10.0
+"""Seconds between attempts to start a nats-server that keeps dying."""
+PAGE = 512
+"""Connections asked for in one request."""
+
+
+class RelayServer:
+    """A relay: use it as an async context manager, or `await run()` for a process that only is a relay.
+
+    `signer` is the relay's identity: clients know its address from the network file and sign their logins for it.
+    `port` 0 takes any free port; `self.url` tells which. `data_dir` holds the configuration (mode 0600), the log and
+    the process id; a second relay on the same directory is refused.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        signer: Signer,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        limits: RelayLimits | None = None,
+        tls: TlsFiles | None = None,
+        websocket_port: int | None = None,
+        mqtt_port: int | None = None,
+    ) -> None:
+        self.identity: Address = signer.address
+        self.host, self.port = host, port
+        self.limits = limits or RelayLimits()
+        self._data_dir = data_dir
+        self._tls = tls
+        self._websocket_port, self._mqtt_port = websocket_port, mqtt_port
+        self._secrets = Secrets()
+        self._callout = Callout(self.identity, self._secrets.issuer, self.limits)
+        self.board = BoardService(signer, self.limits)
+        self._process: NatsProcess | None = None
+        self._clients: list[Client] = []
+        self._lock: int | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self.restarts = 0
+        """How often nats-server had to be started again."""
+
+    @property
+    def url(self) -> str:
+        """Where clients reach this relay."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104
+        return f"{'tls' if self._tls else 'nats'}://{host}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of nats-server, or None while there is none."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Starts the relay and returns when clients can log in.
+
+        Raises InvalidInput when nats-server is missing, the port is taken, or another relay uses the directory.
+        """
+        program = find_nats_server()
+        self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._take_lock()
+        try:
+            config = self._data_dir / "nats.conf"
+            end_stale(self._data_dir / "nats.pid", config)
+            self.port = claim_port(self.host, self.port)
+            write_private(config, self._configuration())
+            await self._bring_up(program)
+        except BaseException:
+            await self.close()
+            raise
+        self._tasks = [
+            asyncio.create_task(self._supervise(program), name="relay supervisor"),
+            asyncio.create_task(self._watch(), name="relay watch"),
+        ]
+
+    async def close(self) -> None:
+        """Stops nats-server and everything beside it."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self._disconnect()
+        if self._process is not None:
+            await self._process.stop()
+            self._process = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def run(self, on_ready: Callable[[RelayServer], None] | None = None) -> None:
+        """Runs the relay until SIGTERM or SIGINT."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            async with self:
+                if on_ready is not None:
+                    on_ready(self)
+                await stop.wait()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _take_lock(self) -> None:
+        descriptor = os.open(self._data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise InvalidInput(
+                f"another relay is running in {self._data_dir}; stop it, or give this one its own directory",
+                path=str(self._data_dir),
+            ) from error
+        self._lock = descriptor
+
+    def _configuration(self) -> str:
+        return configuration(
+            self.identity,
+            self._data_dir,
+            self.host,
+            self.port,
+            self.limits,
+            self._secrets,
+            tls=self._tls,
+            websocket_port=self._websocket_port,
+            mqtt_port=self._mqtt_port,
+        )
+
+    async def _bring_up(self, program: Path) -> None:
+        """Starts nats-server, and logs the callout, the board and the watch in at it."""
+        self._callout.logins.clear()
+        config, logged = self._data_dir / "nats.conf", self._data_dir / "nats.log"
+        self._process = await NatsProcess.start(program, config, logged, self.host, self.port)
+        callout = await self._connect("callout", self._secrets.callout)
+        await callout.subscribe("$SYS.REQ.USER.AUTH", cb=partial(self._on_login, callout))
+        await callout.flush()
+        board = await self._connect("board", self._secrets.board)
+        await self.board.serve(board)
+        await self._connect("system", self._secrets.system)
+
+    async def _connect(self, user: str, password: str) -> Client:
+        async def on_error(error: Exception) -> None:
+            log.debug("relay %s: %s: %s", self.identity, user, error)
+
+        client = Client()
+        try:
+            await client.connect(
+                self.url,
+                user=user,
+                password=password,
+                name=user,
+                tls=self._own_tls(),
+                allow_reconnect=False,
+                connect_timeout=5,
+                pending_size=64 << 20,
+                error_cb=on_error,
+            )
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            await client.close()
+            raise Unavailable(f"the supervisor cannot log in at its nats-server as {user}: {error}") from error
+        self._clients.append(client)
+        return client
+
+    def _own_tls(self) -> ssl.SSLContext | None:
+        """Trusts the relay's own certificate and no other, whatever host name it bears."""
+        if self._tls is None:
+            return None
+        context = ssl.create_default_context(cafile=str(self._tls.certificate))
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.check_hostname = False
+        return context
+
+    async def _disconnect(self) -> None:
+        clients, self._clients = self._clients, []
+        for client in clients:
+            with contextlib.suppress(OSError, TimeoutError, nats.errors.Error):
+                await client.close()
+
+    async def _on_login(self, callout: Client, message: Msg) -> None:
+        try:
+            answer = self._callout.answer(message.data, self._server_id(callout), time.time())
+        except PeerFault as error:
+            log.warning("relay %s: %s", self.identity, error)
+            return
+        await message.respond(answer)
+
+    @staticmethod
+    def _server_id(client: Client) -> str:
+        return str(client._server_info["server_id"])  # nats-py shows it nowhere else
+
+    async def _supervise(self, program: Path) -> None:
+        """Starts nats-server again whenever it ends."""
+        backoff = 0.1
+        while True:
+            if self._process is not None:
+                started = time.monotonic()
+                code = await self._process.wait()
+                log.warning("relay %s: nats-server ended with code %s; starting it again", self.identity, code)
+                self._process = None
+                if time.monotonic() - started > LONGEST_BACKOFF:
+                    backoff = 0.1
+            await self._disconnect()
+            try:
+                await self._bring_up(program)
+                self.restarts += 1
+            except (Unavailable, InvalidInput) as error:
+                log.error("relay %s: %s; trying again in %.1f s", self.identity, error, backoff)
+                if self._process is not None:
+                    await self._process.stop()
+                    self._process = None
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, LONGEST_BACKOFF)
+
+    async def _watch(self) -> None:
+        """Reads the connections' counters each second and cuts off who sends too much; kills a frozen nats-server."""
+        watch, silent = RateWatch(self.limits), 0
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            system = next((client for client in self._clients if client.options["name"] == "system"), None)
+            if system is None:
+                silent = 0
+                continue
+            try:
+                await self._poll(system, watch)
+                silent = 0
+            except (TimeoutError, nats.errors.Error, Unavailable) as error:
+                silent += 1
+                log.warning("relay %s: nats-server does not answer: %r", self.identity, error)
+                if silent >= SILENT_POLLS and self._process is not None:
+                    self._process.kill()
+                    silent = 0
+
+    async def _poll(self, system: Client, watch: RateWatch) -> None:
+        granted_before = set(self._callout.logins)
+        readings: list[Counters] = []
+        while True:
+            question = {"limit": PAGE, "offset": len(readings), "sort": "cid"}
+            answer = await self._ask(system, "CONNZ", question)
+            page = answer.get("data", {}).get("connections") or []
+            readings += [Counters(entry["cid"], entry["in_msgs"], entry["in_bytes"]) for entry in page]
+            if len(page) < PAGE:
+                break
+        self._callout.keep_only({reading.connection for reading in readings}, granted_before)
+        ours = [reading for reading in readings if reading.connection in self._callout.logins]
+        for connection in watch.observe(ours, time.monotonic()):
+            address = self._callout.logins[connection].address
+            log.warning("relay %s: %s sends too much; cut off", self.identity, address)
+            self._callout.refuse(address, time.time())
+            for number, login in list(self._callout.logins.items()):
+                if login.address == address:
+                    await self._ask(system, "KICK", {"cid": number})
+
+    async def _ask(self, system: Client, what: str, question: dict[str, Any]) -> dict[str, Any]:
+        subject = f"$SYS.REQ.SERVER.{self._server_id(system)}.{what}"
+        answer = await system.request(subject, json.dumps(question).encode(), timeout=ANSWER_SECONDS)
+        try:
+            decoded = json.loads(answer.data)
+        except ValueError as error:
+            raise Unavailable(f"nats-server answered {what} with something else than JSON") from error
+        return decoded if isinstance(decoded, dict) else {}

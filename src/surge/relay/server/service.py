@@ -1,0 +1,104 @@
+"""The offer board at work: takes questions from clients, paces them, answers them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from surge.core.signing import Signer
+from surge.core.types import Address
+from surge.errors import InvalidInput, PeerFault, SurgeError
+from surge.relay.board import Kept, OfferQuery, Page, Welcome
+from surge.relay.login import PROTOCOL, is_address, welcome_digest
+from surge.relay.server.board import OfferBoard
+from surge.relay.server.config import RelayLimits
+
+log = logging.getLogger("surge.relay")
+
+MAX_QUESTION = 16 << 10
+"""Bytes of a question: an offer is the largest."""
+ASKERS_REMEMBERED = 8192
+
+
+class BoardService:
+    """Answers the questions on `board.*.*` of one relay."""
+
+    def __init__(self, signer: Signer, limits: RelayLimits) -> None:
+        self._signer, self._limits = signer, limits
+        self.board = OfferBoard(limits)
+        self._askers: OrderedDict[Address, tuple[float, float]] = OrderedDict()
+
+    async def serve(self, client: Client) -> None:
+        """Answers what comes over `client` from now on."""
+
+        async def take(message: Msg) -> None:
+            await self._take(client, message)
+
+        await client.subscribe("board.*.*", cb=take)
+        await client.flush()
+
+    async def _take(self, client: Client, message: Msg) -> None:
+        _, sender, operation = message.subject.split(".")
+        # The relay vouches for the sender in the subject; the answer goes to it and nowhere else.
+        prefix = f"node.{sender}.{self._signer.address}.r."
+        token = message.reply.removeprefix(prefix)
+        if not is_address(sender) or not message.reply.startswith(prefix) or not token.isalnum() or len(token) > 32:
+            return
+        answer = self.answer(Address(sender), operation, message.data, time.time())
+        try:
+            await client.publish(message.reply, answer)
+        except nats.errors.Error as error:
+            log.warning("the board cannot answer: %r", error)
+
+    def answer(self, sender: Address, operation: str, body: bytes, now: float) -> bytes:
+        """The answer to one question; `now` in Unix seconds."""
+        reply: Welcome | Kept | Page
+        try:
+            if not self._may_ask(sender, now):
+                raise InvalidInput("too many questions; ask more slowly")
+            if len(body) > MAX_QUESTION:
+                raise InvalidInput("the question is too long", size=len(body))
+            reply = self._reply(sender, operation, body, now)
+        except SurgeError as error:
+            reply = Kept(False, error.message)
+        return msgspec.msgpack.encode(reply)
+
+    def _reply(self, sender: Address, operation: str, body: bytes, now: float) -> Welcome | Kept | Page:
+        if operation == "hello":
+            if len(body) != 32:
+                raise PeerFault("a challenge is 32 bytes", size=len(body))
+            limits = self._limits
+            signature = self._signer.sign(welcome_digest(self._signer.address, sender, body))
+            return Welcome(
+                PROTOCOL, signature, limits.login_seconds, limits.messages_per_second, limits.bytes_per_second
+            )
+        if operation == "offer":
+            self.board.put(sender, body, now)
+            return Kept(True, "")
+        if operation == "withdraw":
+            if not body.isdigit() or len(body) > 20:
+                raise PeerFault("a sequence is a number", body=body[:32])
+            self.board.withdraw(sender, int(body), now)
+            return Kept(True, "")
+        if operation == "query":
+            try:
+                return self.board.query(msgspec.msgpack.decode(body, type=OfferQuery), now)
+            except msgspec.MsgspecError as error:
+                raise PeerFault(f"the query is malformed: {error}") from error
+        raise PeerFault(f"the board knows no {operation[:32]!r}")
+
+    def _may_ask(self, sender: Address, now: float) -> bool:
+        rate = self._limits.questions_per_second
+        left, seen = self._askers.pop(sender, (rate * 3, now))
+        left = min(left + max(0.0, now - seen) * rate, rate * 3)
+        allowed = left >= 1
+        self._askers[sender] = (left - 1 if allowed else left, now)
+        if len(self._askers) > ASKERS_REMEMBERED:
+            self._askers.popitem(last=False)
+        return allowed
