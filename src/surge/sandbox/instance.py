@@ -1,0 +1,335 @@
+"""A loaded image, and one guest of it: the only place where guest code runs.
+
+    image = Image(engine, module, python=False)     # once per worker
+    guest = Guest(image, world)                     # once per unit; raises Ending if even that fails
+    ending = guest.run("_start")
+    guest.close()
+
+Guests of an image run one at a time, on one thread whose stack is `engine.THREAD_STACK` bytes, while another thread
+counts the engine's epochs (`Image.tick`) every `TICK` seconds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import wasmtime
+from wasmtime import TrapCode
+
+from surge.core.units import Status
+from surge.sandbox import _native as native
+from surge.sandbox.wasi import abi
+from surge.sandbox.wasi.imports import I64, IMPORTS, Function
+from surge.sandbox.wasi.memory import Failed, GuestMemory
+from surge.sandbox.wasi.world import Ending, World
+
+TICK: Final = 0.02
+"""Seconds between two epochs: how exactly a wall-time limit is kept."""
+
+PAGE: Final = 64 << 10
+"""Bytes in a page of linear memory."""
+
+MAX_TABLE_ELEMENTS: Final = 1 << 20
+"""Elements in one table; part of the world, as a refusal shows in the guest."""
+MAX_TABLES: Final = 16
+
+MEMORY: Final = b"memory"
+
+_Instance = ctypes.c_uint8 * native.INSTANCE
+_Extern = ctypes.c_uint8 * native.EXTERN
+
+_PROT_NONE: Final = 0
+_PROT_READ_WRITE: Final = 3
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_mprotect = _libc.mprotect
+_mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_mprotect.restype = ctypes.c_int
+
+_PROVABLE_REFUSALS: Final = ("exceeds memory limits", "exceeds table limits", "resource limit exceeded")
+"""How wasmtime words a module that asks for more than the limits at once: the same everywhere."""
+
+_LOCAL_TRAPS: Final = {
+    TrapCode.INTERRUPT.value: Status.WALL_TIME,
+    # Where a stack overflows depends on the compiled code, so it is no evidence.
+    TrapCode.STACK_OVERFLOW.value: Status.NATIVE_STACK,
+    TrapCode.ALLOCATION_TOO_LARGE.value: Status.HOST_MEMORY,
+}
+
+
+class Image:
+    """A module with its imports resolved: what all units of a worker share."""
+
+    def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module, *, python: bool) -> None:
+        """`python` lets the module import `host.call` as well.
+
+        Raises:
+            wasmtime.WasmtimeError: it imports something that is not there.
+        """
+        self._engine = engine
+        self._module = module
+        self.engine_handle = native.address(engine)
+        self.guest: Guest | None = None
+        """The one that is running; host functions find their world here."""
+        self.caller = 0
+        """The handle host functions were last called with."""
+        self._callbacks: list[Any] = []
+        linker = wasmtime.Linker(engine)
+        for name, (kinds, function) in IMPORTS.items():
+            self._define(linker, abi.MODULE, name, kinds, function)
+        if python:
+            self._define(linker, "host", "call", "iiii", _host_call)
+        self._linker = linker
+        self._pre = linker.instantiate_pre(module)
+        self.pre_handle = native.address(self._pre)
+        self.maximum = _maximum_memory(module)
+
+    def _define(self, linker: wasmtime.Linker, module: str, name: str, kinds: str, function: Function) -> None:
+        gives = name != "proc_exit"
+        types = [wasmtime.ValType.i64() if kind == I64 else wasmtime.ValType.i32() for kind in kinds]
+        kind = wasmtime.FuncType(types, [wasmtime.ValType.i32()] if gives else [])
+        callback = native.HostFunction(self._host_function(kinds, function))
+        self._callbacks.append(callback)
+        error = native.define_func(
+            native.address(linker),
+            *(module.encode(), len(module), name.encode(), len(name), native.address(kind), callback, None, None),
+        )
+        if error:
+            raise wasmtime.WasmtimeError(native.take_error(error))
+
+    def _host_function(self, kinds: str, function: Function) -> Callable[[int, int, int, int], int]:
+        """A function as wasmtime calls it: numbers out of its array, an error code back into it, never an exception."""
+        layout = struct.Struct("<" + "".join("Q8x" if kind == I64 else "I12x" for kind in kinds))
+        buffer: Any = ctypes.c_char * max(layout.size, native.VALUE)
+        unpack, pack = layout.unpack_from, abi.U32.pack_into
+        image = self
+
+        def host_function(_environment: int, caller: int, values: int, _count: int) -> int:
+            guest = image.guest
+            assert guest is not None
+            image.caller = caller
+            try:
+                raw = buffer.from_address(values)
+                pack(raw, 0, function(guest.world, *unpack(raw)))
+            except Failed as failed:
+                pack(raw, 0, failed.errno)
+            except Ending as ending:
+                return guest.stop(ending)
+            except MemoryError:
+                return guest.stop(Ending(Status.HOST_MEMORY, detail="the worker ran out of memory in a host function"))
+            except BaseException as wrong:  # a bug here: it must neither pass through the engine nor look like a trap
+                return guest.stop(Ending(Status.WORKER_LOST, detail=f"host function failed: {wrong!r}"))
+            return 0
+
+        return host_function
+
+    def tick(self) -> None:
+        """One epoch has passed; safe from any thread."""
+        native.increment_epoch(self.engine_handle)
+
+
+def _maximum_memory(module: wasmtime.Module) -> int:
+    """Bytes the module's exported memory may grow to; 4 GiB when it does not say."""
+    for export in module.exports:
+        if export.name == MEMORY.decode() and isinstance(export.type, wasmtime.MemoryType):
+            most = export.type.limits.max
+            return 1 << 32 if most is None else most * PAGE
+    return 0
+
+
+def _host_call(world: World, at: int, length: int, out_at: int, out_length: int) -> int:
+    """`host.call`: a request in, an answer out, in memory the guest allocates for it. -1 when nothing answers."""
+    if world.host_call is None:
+        return 0xFFFFFFFF
+    if length > world.limits.output + PAGE:
+        raise world.over_output()
+    memory = world.memory
+    answer = world.host_call(memory.read(at, length))
+    place = 0
+    if answer:
+        place = world.allocate(len(answer))
+        memory.write(place, answer)
+    memory.pack(abi.U32, out_at, place)
+    memory.pack(abi.U32, out_length, len(answer))
+    return 0
+
+
+class Guest:
+    """One instance, for one unit."""
+
+    def __init__(self, image: Image, world: World) -> None:
+        """Instantiate, with all of the unit's memory promised by the host before the guest runs.
+
+        Raises:
+            Ending: the module's start function ended the unit, or its memory is over the limit, or the host refused.
+        """
+        self.image = image
+        self.world = world
+        self._trap = ctypes.c_void_p()
+        self._trap_at = ctypes.addressof(self._trap)
+        self._instance = _Instance()
+        self._memory = _Extern()
+        self._memory_at = 0
+        self._fuel = ctypes.c_uint64()
+        self._store = native.store_new(image.engine_handle, None, None)
+        self._context = native.store_context(self._store)
+        limits = world.limits
+        native.store_limiter(self._store, limits.memory, MAX_TABLE_ELEMENTS, 1, MAX_TABLES, 1)
+        native.set_fuel(self._context, limits.fuel)
+        native.set_epoch_deadline(self._context, int(limits.wall_ms / 1000 / TICK) + 2)
+        world.memory = GuestMemory(self._fetch)
+        world.allocate = partial(self.call, "host_alloc")
+        image.guest = self
+        image.caller = 0
+        try:
+            self._instantiate()
+        except BaseException:
+            self.close()
+            raise
+
+    def _instantiate(self) -> None:
+        image = self.image
+        error = native.instantiate(image.pre_handle, self._context, ctypes.addressof(self._instance), self._trap_at)
+        if error:
+            message = native.take_error(error)
+            provable = any(words in message for words in _PROVABLE_REFUSALS)
+            raise Ending(Status.MEMORY_LIMIT if provable else Status.HOST_MEMORY, detail=message)
+        self._after()
+        found = ctypes.addressof(self._memory)
+        if native.export_get(self._context, ctypes.addressof(self._instance), MEMORY, len(MEMORY), found):
+            if self._memory[native.EXTERN_KIND] == native.MEMORY_KIND:
+                self._memory_at = found + native.EXTERN_ITEM
+                self._reserve()
+
+    def _reserve(self) -> None:
+        """Have the host promise the memory the guest may grow to, so that it cannot refuse a part of it later.
+
+        Linux charges a private mapping when it first becomes writable and keeps the charge when it no longer is, so
+        making the rest of the reservation writable for a moment is the promise (mm/mprotect.c, `mprotect_fixup`).
+        """
+        size = self.size
+        most = min(self.world.limits.memory, self.image.maximum) // PAGE * PAGE
+        if most <= size:
+            return
+        start = self.address + size
+        if _mprotect(start, most - size, _PROT_READ_WRITE) or _mprotect(start, most - size, _PROT_NONE):
+            raise Ending(Status.HOST_MEMORY, detail=f"the host refused {most} bytes of memory")
+
+    def _fetch(self) -> memoryview:
+        """Linear memory as it is now. In a start function the instance is not there yet, and its caller is asked."""
+        if not self._memory_at:
+            found = ctypes.addressof(self._memory)
+            if (
+                not self.image.caller
+                or not native.caller_export_get(self.image.caller, MEMORY, len(MEMORY), found)
+                or self._memory[native.EXTERN_KIND] != native.MEMORY_KIND
+            ):
+                return memoryview(b"")
+            self._memory_at = found + native.EXTERN_ITEM
+        return memoryview((ctypes.c_uint8 * self.size).from_address(self.address)).cast("B")
+
+    @property
+    def address(self) -> int:
+        """Where linear memory starts in this process."""
+        address: int = native.memory_data(self._context, self._memory_at)
+        return address
+
+    @property
+    def size(self) -> int:
+        """Bytes of linear memory; it never shrinks."""
+        if not self._memory_at:
+            return 0
+        size: int = native.memory_data_size(self._context, self._memory_at)
+        return size
+
+    @property
+    def fuel_left(self) -> int:
+        """Fuel not yet burnt; inexact after a trap."""
+        native.get_fuel(self._context, ctypes.addressof(self._fuel))
+        return self._fuel.value
+
+    def grow(self, size: int) -> None:
+        """Make linear memory at least `size` bytes long.
+
+        Raises:
+            Ending: that is over the limit, or refused by the host.
+        """
+        pages = -(-(size - self.size) // PAGE)
+        if pages <= 0:
+            return
+        if size > self.world.limits.memory:
+            raise Ending(Status.MEMORY_LIMIT, detail=f"needs {size} bytes of memory")
+        if error := native.memory_grow(self._context, self._memory_at, pages, ctypes.addressof(self._fuel)):
+            raise Ending(Status.HOST_MEMORY, detail=native.take_error(error))
+
+    def call(self, name: str, *arguments: int) -> int:
+        """Call an export that takes i32s; the i32 it gives (unsigned), or 0 if it gives nothing.
+
+        Works from inside a host function too.
+
+        Raises:
+            Ending: the call did not return.
+        """
+        encoded = name.encode()
+        found = _Extern()
+        extern = ctypes.addressof(found)
+        if (
+            not native.export_get(self._context, ctypes.addressof(self._instance), encoded, len(encoded), extern)
+            or found[native.EXTERN_KIND] != native.FUNC_KIND
+        ):
+            raise Ending(Status.TRAPPED, detail=f"no function {name!r}")
+        count = max(1, len(arguments))
+        values = (ctypes.c_uint8 * (native.VALUE * count))()
+        for index, argument in enumerate(arguments):
+            abi.U64.pack_into(values, index * native.VALUE, argument & 0xFFFFFFFF)
+        error = native.call(self._context, extern + native.EXTERN_ITEM, ctypes.addressof(values), count, self._trap_at)
+        if error:
+            raise self._engine_error(native.take_error(error))
+        self._after()
+        result: int = abi.U32.unpack_from(values)[0]
+        return result
+
+    def run(self, name: str) -> Ending:
+        """Call an export to its end, whatever that is."""
+        try:
+            self.call(name)
+        except Ending as ending:
+            return ending
+        return Ending(Status.FINISHED)
+
+    def stop(self, ending: Ending) -> int:
+        """Make a host function end the unit: the trap for it to give."""
+        self.world.ending = ending
+        trap: int = native.trap_new(b"ended", 5)
+        return trap
+
+    def _after(self) -> None:
+        """Turn a trap that was left behind into an `Ending`."""
+        trap = self._trap.value
+        if not trap:
+            return
+        self._trap.value = None
+        code, message = native.take_trap(trap)
+        if self.world.ending is not None:
+            raise self.world.ending
+        if code is None:
+            raise Ending(Status.HOST_MEMORY, detail=message)
+        if code == TrapCode.OUT_OF_FUEL.value:
+            raise Ending(Status.OUT_OF_FUEL, detail=f"burnt {self.world.limits.fuel} fuel")
+        raise Ending(_LOCAL_TRAPS.get(code, Status.TRAPPED), detail=message)
+
+    def _engine_error(self, message: str) -> Ending:
+        """What is neither a trap nor a return, such as no room for an exception object: not evidence."""
+        return self.world.ending or Ending(Status.HOST_MEMORY, detail=message)
+
+    def close(self) -> None:
+        """Let the instance go. Calling it again does nothing."""
+        if self._store:
+            self.image.guest = None
+            self.world.memory.forget()
+            native.store_delete(self._store)
+            self._store = 0
