@@ -43,7 +43,7 @@ SETTINGS: Final[dict[str, bool | int | str]] = {
 
 
 def instruction_set() -> str:
-    """This machine's instruction set as the engine's identity names it."""
+    """Name this machine's instruction set as the engine's identity names it."""
     machine = platform.machine().lower()
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
 

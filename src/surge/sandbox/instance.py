@@ -200,10 +200,12 @@ class Guest:
             raise Ending(Status.MEMORY_LIMIT if provable else Status.HOST_MEMORY, detail=message)
         self._after()
         found = ctypes.addressof(self._memory)
-        if native.export_get(self._context, ctypes.addressof(self._instance), MEMORY, len(MEMORY), found):
-            if self._memory[native.EXTERN_KIND] == native.MEMORY_KIND:
-                self._memory_at = found + native.EXTERN_ITEM
-                self._reserve()
+        if (
+            native.export_get(self._context, ctypes.addressof(self._instance), MEMORY, len(MEMORY), found)
+            and self._memory[native.EXTERN_KIND] == native.MEMORY_KIND
+        ):
+            self._memory_at = found + native.EXTERN_ITEM
+            self._reserve()
 
     def _reserve(self) -> None:
         """Have the host promise the memory the guest may grow to, so that it cannot refuse a part of it later.

@@ -103,12 +103,13 @@ class World:
         argv: Sequence[bytes],
         env: Iterable[tuple[bytes, bytes]],
         stdin: bytes | memoryview,
-        preopens: Iterable[tuple[bytes, Directory]],
+        job: Directory,
         limits: Limits,
         seed: bytes,
+        more: Iterable[tuple[bytes, Directory]] = (),
         host_call: Callable[[bytes], bytes] | None = None,
     ) -> None:
-        """`preopens` take descriptors from 3 on, in order; the writable ones are the unit's output."""
+        """Directories take descriptors from 3 on: `job` as /job, the unit's own /out, and `more` by their names."""
         self.argv = argv
         self.env = [name + b"=" + value for name, value in env]
         self.limits = limits
@@ -134,7 +135,7 @@ class World:
         self._counter = 0
         self._left = b""
         self.descriptors: list[Descriptor | None] = [Input(stdin), Output(self.stdout), Output(self.stderr)]
-        for name, directory in preopens:
+        for name, directory in ((b"/job", job), (b"/out", self.out), *more):
             self.descriptors.append(OpenDirectory(directory, name, preopened=name))
         self.fixed = len(self.descriptors)
         self._most = self.fixed + limits.open_files

@@ -1,0 +1,158 @@
+"""What a worker has at hand for its units, and how a unit is brought to its end.
+
+The Python harness and plain commands both go this way:
+
+    world = World(...); guest = host.begin(world); ... ; return host.conclude(world, ending)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from surge.core.units import Limits, Part, Status
+from surge.sandbox import vfs
+from surge.sandbox.instance import Guest, Image
+from surge.sandbox.protocol import Done
+from surge.sandbox.vfs import Directory
+from surge.sandbox.wasi.world import Ending, World
+
+EMPTY: Final = Part(hashlib.sha256(b"").digest(), 0)
+
+_PROVABLE_EXACT: Final = frozenset({Status.FINISHED, Status.EXITED})
+"""Endings whose fuel the engine counts exactly."""
+
+_LOCAL: Final = 64
+"""Statuses from here on are local."""
+
+
+class Held:
+    """A file the parent lent, mapped when first used. It is the parent's own: nobody cuts it short meanwhile."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._tree: Directory | None = None
+        self._data: memoryview | None = None
+
+    def data(self) -> memoryview:
+        """Its bytes, mapped."""
+        if self._data is None:
+            self._data = map_file(self.fd)
+        return self._data
+
+    def tree(self) -> Directory:
+        """Its files, if it is a zip.
+
+        Raises:
+            vfs.BadZip: it is not.
+        """
+        if self._tree is None:
+            self._tree = vfs.tree_of_zip(self.data())
+        return self._tree
+
+    def close(self) -> None:
+        """Close the descriptor; a mapping goes when the last view of it does."""
+        self._tree = self._data = None
+        os.close(self.fd)
+
+
+def map_file(fd: int) -> memoryview:
+    """A file's bytes, mapped and read-only."""
+    if not os.fstat(fd).st_size:
+        return memoryview(b"")
+    return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """A unit's end: the reply, and the pieces of its output in order."""
+
+    done: Done
+    output: Sequence[bytes | bytearray | memoryview]
+
+
+class Host:
+    """One worker's image, standard library and held files, and its running guest."""
+
+    def __init__(self, image: Image, stdlib: memoryview | None = None) -> None:
+        self.image = image
+        self.stdlib = stdlib
+        """The standard library's zip, for the Python image."""
+        self.held: dict[bytes, Held] = {}
+        self._guest: Guest | None = None
+        self._started = 0.0
+
+    def begin(self, world: World) -> Guest:
+        """A fresh instance for a unit; whatever happens next, `conclude` must follow.
+
+        Raises:
+            Ending: the unit ended before it began.
+        """
+        self._started = time.perf_counter()
+        self._guest = None
+        self._guest = Guest(self.image, world)
+        return self._guest
+
+    def conclude(self, world: World, ending: Ending, *, state: bytes = b"") -> Conclusion:
+        """Take the instance down and say how the unit ended.
+
+        A local ending has no output. `state` is the SHA-256 of the memory a setup left.
+        """
+        fuel = peak = 0
+        guest, self._guest = self._guest, None
+        if guest is not None:
+            peak = guest.size
+            fuel = world.limits.fuel - guest.fuel_left
+            guest.close()
+        status = ending.status
+        pieces: list[bytes | bytearray | memoryview] = []
+        names: list[str] = []
+        if status < _LOCAL:
+            pieces = [world.value, world.stdout, world.stderr]
+            for path, node in world.out.walk():
+                names.append(path.decode())
+                pieces.append(node.data() if isinstance(node, vfs.Blob) else node.content)
+            if status not in _PROVABLE_EXACT:
+                fuel = world.limits.fuel
+        else:
+            fuel, state = 0, b""
+        parts = [Part(hashlib.sha256(piece).digest(), len(piece)) if piece else EMPTY for piece in pieces]
+        parts += [EMPTY] * (3 - len(parts))
+        done = Done(
+            status=status,
+            exit_code=ending.exit_code,
+            value=parts[0],
+            stdout=parts[1],
+            stderr=parts[2],
+            files=tuple(zip(names, parts[3:], strict=True)),
+            state=state,
+            fuel=fuel,
+            seconds=time.perf_counter() - self._started,
+            peak_memory=peak,
+            detail=ending.detail[:2000],
+            output=None,
+        )
+        return Conclusion(done, pieces)
+
+    def refuse(self, limits: Limits, reason: str) -> Conclusion:
+        """The conclusion of a unit whose files cannot be used: the same everywhere, and billed like a trap."""
+        done = Done(
+            status=Status.TRAPPED,
+            exit_code=0,
+            value=EMPTY,
+            stdout=EMPTY,
+            stderr=EMPTY,
+            files=(),
+            state=b"",
+            fuel=limits.fuel,
+            seconds=0.0,
+            peak_memory=0,
+            detail=reason[:2000],
+            output=None,
+        )
+        return Conclusion(done, [])

@@ -1,0 +1,221 @@
+"""The process that runs strangers' code: `python -I -m surge.sandbox.worker FD`, with an empty environment.
+
+It has one socket and what comes over it. Told `Load`, it loads its one image, strips itself of every right it does
+not need, says `Ready`, and then runs units one after another on a thread with a stack large enough for guests. Told
+`Compile`, it strips itself first, compiles one module, and ends. It ends when its parent does.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import sys
+import threading
+import time
+from collections import deque
+
+import msgspec
+import wasmtime
+
+from surge.core.units import Status
+from surge.sandbox import compiler, lockdown, python, vfs
+from surge.sandbox.engine import THREAD_STACK, make_engine
+from surge.sandbox.host import EMPTY, Conclusion, Held, Host, map_file
+from surge.sandbox.instance import TICK, Image
+from surge.sandbox.line import Broken, WorkerLine
+from surge.sandbox.protocol import (
+    INLINE,
+    SPOOLS,
+    Compile,
+    Done,
+    Hold,
+    Load,
+    Ready,
+    Refused,
+    Release,
+    Request,
+    RunCommand,
+    RunPython,
+    SetupPython,
+    Spool,
+)
+from surge.sandbox.wasi.world import Ending, World
+
+
+def run_command(host: Host, request: RunCommand, stdin: bytes | memoryview) -> Conclusion:
+    """Run a WASI command once."""
+    try:
+        files = vfs.empty() if request.files is None else host.held[request.files].tree()
+    except vfs.BadZip as wrong:
+        return host.refuse(request.limits, f"the input files: {wrong}")
+    world = World(
+        argv=request.argv,
+        env=request.env,
+        stdin=stdin,
+        job=files,
+        limits=request.limits,
+        seed=request.seed,
+    )
+    try:
+        ending = host.begin(world).run("_start")
+    except Ending as early:
+        ending = early
+    return host.conclude(world, ending)
+
+
+class Worker:
+    """The loop over requests, in the order they came."""
+
+    def __init__(self, line: WorkerLine, host: Host, spools: list[int]) -> None:
+        self._line = line
+        self._host = host
+        self._spools = deque(spools)
+        self._inbox: deque[tuple[Request, list[int]]] = deque()
+        self.running = threading.Event()
+        """Set while a guest may be running: only then do epochs need counting."""
+
+    def serve(self) -> None:
+        """Run units until the parent is gone."""
+        try:
+            while True:
+                request, descriptors = self._inbox.popleft() if self._inbox else self._line.receive()
+                self._handle(request, descriptors)
+        except (Broken, OSError):
+            return
+
+    def _handle(self, request: Request, descriptors: list[int]) -> None:
+        held = self._host.held
+        match request:
+            case Hold():
+                held[request.key] = Held(descriptors[0])
+            case Release():
+                held.pop(request.key).close()
+            case Spool():
+                self._spools.append(descriptors[0])
+            case RunCommand() | SetupPython() | RunPython():
+                self.running.set()
+                try:
+                    conclusion = self._run(request, descriptors)
+                finally:
+                    self.running.clear()
+                    for fd in descriptors:
+                        os.close(fd)
+                self._reply(conclusion)
+            case _:
+                raise Broken(f"{type(request).__name__} in a worker that is loaded")
+
+    def _run(self, request: RunCommand | SetupPython | RunPython, descriptors: list[int]) -> Conclusion:
+        host = self._host
+        if isinstance(request, RunCommand):
+            return run_command(host, request, map_file(descriptors[0]) if request.stdin is None else request.stdin)
+        if isinstance(request, SetupPython):
+            return python.setup(host, request, descriptors[0])
+        return python.run(host, request, map_file(descriptors[0]) if request.items is None else request.items)
+
+    def _reply(self, conclusion: Conclusion) -> None:
+        done = conclusion.done
+        if sum(len(piece) for piece in conclusion.output) <= INLINE:
+            self._line.send(msgspec.structs.replace(done, output=b"".join(conclusion.output)))
+            return
+        spool = self._spool()
+        try:
+            for piece in conclusion.output:
+                _write_all(spool, piece)
+        except OSError as wrong:
+            os.ftruncate(spool, 0)
+            os.lseek(spool, 0, os.SEEK_SET)
+            self._spools.appendleft(spool)
+            self._line.send(_without_output(done, f"no room on the host for the output: {wrong.strerror}"))
+            return
+        os.close(spool)
+        self._line.send(done)
+
+    def _spool(self) -> int:
+        """An empty spool; one is on its way if there is none, behind requests that are kept for later."""
+        while not self._spools:
+            request, descriptors = self._line.receive()
+            if isinstance(request, Spool):
+                self._spools.append(descriptors[0])
+            else:
+                self._inbox.append((request, descriptors))
+        return self._spools.popleft()
+
+
+def _write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def _without_output(done: Done, detail: str) -> Done:
+    return Done(
+        status=Status.HOST_MEMORY,
+        exit_code=0,
+        value=EMPTY,
+        stdout=EMPTY,
+        stderr=EMPTY,
+        files=(),
+        state=b"",
+        fuel=0,
+        seconds=done.seconds,
+        peak_memory=done.peak_memory,
+        detail=detail,
+        output=b"",
+    )
+
+
+def _tick(image: Image, running: threading.Event) -> None:
+    while True:
+        running.wait()
+        time.sleep(TICK)
+        image.tick()
+
+
+def _load(line: WorkerLine, request: Load, descriptors: list[int]) -> None:
+    compiled, *rest = descriptors
+    stdlib = map_file(rest.pop(0)) if request.python else None
+    assert len(rest) == SPOOLS
+    engine = make_engine()
+    module = wasmtime.Module.deserialize_file(engine, f"/proc/self/fd/{compiled}")
+    os.close(compiled)
+    host = Host(Image(engine, module, python=request.python), stdlib)
+    worker = Worker(line, host, rest)
+    layers = lockdown.apply(request.memory)
+    threading.Thread(target=_tick, args=(host.image, worker.running), daemon=True).start()
+    threading.stack_size(THREAD_STACK)
+    guests = threading.Thread(target=worker.serve)
+    guests.start()
+    line.send(Ready(layers=tuple(layers)))
+    guests.join()
+
+
+def _compile(line: WorkerLine, request: Compile, descriptors: list[int]) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (request.cpu_seconds, request.cpu_seconds))
+    lockdown.apply(request.memory)
+    try:
+        line.send(compiler.compile_module(request, *descriptors))
+    except compiler.Unusable as wrong:
+        line.send(Refused(reason=str(wrong)))
+
+
+def main() -> int:
+    """Do what the first message says."""
+    line = WorkerLine(socket.socket(fileno=int(sys.argv[1])))
+    lockdown.die_with_parent()
+    try:
+        request, descriptors = line.receive()
+        match request:
+            case Load():
+                _load(line, request, descriptors)
+            case Compile():
+                _compile(line, request, descriptors)
+            case _:
+                return 2
+    except Broken:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
