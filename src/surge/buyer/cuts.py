@@ -1,0 +1,115 @@
+"""What the scheduler speaks of: lanes, cuts, tries, and the effects that it asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Lane:
+    """One provider, as one job sees it."""
+
+    key: str
+    """The device's address."""
+    cores: int
+    price: int
+    """Wei per gigafuel: only to prefer the cheaper lane."""
+    latency: float = 0.0
+    """Seconds of a round trip."""
+    ready: bool = True
+    """Whether units may be sent: false while connecting, draining, or when the job's new prices are being agreed on."""
+    seconds: float | None = None
+    """Seconds per item and core, measured."""
+    running: set[int] = field(default_factory=set)
+    """Cuts in flight."""
+    failures: int = 0
+    """Local endings in a row."""
+    rests_until: float = 0.0
+    done: int = 0
+    """Cuts finished."""
+
+
+@dataclass(slots=True)
+class Try:
+    """A cut on a lane."""
+
+    started: float
+    expected: float | None
+    """Seconds it should take with what was ahead of it; None while nothing was measured."""
+    ahead: int
+    """Units that were in flight on the lane before it."""
+
+
+@dataclass(slots=True)
+class Cut:
+    """A run of items that is not done yet."""
+
+    number: int
+    first: int
+    count: int
+    tries: dict[str, Try] = field(default_factory=dict)
+    """By lane."""
+    avoid: set[str] = field(default_factory=set)
+    """Lanes where it ended locally."""
+    endings: int = 0
+    """Local endings so far."""
+    whole: bool = False
+    """It ran out of a lowered fuel limit: it needs all that the user allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Effect: run this cut on this lane."""
+
+    number: int
+    first: int
+    count: int
+    lane: str
+    copy: bool
+    """Whether another lane runs it too."""
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Effect: the answer of this lane is no longer wanted."""
+
+    number: int
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Effect: the lane's result is the result of these items."""
+
+    number: int
+    first: int
+    count: int
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recut:
+    """Effect: the cut is replaced by these, (number, first, count) each."""
+
+    number: int
+    parts: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Effect: this one item cannot be computed; its place in the results holds the error."""
+
+    number: int
+    index: int
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Effect: the lane has shown nothing for too long; drop its session."""
+
+    lane: str
+
+
+Effect = Withdraw | Deliver | Recut | Fault | Abandon

@@ -1,0 +1,165 @@
+"""What a user iterates over: a job's results in order, as they come.
+
+The loop's thread hands whole units across; the consumer's thread decodes them when it gets there. One wait per unit,
+none per item. An item whose function raised raises `RemoteError` at its place, and iteration goes on behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from surge.core import values
+from surge.errors import PeerFault, RemoteError, SurgeError
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a job is."""
+
+    done: int = 0
+    """Items with a result."""
+    total: int | None = None
+    """Items in all; None while nobody knows."""
+    units: dict[str, int] = field(default_factory=dict)
+    """Units accepted, by device."""
+    fuel: int = 0
+    """Fuel billed for accepted units."""
+    price: int = 0
+    """Wei owed for everything that was accepted: units, setups, transfers, compiling."""
+    pay: dict[str, int] = field(default_factory=dict)
+    """The same in wei by device."""
+
+    @property
+    def gigafuel(self) -> float:
+        """Fuel billed, in units of 10**9, for people."""
+        return self.fuel / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The results of a run of items: the value bytes of their unit, or the one error that an item has."""
+
+    first: int
+    count: int
+    value: bytes | None
+    error: SurgeError | None = None
+
+
+def item_error(entry: list[Any], index: int) -> RemoteError:
+    """The error that stands for an item whose function raised: `entry` is ["error", type, text, traceback]."""
+    kind, text, traceback = (str(part) for part in entry[1:4])
+    return RemoteError(f"item {index}: {kind}: {text}", type=kind, text=text, traceback=traceback, index=index)
+
+
+def decode_piece(value: bytes, count: int) -> list[list[Any]]:
+    """The entries of a Python unit's value: one ["ok", value] or ["error", type, text, traceback] per item.
+
+    Raises `PeerFault` when the bytes are no such list. Only called on bytes whose hash a device signed for.
+    """
+    try:
+        entries = values.loads(value)
+    except ValueError as error:
+        raise PeerFault(f"a unit's value cannot be read: {error}", value=value[:256]) from error
+    if type(entries) is not list or len(entries) != count:
+        raise PeerFault(f"a unit of {count} items gave something else than {count} results", value=value[:256])
+    for entry in entries:
+        if type(entry) is not list or not (
+            (len(entry) == 2 and entry[0] == "ok") or (len(entry) == 4 and entry[0] == "error")
+        ):
+            raise PeerFault("a unit's value holds something that is no result", value=value[:256])
+    return entries
+
+
+class Results(Iterator[Any]):
+    """An ordered iterator over a job's results. `job` is its id, for `surge job`."""
+
+    def __init__(
+        self,
+        job: str,
+        progress: Progress,
+        *,
+        errors: str,
+        cancel: Callable[[], None],
+        consumed: Callable[[int], None],
+    ) -> None:
+        self.job = job
+        """The job's id."""
+        self.progress = progress
+        """How far the job is; it changes while the job runs."""
+        self._errors = errors
+        self._cancel = cancel
+        self._consumed = consumed
+        self._condition = threading.Condition()
+        self._pieces: dict[int, Piece] = {}
+        self._end: int | None = None
+        self._failure: BaseException | None = None
+        self._entries: list[list[Any]] = []
+        self._at = 0
+        self._base = 0
+
+    def __repr__(self) -> str:
+        return f"<Results of job {self.job}: {self.progress.done} of {self.progress.total or '?'} items>"
+
+    def __iter__(self) -> Results:
+        return self
+
+    def __next__(self) -> Any:
+        if self._at >= len(self._entries):
+            piece = self._next_piece()
+            if piece.error is not None:
+                self._move_on(piece)
+                return self._give_error(piece.error)
+            assert piece.value is not None
+            self._entries, self._at = decode_piece(piece.value, piece.count), 0
+            self._base = piece.first
+            self._consumed(piece.first + piece.count)
+        entry = self._entries[self._at]
+        self._at += 1
+        if len(entry) == 2:
+            return entry[1]
+        return self._give_error(item_error(entry, self._base + self._at - 1))
+
+    def cancel(self) -> None:
+        """Stop the job: nothing more is sent out. What was accepted stays paid and recorded."""
+        self._cancel()
+
+    # From the loop's thread
+
+    def put(self, piece: Piece) -> None:
+        """A unit's results are there."""
+        with self._condition:
+            self._pieces[piece.first] = piece
+            self._condition.notify_all()
+
+    def end(self, at: int | None, failure: BaseException | None = None) -> None:
+        """Nothing comes from item `at` on; with `failure`, it is raised once the results in order are used up."""
+        with self._condition:
+            if self._end is None and self._failure is None:
+                self._end, self._failure = at, failure
+            self._condition.notify_all()
+
+    # Inside
+
+    def _next_piece(self) -> Piece:
+        need = self._base + len(self._entries)
+        with self._condition:
+            while need not in self._pieces:
+                if self._failure is not None and (self._end is None or need >= self._end):
+                    failure, self._failure, self._end = self._failure, None, need
+                    raise failure
+                if self._failure is None and self._end is not None and need >= self._end:
+                    raise StopIteration
+                self._condition.wait()
+            return self._pieces.pop(need)
+
+    def _move_on(self, piece: Piece) -> None:
+        self._base, self._entries, self._at = piece.first + piece.count, [], 0
+        self._consumed(self._base)
+
+    def _give_error(self, error: SurgeError) -> SurgeError:
+        if self._errors == "return":
+            return error
+        raise error

@@ -1,0 +1,368 @@
+"""Which provider gets which items next: the pure core of a job's scheduling.
+
+The scheduler holds no clock, does no I/O and knows no messages. It is told what happened (items arrived, a unit
+finished, a provider left) and answers with effects for the job to carry out. Items are cut into *cuts*, runs of items
+that become a unit; a cut may run on several lanes at once (a *lane* is one provider as this job sees it), and the first
+to finish is delivered.
+
+What a job returns never depends on how it was cut: a cut of several items with a bad ending is halved until the item is
+found.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Mapping
+
+from surge.buyer.cuts import Abandon, Assign, Cut, Deliver, Effect, Fault, Lane, Recut, Try, Withdraw
+
+AIM_SECONDS = 0.5
+"""What one unit should take: long against the cost of handing it out, short against a user's patience."""
+
+RAMP = 8
+"""A unit is at most so many times larger than the largest that finished: one wrong guess costs little."""
+
+MAX_ITEMS = 65_536
+"""Items in one unit."""
+
+MAX_UNIT_BYTES = 4 << 20
+"""Bytes of input that a unit of several items should stay below."""
+
+DEPTH = 2
+"""Units in flight per core: one runs while the next is on its way."""
+
+TRIES = 3
+"""Local endings after which an item is the likelier cause than its providers."""
+
+SPECULATE_AFTER = 2.0
+"""A unit this many times slower than expected gets a second copy, once there is nothing else to hand out."""
+
+SPECULATE_SECONDS = 1.0
+"""But never earlier than this: below it the copy costs more than it saves."""
+
+UNPROVEN_SECONDS = 20.0
+"""A lane that never finished a unit, and shows nothing for so long, is helped out by others."""
+
+STALL_MARGIN = 15.0
+"""Seconds past its wall-time limit after which a unit's lane is taken for gone."""
+
+FAILURES_TO_REST = 3
+"""Local endings in a row after which a lane rests."""
+
+REST_SECONDS = 5.0
+"""How long it rests; doubled with every further ending, up to 16 times."""
+
+DOUBT = 16
+"""A device that says it took less than a sixteenth of the time we waited for it is not believed."""
+
+LEAST_SECONDS = 1e-6
+"""No unit takes less."""
+
+WEIGHT = 0.5
+"""Weight of the newest measurement in the moving average of seconds per item."""
+
+
+class Scheduler:
+    """The state of one job. `chunk` is a number of items, or 0 for units of about `aim` seconds."""
+
+    def __init__(
+        self, *, chunk: int = 0, wall_seconds: float = 120.0, aim: float = AIM_SECONDS, numbers_from: int = 0
+    ) -> None:
+        self.chunk = chunk
+        self.aim = aim
+        self.wall_seconds = wall_seconds
+        self.available = 0
+        """Items that are there to be cut."""
+        self.exhausted = False
+        """Whether no more will come."""
+        self.bytes_per_item = 0.0
+        self.lanes: dict[str, Lane] = {}
+        self.cuts: dict[int, Cut] = {}
+        """Cuts that are not done."""
+        self.done_items = 0
+        self.seconds: float | None = None
+        """Seconds per item over all lanes."""
+        self.largest = 0
+        """Items in the largest cut that finished."""
+        self._next = 0
+        self._number = numbers_from
+        self._waiting: list[tuple[int, int]] = []
+
+    # What happened
+
+    def items_arrived(self, count: int, size: int = 0) -> None:
+        """`count` more items can be cut; `size` bytes of input they are together."""
+        if count:
+            self.bytes_per_item += (size / count - self.bytes_per_item) * count / (self.available + count)
+            self.available += count
+
+    def items_ended(self) -> None:
+        """No more items will come."""
+        self.exhausted = True
+
+    def restore(self, done: Iterable[tuple[int, int]], open_cuts: Iterable[tuple[int, int, int]]) -> None:
+        """Go on from a journal: `done` are (first, count) with results, `open_cuts` (number, first, count) without."""
+        covered = list(done)
+        self.done_items = sum(count for _, count in covered)
+        for number, first, count in open_cuts:
+            self.cuts[number] = Cut(number, first, count)
+            heapq.heappush(self._waiting, (first, number))
+            covered.append((first, count))
+            self._number = max(self._number, number + 1)
+        at = 0
+        for first, count in sorted(covered):
+            if first > at:
+                self._add_cut(at, first - at)
+            at = max(at, first + count)
+        self._next = at
+
+    def lane_joined(self, lane: Lane) -> None:
+        """A provider can be given units."""
+        self.lanes[lane.key] = lane
+
+    def lane_left(self, key: str) -> list[Effect]:
+        """The provider is gone for good: what it had goes to others."""
+        lane = self.lanes.pop(key, None)
+        if lane is not None:
+            for number in lane.running:
+                self._give_back(number, key)
+        return []
+
+    def released(self, number: int, key: str, *, now: float = 0.0, rest: float = 0.0) -> None:
+        """The lane did not take the unit (busy, draining, no room): nobody is at fault. It rests for `rest` seconds."""
+        self._end_try(number, key)
+        if rest and key in self.lanes:
+            self.lanes[key].rests_until = max(self.lanes[key].rests_until, now + rest)
+        self._give_back(number, key)
+
+    def finished(self, number: int, key: str, *, now: float, seconds: float) -> list[Effect]:
+        """The lane gave a result that was accepted; `seconds` is what the device says it took."""
+        attempt = self._end_try(number, key)
+        cut, lane = self.cuts.get(number), self.lanes.get(key)
+        if lane is not None:
+            lane.failures = 0
+            lane.done += 1
+            if attempt is not None and cut is not None:
+                elapsed = now - attempt.started
+                least = elapsed / (DOUBT * (attempt.ahead + 1))
+                self._measured(lane, cut.count, max(min(seconds, elapsed), least, LEAST_SECONDS))
+        if cut is None:
+            return []
+        self._close(cut)
+        self.largest = max(self.largest, cut.count)
+        self.done_items += cut.count
+        return [Deliver(number, cut.first, cut.count, key), *(Withdraw(number, other) for other in cut.tries)]
+
+    def ended_badly(self, number: int, key: str, *, lowered: bool = False) -> list[Effect]:
+        """The unit trapped or met a limit, provably. `lowered`: it ran out of a fuel limit below the user's own."""
+        self._end_try(number, key)
+        if (lane := self.lanes.get(key)) is not None:
+            lane.failures = 0
+            lane.done += 1
+        cut = self.cuts.get(number)
+        if cut is None:
+            return []
+        if cut.count > 1:
+            return self._halve(cut)
+        if lowered and not cut.whole:
+            cut.whole = True
+            self._give_back(number, key)
+            return []
+        self._close(cut)
+        self.done_items += 1
+        return [Fault(number, cut.first, key), *(Withdraw(number, other) for other in cut.tries)]
+
+    def ended_locally(self, number: int, key: str, *, now: float, split: bool = False) -> list[Effect]:
+        """The unit ended in a way that proves nothing. `split`: fewer items at once may help (wall time, host
+        memory).
+        """
+        self._end_try(number, key)
+        lane = self.lanes.get(key)
+        if lane is not None:
+            lane.failures += 1
+            if lane.failures >= FAILURES_TO_REST:
+                lane.rests_until = now + REST_SECONDS * 2 ** min(lane.failures - FAILURES_TO_REST, 4)
+        cut = self.cuts.get(number)
+        if cut is None:
+            return []
+        cut.endings += 1
+        cut.avoid.add(key)
+        if cut.count > 1 and (split or cut.endings >= TRIES):
+            return self._halve(cut)
+        if cut.endings >= TRIES:
+            self._close(cut)
+            self.done_items += 1
+            return [Fault(number, cut.first, key), *(Withdraw(number, other) for other in cut.tries)]
+        self._give_back(number, key)
+        return []
+
+    def tick(self, now: float) -> list[Effect]:
+        """Look for lanes that show nothing for too long. Call it some times a second."""
+        gone = {
+            key
+            for cut in self.cuts.values()
+            for key, attempt in cut.tries.items()
+            if now - attempt.started > self._wall(key, attempt) + STALL_MARGIN
+        }
+        return [Abandon(key) for key in gone]
+
+    # What to do
+
+    @property
+    def finished_all(self) -> bool:
+        """Whether every item has its result."""
+        return self.exhausted and self._next >= self.available and not self.cuts
+
+    @property
+    def unfinished_from(self) -> int:
+        """The first item without a result or, at the end, the number of items."""
+        return min((cut.first for cut in self.cuts.values()), default=self._next)
+
+    def wanted(self) -> int:
+        """Items that should be there beyond those cut, so that no lane waits for input: two rounds of every lane."""
+        each = [self._size(lane, math.inf) * lane.cores for lane in self.lanes.values()]
+        return 2 * DEPTH * sum(each) + 16
+
+    def assign(self, now: float, room: Mapping[str, int]) -> list[Assign]:
+        """Fill every lane that has room: `room` is what each lane's window still takes."""
+        left = {
+            key: min(room.get(key, 0), DEPTH * lane.cores - len(lane.running))
+            for key, lane in self.lanes.items()
+            if lane.ready and now >= lane.rests_until
+        }
+        effects: list[Assign] = []
+        lanes = [self.lanes[key] for key, free in left.items() if free > 0]
+        while lanes:
+            lane = min(lanes, key=_rank)
+            chosen = self._choose(lane, now)
+            if chosen is None:
+                lanes.remove(lane)
+                continue
+            copy = bool(chosen.tries)
+            ahead = len(lane.running)
+            chosen.tries[lane.key] = Try(now, self._expect(lane, chosen.count, ahead), ahead)
+            lane.running.add(chosen.number)
+            effects.append(Assign(chosen.number, chosen.first, chosen.count, lane.key, copy, chosen.whole))
+            left[lane.key] -= 1
+            if left[lane.key] <= 0:
+                lanes.remove(lane)
+        return effects
+
+    # Inside
+
+    def _choose(self, lane: Lane, now: float) -> Cut | None:
+        """The cut that this lane should take next: one that waits, a fresh one, or a copy of a straggler."""
+        passed: list[tuple[int, int]] = []
+        found: Cut | None = None
+        while self._waiting:
+            entry = heapq.heappop(self._waiting)
+            cut = self.cuts.get(entry[1])
+            if cut is None or cut.tries:
+                continue
+            if lane.key in cut.avoid and any(other.ready and key not in cut.avoid for key, other in self.lanes.items()):
+                passed.append(entry)
+                continue
+            found = cut
+            break
+        for entry in passed:
+            heapq.heappush(self._waiting, entry)
+        if found is None and self._next < self.available:
+            found = self._fresh(lane)
+        return found or self._straggler(lane, now)
+
+    def _fresh(self, lane: Lane) -> Cut:
+        count = self._size(lane, self.available - self._next)
+        cut = Cut(self._number, self._next, count)
+        self._number += 1
+        self._next += count
+        self.cuts[cut.number] = cut
+        return cut
+
+    def _size(self, lane: Lane, left: float) -> int:
+        """Items of the next fresh cut on this lane when `left` items are uncut."""
+        if self.chunk:
+            return int(min(self.chunk, left))
+        seconds = lane.seconds or self.seconds
+        if seconds is None:
+            return 1
+        size = min(self.aim / seconds, RAMP * max(self.largest, 1), MAX_ITEMS)
+        if self.bytes_per_item:
+            size = min(size, MAX_UNIT_BYTES / self.bytes_per_item)
+        if left != math.inf:
+            mine = lane.cores / seconds
+            speed = sum(other.cores / (other.seconds or seconds) for other in self.lanes.values() if other.ready)
+            fair = left * mine / max(speed, mine) / lane.cores / DEPTH
+            size = min(size, max(fair, self.aim / 8 / seconds))
+        return int(min(max(1, math.ceil(size)), left))
+
+    def _straggler(self, lane: Lane, now: float) -> Cut | None:
+        """The cut most overdue elsewhere, if this lane has a core to spare for a copy of it."""
+        if len(lane.running) >= lane.cores:
+            return None
+        best: Cut | None = None
+        worst = 0.0
+        for cut in self.cuts.values():
+            if len(cut.tries) != 1 or lane.key in cut.tries or lane.key in cut.avoid:
+                continue
+            ((key, attempt),) = cut.tries.items()
+            age = now - attempt.started
+            other = self.lanes.get(key)
+            expected = attempt.expected or self._expect(lane, cut.count, attempt.ahead)
+            unproven = other is None or other.done == 0
+            if expected is not None:
+                late = age - max(SPECULATE_AFTER * expected, SPECULATE_SECONDS)
+            else:
+                late = age - UNPROVEN_SECONDS if unproven else -1.0
+            if late > worst:
+                best, worst = cut, late
+        return best
+
+    def _expect(self, lane: Lane, count: int, ahead: int) -> float | None:
+        seconds = lane.seconds or self.seconds
+        return None if seconds is None else seconds * count * (ahead // lane.cores + 1) + lane.latency
+
+    def _wall(self, key: str, attempt: Try) -> float:
+        lane = self.lanes.get(key)
+        return self.wall_seconds * (attempt.ahead // (lane.cores if lane else 1) + 1)
+
+    def _measured(self, lane: Lane, count: int, seconds: float) -> None:
+        each = seconds / count
+        for state in (lane, self):
+            state.seconds = each if state.seconds is None else state.seconds + WEIGHT * (each - state.seconds)
+
+    def _end_try(self, number: int, key: str) -> Try | None:
+        if (lane := self.lanes.get(key)) is not None:
+            lane.running.discard(number)
+        cut = self.cuts.get(number)
+        return cut.tries.pop(key, None) if cut is not None else None
+
+    def _give_back(self, number: int, key: str) -> None:
+        cut = self.cuts.get(number)
+        if cut is not None:
+            cut.tries.pop(key, None)
+            if not cut.tries:
+                heapq.heappush(self._waiting, (cut.first, cut.number))
+
+    def _add_cut(self, first: int, count: int, *, avoid: Iterable[str] = ()) -> Cut:
+        cut = Cut(self._number, first, count, avoid=set(avoid))
+        self._number += 1
+        self.cuts[cut.number] = cut
+        heapq.heappush(self._waiting, (first, cut.number))
+        return cut
+
+    def _halve(self, cut: Cut) -> list[Effect]:
+        self._close(cut)
+        half = cut.count // 2
+        parts = (self._add_cut(cut.first, half), self._add_cut(cut.first + half, cut.count - half))
+        recut = Recut(cut.number, tuple((part.number, part.first, part.count) for part in parts))
+        return [recut, *(Withdraw(cut.number, other) for other in cut.tries)]
+
+    def _close(self, cut: Cut) -> None:
+        """The cut is done; lanes that still run it stay occupied until they say so."""
+        del self.cuts[cut.number]
+
+
+def _rank(lane: Lane) -> tuple[float, int, float, float]:
+    """Least busy first, then cheapest, fastest, nearest."""
+    return len(lane.running) / lane.cores, lane.price, lane.seconds or 0.0, lane.latency
