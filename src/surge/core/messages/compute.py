@@ -198,5 +198,7 @@ def decode_unit_done(data: bytes) -> UnitDone:
     """The body of a `run` or `setup` answer, or `PeerFault`."""
     done = decode(_unit_done, data, "a unit's answer")
     if done.status not in PROVABLE:
-        raise PeerFault(f"a unit's answer claims the ending {done.status}, which nobody could prove", status=done.status)
+        raise PeerFault(
+            f"a unit's answer claims the ending {done.status}, which nobody could prove", status=done.status
+        )
     return done

@@ -1,0 +1,75 @@
+"""What work costs: integers, rounded up, computable by both sides from the result alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from surge.core.types import GIGA, MAX_WEI, MEGA
+from surge.errors import InvalidInput
+
+MAX_PRICE = 10**30
+"""Wei: a bound on every price, so that no product of price and quantity leaves 256 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """A provider's prices."""
+
+    gigafuel: int
+    """Wei for 10^9 fuel."""
+    memory: int
+    """Wei for a gigabyte of reserved memory over a second."""
+    transfer: int
+    """Wei for 10^9 bytes moved."""
+    compile: int
+    """Wei for 10^6 bytes of module compiled."""
+    speed: int
+    """Fuel per second, as the device states it: turns fuel into the seconds that memory is priced by."""
+
+    def __post_init__(self) -> None:
+        for name in ("gigafuel", "memory", "transfer", "compile"):
+            value = getattr(self, name)
+            if not 0 <= value <= MAX_PRICE:
+                raise InvalidInput(
+                    f"the price {name}={value} is not between 0 and {MAX_PRICE}", price=name, value=value
+                )
+        if not 1 <= self.speed <= 10**15:
+            raise InvalidInput(f"the speed {self.speed} is not between 1 and 10^15 fuel per second", value=self.speed)
+
+    def fields(self) -> list[int]:
+        """The prices as they stand in offers and terms."""
+        return [self.gigafuel, self.memory, self.transfer, self.compile, self.speed]
+
+
+def _up(numerator: int, denominator: int) -> int:
+    """The quotient, rounded up."""
+    return -(-numerator // denominator)
+
+
+def unit_amount(prices: Prices, fuel: int, memory: int, moved: int) -> int:
+    """Wei for a unit: its fuel, its reserved memory for as long as that fuel takes at the stated speed, its bytes moved.
+
+    Args:
+        prices: the terms' prices.
+        fuel: the billed fuel.
+        memory: the unit's memory limit in bytes, reserved in full before it starts.
+        moved: bytes of input carried with the call and of output.
+    """
+    amount = (
+        _up(fuel * prices.gigafuel, GIGA)
+        + _up(memory * fuel * prices.memory, prices.speed * GIGA)
+        + transfer_amount(prices, moved)
+    )
+    if amount > MAX_WEI:
+        raise InvalidInput("the unit's price does not fit into 256 bits", fuel=fuel)
+    return amount
+
+
+def transfer_amount(prices: Prices, moved: int) -> int:
+    """Wei for moving bytes."""
+    return _up(moved * prices.transfer, GIGA)
+
+
+def compile_amount(prices: Prices, size: int) -> int:
+    """Wei for compiling a module of `size` bytes."""
+    return _up(size * prices.compile, MEGA)
