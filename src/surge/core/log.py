@@ -1,7 +1,7 @@
 """The receipt log: a Merkle tree as in RFC 9162, with inclusion and consistency proofs.
 
-SHA-256 with the prefixes 00 for leaves and 01 for nodes (RFC 9162, 2.1.1). The log keeps the roots of all complete subtrees, level by
-level, so that appending costs two hashes on average and a proof is little more than lookups.
+SHA-256 with the prefixes 00 for leaves and 01 for nodes (RFC 9162, 2.1.1). The log keeps the roots of all complete subtrees,
+level by level, so that appending costs two hashes on average and a proof is little more than lookups.
 """
 
 from __future__ import annotations
@@ -94,9 +94,7 @@ class ReceiptLog:
         """The proof that the log of `first` leaves is a prefix of that of `second` (RFC 9162, 2.1.4.1)."""
         second = self._checked(self.size if second is None else second)
         if not 0 < first <= second:
-            raise InvalidInput(
-                f"there is no consistency proof from {first} to {second} leaves", first=first, second=second
-            )
+            raise InvalidInput(f"there is no consistency proof from {first} to {second} leaves", first=first, second=second)
         return self._subproof(first, 0, second, whole=True)
 
     def _subproof(self, count: int, start: int, end: int, *, whole: bool) -> list[bytes]:

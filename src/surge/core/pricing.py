@@ -30,9 +30,7 @@ class Prices:
         for name in ("gigafuel", "memory", "transfer", "compile"):
             value = getattr(self, name)
             if not 0 <= value <= MAX_PRICE:
-                raise InvalidInput(
-                    f"the price {name}={value} is not between 0 and {MAX_PRICE}", price=name, value=value
-                )
+                raise InvalidInput(f"the price {name}={value} is not between 0 and {MAX_PRICE}", price=name, value=value)
         if not 1 <= self.speed <= 10**15:
             raise InvalidInput(f"the speed {self.speed} is not between 1 and 10^15 fuel per second", value=self.speed)
 

@@ -35,9 +35,7 @@ _RECEIPT = type_hash(
     "Receipt(uint8 kind,address device,address buyer,bytes32 channel,uint64 sequence,bytes32 subject,"
     "bytes32 result,uint256 quantity,uint256 amount,uint64 finishedAt)"
 )
-_ACKNOWLEDGEMENT = type_hash(
-    "Acknowledgement(bytes32 channel,uint64 index,bytes32 receipt,bool accepted,uint256 amount)"
-)
+_ACKNOWLEDGEMENT = type_hash("Acknowledgement(bytes32 channel,uint64 index,bytes32 receipt,bool accepted,uint256 amount)")
 _VOUCHER = type_hash("Voucher(bytes32 channel,uint256 amount,uint256 count,bytes32 root)")
 _CLOSE = type_hash("Close(bytes32 channel,uint256 amount,uint256 count,bytes32 root)")
 _TERMS = type_hash(
@@ -114,9 +112,7 @@ class Receipt:
         kind, device, buyer, channel, sequence, subject, result, quantity, amount, finished_at = _row(
             data, (int, str, str, bytes, int, bytes, bytes, int, int, int), "a receipt"
         )
-        return cls(
-            kind, address(device), address(buyer), channel, sequence, subject, result, quantity, amount, finished_at
-        )
+        return cls(kind, address(device), address(buyer), channel, sequence, subject, result, quantity, amount, finished_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +135,7 @@ class Acknowledgement:
         return typed_digest(
             domain,
             keccak256(
-                _ACKNOWLEDGEMENT
-                + self.channel
-                + word(self.index)
-                + self.receipt
-                + word(self.accepted)
-                + word(self.amount)
+                _ACKNOWLEDGEMENT + self.channel + word(self.index) + self.receipt + word(self.accepted) + word(self.amount)
             ),
         )
 
@@ -164,9 +155,7 @@ class Voucher:
 
     def digest(self, domain: Domain) -> bytes:
         """What the session key signs: 32 bytes."""
-        return typed_digest(
-            domain, keccak256(_VOUCHER + self.channel + word(self.amount) + word(self.count) + self.root)
-        )
+        return typed_digest(domain, keccak256(_VOUCHER + self.channel + word(self.amount) + word(self.count) + self.root))
 
     def verify(self, domain: Domain, signature: bytes, session_key: Address) -> None:
         """Raise `PeerFault` unless the session key signed this voucher in this domain."""
@@ -252,10 +241,12 @@ class Terms:
     @classmethod
     def decode(cls, data: bytes) -> Terms:
         """The terms in canonical bytes. Raises `InvalidInput`."""
-        row = _row(data, (bytes,) * 4 + (int,) * 8, "terms")
+        row = _row(data, (bytes, bytes, bytes, bytes, *(int,) * 8), "terms")
         if any(len(field) != len(ZERO) for field in row[:4]) or row[9] >= 1 << 32 or max(row[10:]) >= 1 << 63:
             raise InvalidInput("terms have a field out of bounds", fields=row)
-        return cls(*row[:4], Prices(*row[4:9]), *row[9:])
+        channel, job, offer, engine = row[:4]
+        window, audit_seconds, offline_seconds = row[9:]
+        return cls(channel, job, offer, engine, Prices(*row[4:9]), window, audit_seconds, offline_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +294,6 @@ def _row(data: bytes, types: tuple[type, ...], what: str) -> list[Any]:
     if not isinstance(row, list) or len(row) != len(types):
         raise InvalidInput(f"{what} has {len(types)} fields", data=data[:256])
     for value, kind in zip(row, types, strict=True):
-        if type(value) is not kind or (kind is int and value < 0):
+        if type(value) is not kind or (isinstance(value, int) and value < 0):
             raise InvalidInput(f"{what} has a field of the wrong type", data=data[:256])
     return row

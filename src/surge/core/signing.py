@@ -47,13 +47,9 @@ def address_of_public_key(uncompressed: bytes) -> Address:
 def recover(digest: bytes, signature: bytes) -> Address:
     """The address that signed `digest`. Raises `PeerFault` for what is no well-formed, low-s signature."""
     if len(signature) != SIGNATURE_SIZE or signature[64] not in (27, 28):
-        raise PeerFault(
-            "a signature is malformed: 65 bytes that end in 27 or 28 are expected", signature=bytes(signature[:80])
-        )
+        raise PeerFault("a signature is malformed: 65 bytes that end in 27 or 28 are expected", signature=bytes(signature[:80]))
     if int.from_bytes(signature[32:64], "big") > _HALF_ORDER:
-        raise PeerFault(
-            "a signature has a high s, so that someone other than the signer may have made it", signature=signature
-        )
+        raise PeerFault("a signature has a high s, so that someone other than the signer may have made it", signature=signature)
     try:
         key = PublicKey.from_signature_and_message(signature[:64] + bytes((signature[64] - 27,)), digest, hasher=None)
     except Exception as error:  # coincurve raises bare Exception and ValueError alike

@@ -24,7 +24,7 @@ class Body(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     """A body. Which one is meant follows from the call's method."""
 
 
-class LimitsField(Body):
+class LimitsField(Body, frozen=True):
     """`core.units.Limits` on the wire."""
 
     memory: Count
@@ -43,7 +43,7 @@ class LimitsField(Body):
         return Limits(self.memory, self.fuel, self.wall_ms, self.output, self.open_files)
 
 
-class Prepare(Body):
+class Prepare(Body, frozen=True):
     """What a job needs on the device before its first unit."""
 
     job: Bytes32
@@ -58,7 +58,7 @@ class Prepare(Body):
     """Other contents that units of the job read: (SHA-256, bytes)."""
 
 
-class Prepared(Body):
+class Prepared(Body, frozen=True):
     """`missing` lists contents to upload before asking again; when it is empty the image is compiled and ready."""
 
     missing: Annotated[list[Bytes32], msgspec.Meta(max_length=MAX_FILES + 2)]
@@ -66,7 +66,7 @@ class Prepared(Body):
     """Milliseconds that compiling took; 0 when the code was there."""
 
 
-class Setup(Body):
+class Setup(Body, frozen=True):
     """Run a Python job's setup: its module's top level. Answered like a unit; without a receipt if a snapshot was there."""
 
     job: Bytes32
@@ -77,7 +77,7 @@ class Setup(Body):
     salt: Bytes32
 
 
-class RunUnit(Body):
+class RunUnit(Body, frozen=True):
     """Run one unit. The device derives the unit's id from these fields, its own engine, and the hash of the input."""
 
     job: Bytes32
@@ -107,14 +107,23 @@ class RunUnit(Body):
         )
 
 
-class PartField(Body):
+class PartField(Body, frozen=True):
     """`core.units.Part` on the wire."""
 
     digest: Bytes32
     size: Count
 
+    @classmethod
+    def of(cls, part: Part) -> PartField:
+        """The wire form of a part."""
+        return cls(part.digest, part.size)
 
-class UnitDone(Body):
+    def part(self) -> Part:
+        """The part meant."""
+        return Part(self.digest, self.size)
+
+
+class UnitDone(Body, frozen=True):
     """How a unit ended, in a provable way. The output's bytes follow inline or as pieces."""
 
     status: Annotated[int, msgspec.Meta(ge=0, le=63)]
@@ -138,8 +147,10 @@ class UnitDone(Body):
         return cls(
             int(outcome.status),
             outcome.exit_code,
-            *(PartField(part.digest, part.size) for part in (outcome.value, outcome.stdout, outcome.stderr)),
-            [(path, PartField(part.digest, part.size)) for path, part in outcome.files],
+            PartField.of(outcome.value),
+            PartField.of(outcome.stdout),
+            PartField.of(outcome.stderr),
+            [(path, PartField.of(part)) for path, part in outcome.files],
             outcome.state,
             outcome.fuel,
             round(seconds * 1e6),
@@ -152,10 +163,10 @@ class UnitDone(Body):
         return Outcome(
             status=Status(self.status),
             exit_code=self.exit_code,
-            value=Part(self.value.digest, self.value.size),
-            stdout=Part(self.stdout.digest, self.stdout.size),
-            stderr=Part(self.stderr.digest, self.stderr.size),
-            files=tuple((path, Part(part.digest, part.size)) for path, part in self.files),
+            value=self.value.part(),
+            stdout=self.stdout.part(),
+            stderr=self.stderr.part(),
+            files=tuple((path, part.part()) for path, part in self.files),
             state=self.state,
             fuel=self.fuel,
         )
@@ -198,7 +209,5 @@ def decode_unit_done(data: bytes) -> UnitDone:
     """The body of a `run` or `setup` answer, or `PeerFault`."""
     done = decode(_unit_done, data, "a unit's answer")
     if done.status not in PROVABLE:
-        raise PeerFault(
-            f"a unit's answer claims the ending {done.status}, which nobody could prove", status=done.status
-        )
+        raise PeerFault(f"a unit's answer claims the ending {done.status}, which nobody could prove", status=done.status)
     return done

@@ -35,7 +35,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     """A message. Every subclass has a tag of its own within its direction."""
 
 
-class SignedReceipt(Message):
+class SignedReceipt(Message, frozen=True):
     """A receipt and the device's signature over its EIP-712 digest.
 
     The device, buyer and channel are those of the session's channel, so they are not repeated.
@@ -52,7 +52,7 @@ class SignedReceipt(Message):
     signature: Signature
 
 
-class OpenChannel(Message, tag=1):
+class OpenChannel(Message, frozen=True, tag=1):
     """Use this channel in this session, under these terms; the first thing a buyer sends, and again to resume."""
 
     channel: Bytes32
@@ -65,7 +65,7 @@ class OpenChannel(Message, tag=1):
     root: Bytes32
 
 
-class Call(Message, tag=2):
+class Call(Message, frozen=True, tag=2):
     """Ask a service to do something. `id` is the buyer's, unique within the session."""
 
     id: Small
@@ -74,13 +74,13 @@ class Call(Message, tag=2):
     body: Blob
 
 
-class Cancel(Message, tag=3):
+class Cancel(Message, frozen=True, tag=3):
     """The answer to call `id` is no longer wanted. Work that is finished is still owed."""
 
     id: Small
 
 
-class Chunk(Message, tag=4):
+class Chunk(Message, frozen=True, tag=4):
     """A piece of a content that the provider said it misses, in order from offset 0."""
 
     id: Small
@@ -92,7 +92,7 @@ class Chunk(Message, tag=4):
     last: bool
 
 
-class Acknowledge(Message, tag=5):
+class Acknowledge(Message, frozen=True, tag=5):
     """Answers to receipts, in the order in which they append to the log, and the voucher after the last of them."""
 
     entries: Annotated[list[tuple[Count, bool]], msgspec.Meta(max_length=MAX_PENDING)]
@@ -104,14 +104,14 @@ class Acknowledge(Message, tag=5):
     """The session key's, over the voucher (channel, amount, count, root)."""
 
 
-class Reprice(Message, tag=6):
+class Reprice(Message, frozen=True, tag=6):
     """The buyer agrees to a job's new prices: `Terms` that name the job, signed by the session key."""
 
     terms: Annotated[bytes, msgspec.Meta(max_length=1024)]
     signature: Signature
 
 
-class CloseChannel(Message, tag=7):
+class CloseChannel(Message, frozen=True, tag=7):
     """Close together, at the state both sides hold; the signature is over the EIP-712 `Close`."""
 
     amount: WeiBytes
@@ -123,7 +123,7 @@ class CloseChannel(Message, tag=7):
 ToProvider = OpenChannel | Call | Cancel | Chunk | Acknowledge | Reprice | CloseChannel
 
 
-class ChannelOpened(Message, tag=1):
+class ChannelOpened(Message, frozen=True, tag=1):
     """The provider has the channel, agrees to the terms, and says where the two stand."""
 
     channel: Bytes32
@@ -139,7 +139,7 @@ class ChannelOpened(Message, tag=1):
     """Receipts issued and not acknowledged yet."""
 
 
-class Answer(Message, tag=2):
+class Answer(Message, frozen=True, tag=2):
     """The answer to call `id`. Where work was done, `receipt` says so; a large output follows as `Output`s."""
 
     id: Small
@@ -149,7 +149,7 @@ class Answer(Message, tag=2):
     """Bytes of output that follow; 0 when all of it is in the body."""
 
 
-class Refusal(Message, tag=3):
+class Refusal(Message, frozen=True, tag=3):
     """Call (or upload) `id` was not done. `code` is for programs, `text` for people.
 
     Codes: busy, window, draining, unknown, invalid, missing, price, deposit, local, guest, storage, internal.
@@ -162,7 +162,7 @@ class Refusal(Message, tag=3):
     """Canonical bytes of a map with the operands, or empty."""
 
 
-class Output(Message, tag=4):
+class Output(Message, frozen=True, tag=4):
     """A piece of a call's output, in order from offset 0."""
 
     id: Small
@@ -171,7 +171,7 @@ class Output(Message, tag=4):
     last: bool
 
 
-class Received(Message, tag=5):
+class Received(Message, frozen=True, tag=5):
     """An upload is complete, verified and stored. A receipt comes with it where transfers are priced."""
 
     id: Small
@@ -179,20 +179,20 @@ class Received(Message, tag=5):
     receipt: SignedReceipt | None
 
 
-class Vouched(Message, tag=6):
+class Vouched(Message, frozen=True, tag=6):
     """The provider's log stands where the voucher says, durably; the window may have grown."""
 
     count: Count
     window: Small
 
 
-class Draining(Message, tag=7):
+class Draining(Message, frozen=True, tag=7):
     """The provider takes no new work; what is in flight will be finished."""
 
     text: Text
 
 
-class NewPrices(Message, tag=8):
+class NewPrices(Message, frozen=True, tag=8):
     """A job has new prices to be agreed on before its next unit: the provider's signed `Terms` that name the job."""
 
     terms: Annotated[bytes, msgspec.Meta(max_length=1024)]
@@ -200,7 +200,7 @@ class NewPrices(Message, tag=8):
     """The device's."""
 
 
-class ClosedTogether(Message, tag=9):
+class ClosedTogether(Message, frozen=True, tag=9):
     """The provider's half of a co-operative close, and the transaction it sent, if it sent one."""
 
     signature: Signature
