@@ -70,9 +70,7 @@ def _check_imports(module: wasmtime.Module, *, python: bool) -> None:
         elif python and name == "host.call":
             kinds = "iiii"
         else:
-            raise Unusable(
-                f"it imports {name}, which the sandbox does not have; build it for WASI preview 1 (wasm32-wasip1)"
-            )
+            raise Unusable(f"it imports {name}, which the sandbox does not have; build it for WASI preview 1 (wasm32-wasip1)")
         kind = wanted.type
         results = "" if wanted.name == "proc_exit" else "i"
         if not isinstance(kind, wasmtime.FuncType) or _kinds(kind.params) != kinds or _kinds(kind.results) != results:

@@ -9,6 +9,7 @@ import platform
 from typing import TYPE_CHECKING, Final
 
 from surge.core.canonical import digest
+from surge.errors import InternalFault
 
 if TYPE_CHECKING:
     import wasmtime
@@ -56,6 +57,22 @@ def identity() -> bytes:
 def label() -> str:
     """The identity for people, such as `wasmtime-49.0.0 x86_64 1f2e3d4c`."""
     return f"wasmtime-{WASMTIME} {instruction_set()} {identity().hex()[:8]}"
+
+
+def check_installed() -> None:
+    """Check that the engine installed is the one results are defined by.
+
+    Raises:
+        InternalFault: it is another release, or there is none.
+    """
+    from importlib import metadata
+
+    try:
+        found = metadata.version("wasmtime")
+    except metadata.PackageNotFoundError as missing:
+        raise InternalFault(f"wasmtime is not installed: pip install wasmtime=={WASMTIME}") from missing
+    if found != WASMTIME:
+        raise InternalFault(f"wasmtime {found} is installed, and results are defined by {WASMTIME}", found=found)
 
 
 def make_engine(*, parallel: bool = False) -> wasmtime.Engine:

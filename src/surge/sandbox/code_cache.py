@@ -1,0 +1,47 @@
+"""Compiled code on disk, by engine and image: made here, readable by this user only, never taken from a peer."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+class CodeCache:
+    """A folder of compiled modules. Files appear whole or not at all."""
+
+    def __init__(self, folder: Path, engine: bytes) -> None:
+        self._folder = folder / engine.hex()[:32]
+
+    def open(self) -> None:
+        """Make the folder, and clear what an interrupted compilation left in it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in self._folder.glob("*.new"):
+            left.unlink(missing_ok=True)
+
+    def find(self, image: bytes) -> Path | None:
+        """The compiled code of an image. A file that somebody else could have written is not used."""
+        path = self._folder / f"{image.hex()}.cwasm"
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return None
+        trusted = status.st_uid == os.getuid() and not status.st_mode & 0o077 and path.is_file()
+        return path if trusted and not path.is_symlink() else None
+
+    def begin(self) -> tuple[int, Path]:
+        """An empty file to compile into: a descriptor and its path."""
+        fd, name = tempfile.mkstemp(dir=self._folder, suffix=".new")
+        return fd, Path(name)
+
+    def keep(self, image: bytes, fd: int, path: Path) -> Path:
+        """Make a finished file the image's compiled code, durably."""
+        os.fsync(fd)
+        final = self._folder / f"{image.hex()}.cwasm"
+        path.replace(final)
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return final
