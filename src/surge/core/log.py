@@ -63,6 +63,12 @@ class ReceiptLog:
             levels[level].append(node)
         return index
 
+    def truncate(self, size: int) -> None:
+        """Forget the leaves from `size` on: undoes appends that nobody was told of."""
+        size = self._checked(size)
+        for level, nodes in enumerate(self._levels):
+            del nodes[size >> level :]
+
     def root(self, size: int | None = None) -> bytes:
         """The root of the first `size` leaves, by default of all: 32 bytes."""
         size = self._checked(self.size if size is None else size)

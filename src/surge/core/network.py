@@ -1,7 +1,7 @@
 """`network.json`: what it takes to join a network.
 
-The file comes from strangers. This decoder bounds and checks everything in it; whether its contracts are what they claim is for the
-ledger to compare, and whether to trust them for the user to say.
+The file comes from strangers. This decoder bounds and checks everything in it; whether its contracts are what they claim is for
+the ledger to compare, and whether to trust them for the user to say.
 """
 
 from __future__ import annotations
