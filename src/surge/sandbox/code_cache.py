@@ -29,6 +29,11 @@ class CodeCache:
         trusted = status.st_uid == os.getuid() and not status.st_mode & 0o077 and path.is_file()
         return path if trusted and not path.is_symlink() else None
 
+    def size(self, image: bytes) -> int | None:
+        """Bytes of an image's compiled code, if it is here."""
+        found = self.find(image)
+        return None if found is None else found.stat().st_size
+
     def begin(self) -> tuple[int, Path]:
         """An empty file to compile into: a descriptor and its path."""
         fd, name = tempfile.mkstemp(dir=self._folder, suffix=".new")

@@ -88,5 +88,5 @@ def _check_exports(module: wasmtime.Module, *, python: bool) -> int:
             raise Unusable(f"its {name} takes or gives values it should not")
     memory = exports.get(MEMORY.decode())
     if isinstance(memory, wasmtime.MemoryType):
-        return memory.limits.min * PAGE
+        return int(memory.limits.min) * PAGE
     return 0

@@ -61,7 +61,5 @@ class CompiledImage:
     """Its SHA-256."""
     size: int
     """Bytes of compiled code."""
-    module_size: int
-    """Bytes of the module: what compiling is priced by."""
     seconds: float
     """Wall time it took; 0 when it was in the cache."""

@@ -79,8 +79,8 @@ class Sandbox:
         """
         lock = self._compiling.setdefault(image, asyncio.Lock())
         async with lock:
-            if (found := self._code.find(image)) is not None:
-                return CompiledImage(image, found.stat().st_size, module.stat().st_size, 0.0)
+            if (size := self._code.size(image)) is not None:
+                return CompiledImage(image, size, 0.0)
             async with self._one_compiler:
                 return await self._compile(module, image, on_progress)
 
@@ -103,7 +103,7 @@ class Sandbox:
         finally:
             os.close(fd)
             path.unlink(missing_ok=True)
-        return CompiledImage(image, compiled.size, module.stat().st_size, loop.time() - started)
+        return CompiledImage(image, compiled.size, loop.time() - started)
 
     def _files(self, image: bytes) -> ImageFiles:
         found = self._code.find(image)

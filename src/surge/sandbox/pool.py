@@ -12,14 +12,13 @@ A worker that dies takes one unit with it, the one it was running; those queued 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from surge.core.units import Limits, Status
+from surge.core.units import Limits
 from surge.errors import InternalFault, InvalidInput, Unavailable
 from surge.sandbox.member import Member
 from surge.sandbox.protocol import Done, UnitRequest
