@@ -1,0 +1,24 @@
+"""The ledger's contracts: Vyper sources, and what they compile to.
+
+Everything in this folder is under AGPL-3.0-only, as is snekmate, on which the contracts build. The compiled form ships beside the
+sources, so that nobody needs the compiler; a test compiles them again and compares.
+"""
+
+# SPDX-License-Identifier: AGPL-3.0-only
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+NAMES = ("surge_token", "registry", "channels")
+"""The contracts that make a network."""
+
+
+@lru_cache
+def artifact(name: str) -> dict[str, Any]:
+    """A contract's `abi`, `bytecode` (to deploy) and `runtime` (as deployed, before immutables), hex with 0x."""
+    found: dict[str, Any] = json.loads((files(__package__) / f"{name}.json").read_text())
+    return found
