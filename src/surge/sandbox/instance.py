@@ -53,6 +53,9 @@ _mprotect.restype = ctypes.c_int
 _PROVABLE_REFUSALS: Final = ("exceeds memory limits", "exceeds table limits", "resource limit exceeded")
 """How wasmtime words a module that asks for more than the limits at once: the same everywhere."""
 
+_UNCAUGHT: Final = "thrown Wasm exception"
+"""How wasmtime words an exception that left the guest."""
+
 _LOCAL_TRAPS: Final = {
     TrapCode.INTERRUPT.value: Status.WALL_TIME,
     # Where a stack overflows depends on the compiled code, so it is no evidence.
@@ -325,8 +328,10 @@ class Guest:
         raise Ending(_LOCAL_TRAPS.get(code, Status.TRAPPED), detail=message)
 
     def _engine_error(self, message: str) -> Ending:
-        """What is neither a trap nor a return, such as no room for an exception object: not evidence."""
-        return self.world.ending or Ending(Status.HOST_MEMORY, detail=message)
+        """What is neither a return nor a trap: an exception nobody caught, or no room for one, which is no evidence."""
+        if self.world.ending is not None:
+            return self.world.ending
+        return Ending(Status.TRAPPED if _UNCAUGHT in message else Status.HOST_MEMORY, detail=message)
 
     def close(self) -> None:
         """Let the instance go. Calling it again does nothing."""
