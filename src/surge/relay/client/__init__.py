@@ -1,6 +1,6 @@
 """Using relays: `Relays` keeps connections to several, publishes and finds offers, opens and accepts sessions.
 
-    async with await Relays.connect(endpoints, key, network=network_id) as relays:
+    async with await Relays.connect(network.relays, key, network=network.network_id) as relays:
         offers = await relays.offers(OfferQuery(service="compute"))
         async with await relays.dial(device, identity=session_key, context=terms) as session:
             await session.send(b"...")
@@ -13,8 +13,7 @@ session is lost the application dials again and takes up where both sides' recor
 
 from surge.relay.board import OfferQuery
 from surge.relay.client.frames import MAX_MESSAGE
-from surge.relay.client.link import RelayEndpoint
 from surge.relay.client.relays import Relays
 from surge.relay.client.session import Session
 
-__all__ = ["MAX_MESSAGE", "OfferQuery", "RelayEndpoint", "Relays", "Session"]
+__all__ = ["MAX_MESSAGE", "OfferQuery", "Relays", "Session"]

@@ -15,10 +15,10 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
+from surge.core.network import RelayAddress
 from surge.core.signing import Signer, recover
 from surge.core.types import Address
 from surge.errors import InvalidInput, SurgeError, Unavailable
@@ -48,16 +48,6 @@ MAX_REASON = 200
 """Bytes of a refusal's reason that are read."""
 
 _jitter = random.SystemRandom()
-
-
-@dataclass(frozen=True, slots=True)
-class RelayEndpoint:
-    """Where a relay is reached, and who it must be."""
-
-    url: str
-    """nats://host:port or tls://host:port."""
-    address: Address
-    """The relay's identity: logins are signed for it, and for no other."""
 
 
 class Pace:
@@ -92,7 +82,7 @@ class Link:
 
     def __init__(
         self,
-        endpoint: RelayEndpoint,
+        endpoint: RelayAddress,
         signer: Signer,
         *,
         tls: ssl.SSLContext | None,
@@ -206,8 +196,7 @@ class Link:
             wire = fresh
             self._adopt(welcome)
         self._wire = None
-        why = wire.errors[-1] if wire.errors else "the connection ended"
-        lost = Unavailable(f"the relay {self.endpoint.url} was lost: {why}", relay=self.endpoint.url)
+        lost = Unavailable(f"the relay {self.endpoint.url} was lost: {wire.reason}", relay=self.endpoint.url)
         self._end_sessions(lost)
         await wire.close()
         self._tell(lost)
@@ -224,9 +213,8 @@ class Link:
             except Unavailable:
                 self._end_sessions(Unavailable(f"the relay {self.endpoint.url} was lost during renewal"))
             self._wire = fresh
-        await old.drain(ANSWER_SECONDS)
+        await old.finish(ANSWER_SECONDS)
         fresh.deliver_to(self._deliver)
-        await old.close()
 
     # Sending
 
@@ -272,7 +260,8 @@ class Link:
         if frame is None:
             return
         try:
-            await self.publish(node_subject(session.peer_login, self.address, "s", session.token), frame)
+            subject = node_subject(session.peer_login, self.address, "s", session.token)
+            await self.publish(subject, frame, self.nobody_subject(session.peer_login, session.token))
         except Unavailable as error:
             session.end(error)
             return
@@ -314,26 +303,36 @@ class Link:
         elif kind == "h":
             if not nobody:
                 self._on_hello(self, source, token, data)
-        elif kind in ("a", "x", "n"):
+        elif kind == "n":
+            if nobody and source == self.address:  # the relay's word; a stranger's would bear its address
+                self._nobody_listens(token)
+        elif kind in ("a", "x"):
             self._take_answer(source, kind, token, data)
 
+    def nobody_subject(self, peer: Address, token: str) -> str:
+        """Where the relay shall say that nobody listens to `peer`: a client that is gone is known at once by this."""
+        return node_subject(self.address, self.address, "n", f"{peer}-{token}")
+
+    def _nobody_listens(self, token: str) -> None:
+        peer, _, token = token.partition("-")
+        away = Unavailable(f"{peer} is not connected to the relay {self.endpoint.url}", peer=peer)
+        session = self.sessions.get((Address(peer), token))
+        if session is not None:
+            session.end(away)
+        call = self.calls.get((Address(peer), token))
+        if call is not None and not call.done():
+            call.set_exception(away)
+
     def _take_answer(self, source: Address, kind: str, token: str, data: bytes) -> None:
-        """An answer, a refusal, or the relay's word that nobody listens, to a hello of ours."""
-        if kind == "n":
-            waiting = [call for (_, called), call in self.calls.items() if called == token and source == self.address]
+        """An answer or a refusal to a hello of ours."""
+        call = self.calls.get((source, token))
+        if call is None or call.done():
+            return
+        if kind == "a":
+            call.set_result(data)
         else:
-            call = self.calls.get((source, token))
-            waiting = [call] if call is not None else []
-        for call in waiting:
-            if call.done():
-                continue
-            if kind == "a":
-                call.set_result(data)
-            elif kind == "x":
-                reason = data[:MAX_REASON].decode(errors="replace")
-                call.set_exception(Unavailable(f"{source} refused the session: {reason}", reason=reason))
-            else:
-                call.set_exception(Unavailable(f"the device is not connected to {self.endpoint.url}"))
+            reason = data[:MAX_REASON].decode(errors="replace")
+            call.set_exception(Unavailable(f"{source} refused the session: {reason}", reason=reason))
 
     def add(self, session: Session) -> None:
         """Has the link carry a session from now on."""

@@ -38,9 +38,7 @@ MAX_HALF_OPEN = 256
 class Listener:
     """Accepts sessions for one identity."""
 
-    def __init__(
-        self, accept: Accept, identity: Signer, network: bytes, max_sessions: int, max_per_caller: int
-    ) -> None:
+    def __init__(self, accept: Accept, identity: Signer, network: bytes, max_sessions: int, max_per_caller: int) -> None:
         self._accept, self._identity, self._network = accept, identity, network
         self._max_sessions, self._max_per_caller = max_sessions, max_per_caller
         self._pace = Pace(HELLOS_PER_SECOND)
@@ -129,5 +127,4 @@ class Listener:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for session in list(self._half_open):
-            session.end(Unavailable("this device stopped listening"))
+        await asyncio.gather(*(session.close("this device stopped listening") for session in list(self._half_open)))

@@ -10,20 +10,21 @@ import time
 from collections.abc import Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 import msgspec
 
 from surge.core import offers as rules
+from surge.core.network import RelayAddress
 from surge.core.offers import SignedOffer
 from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 from surge.relay.board import Kept, OfferQuery, Page
 from surge.relay.client.handshake import Caller, Parties
-from surge.relay.client.link import Link, RelayEndpoint
+from surge.relay.client.link import Link
 from surge.relay.client.listener import Accept, Listener
 from surge.relay.client.session import Session
+from surge.relay.client.wire import parse_url
 from surge.relay.login import is_address, node_subject
 
 log = logging.getLogger("surge.relay")
@@ -56,7 +57,7 @@ class Relays:
     @classmethod
     async def connect(
         cls,
-        endpoints: Iterable[RelayEndpoint],
+        endpoints: Iterable[RelayAddress],
         signer: Signer,
         *,
         network: bytes,
@@ -72,14 +73,12 @@ class Relays:
         """
         relays = cls(signer, network)
         for endpoint in endpoints:
-            parts = urlsplit(endpoint.url)
-            if parts.scheme not in ("nats", "tls") or not parts.hostname or not is_address(endpoint.address):
-                raise InvalidInput(
-                    f"a relay is nats://host:port or tls://host:port with its address, not {endpoint}", url=endpoint.url
-                )
-            relays._links.append(
-                Link(endpoint, signer, tls=tls, on_hello=relays._take_hello, on_change=relays._changed)
-            )
+            if endpoint.url.startswith(("ws://", "wss://")):
+                continue  # for browsers
+            parse_url(endpoint.url)
+            if not is_address(endpoint.address):
+                raise InvalidInput(f"a relay's identity is an address, not {endpoint.address!r}", url=endpoint.url)
+            relays._links.append(Link(endpoint, signer, tls=tls, on_hello=relays._take_hello, on_change=relays._changed))
         if len(relays._links) < minimum:
             raise InvalidInput(f"{minimum} relays are wanted, but only {len(relays._links)} are named")
         for link in relays._links:
@@ -120,7 +119,7 @@ class Relays:
         return [link.endpoint.url for link in self._links if link.is_connected]
 
     @property
-    def endpoints(self) -> list[RelayEndpoint]:
+    def endpoints(self) -> list[RelayAddress]:
         """All relays in use, connected or not."""
         return [link.endpoint for link in self._links]
 
@@ -164,9 +163,7 @@ class Relays:
         Raises Unavailable when no relay answers.
         """
         links = [link for link in self._links if link.is_connected]
-        answers = await asyncio.gather(
-            *(self._offers_of(link, query or OfferQuery()) for link in links), return_exceptions=True
-        )
+        answers = await asyncio.gather(*(self._offers_of(link, query or OfferQuery()) for link in links), return_exceptions=True)
         newest: dict[Address, SignedOffer] = {}
         failures = []
         for answer in answers:
@@ -193,12 +190,11 @@ class Relays:
             now = int(time.time())
             for wire in page.offers:
                 try:
-                    offer = rules.decode(wire)
+                    offer = rules.decode(wire, now=now, network=self._network)
                 except SurgeError as error:
-                    log.warning("the relay %s gives an offer that does not verify: %s", link.endpoint.url, error)
+                    log.warning("the relay %s gives an offer that is not believed: %s", link.endpoint.url, error)
                     continue
-                if offer.offer.expires > now:
-                    found.append(offer)
+                found.append(offer)
             if page.next <= query.after:
                 break
             query = msgspec.structs.replace(query, after=page.next)
@@ -255,8 +251,7 @@ class Relays:
             return links
         ranks = {name: rank for rank, name in reversed(list(enumerate(relays)))}
         ranked = [
-            (min(ranks.get(link.endpoint.url, len(ranks)), ranks.get(link.endpoint.address, len(ranks))), link)
-            for link in links
+            (min(ranks.get(link.endpoint.url, len(ranks)), ranks.get(link.endpoint.address, len(ranks))), link) for link in links
         ]
         return [link for rank, link in sorted(ranked, key=lambda pair: pair[0]) if rank < len(ranks)]
 
@@ -269,7 +264,7 @@ class Relays:
             link.post(
                 node_subject(device, self.address, "h", token),
                 caller.hello,
-                node_subject(self.address, self.address, "n", token),
+                link.nobody_subject(device, token),
             )
             async with asyncio.timeout(timeout):
                 wire = await answer
@@ -344,9 +339,7 @@ class Relays:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
 

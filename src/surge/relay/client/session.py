@@ -35,7 +35,7 @@ WINDOW = 4 << 20
 """Bytes of messages a session holds for its reader: some frames in flight at 200 MiB/s and 20 ms."""
 MESSAGE_COST = 64
 """Bytes of window a message takes beside its own: what Python needs to hold it, so that empty ones are not free."""
-ALIVE_SECONDS = 4.0
+ALIVE_SECONDS = 2.0
 """After so long without a frame a sign of life is sent."""
 PATIENCE_SECONDS = 15.0
 """After so long without a frame from the peer it is taken for gone."""
@@ -111,9 +111,7 @@ class Session:
         session is gone.
         """
         if len(message) > MAX_MESSAGE:
-            raise InvalidInput(
-                f"a message may be {MAX_MESSAGE} bytes, not {len(message)}; cut it up", size=len(message)
-            )
+            raise InvalidInput(f"a message may be {MAX_MESSAGE} bytes, not {len(message)}; cut it up", size=len(message))
         cost = len(message) + MESSAGE_COST
         self._check_open()
         if not self._senders and self._has_room(cost):
@@ -157,6 +155,7 @@ class Session:
         """Ends the session; what was sent before leaves first, for at most some seconds."""
         if self.is_open:
             self._finishing = True
+            self._drained.clear()
             self._control.append((Kind.CLOSE, reason[:MAX_REASON].encode()))
             self._wake(self)
             try:
@@ -169,9 +168,7 @@ class Session:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
     async def messages(self) -> AsyncIterator[bytes]:

@@ -15,8 +15,6 @@ from surge.errors import InvalidInput
 from surge.relay.board import MAX_PAGE_SIZE, OfferQuery, Page
 from surge.relay.server.config import RelayLimits
 
-MAX_OFFER = 16 << 10
-"""Bytes of one signed offer."""
 KEEP_SECONDS = 600
 """An offer stays at most so long, whatever it says: a device that is there renews it."""
 MAX_SCAN = 2000
@@ -26,8 +24,8 @@ MAX_SCAN = 2000
 class OfferBoard:
     """Keeps offers. Times are Unix seconds."""
 
-    def __init__(self, limits: RelayLimits) -> None:
-        self._limits = limits
+    def __init__(self, limits: RelayLimits, network: bytes | None = None) -> None:
+        self._limits, self._network = limits, network
         self._offers: dict[Address, tuple[SignedOffer, bytes, float]] = {}
         self._devices: list[Address] = []
         self._withdrawn: dict[Address, tuple[int, float]] = {}
@@ -39,21 +37,17 @@ class OfferBoard:
     def put(self, device: Address, wire: bytes, now: float) -> None:
         """Keeps an offer that `device` published. Raises InvalidInput or PeerFault saying why not.
 
-        1. it is of bearable size, verifies, and is the device's own;
-        2. it has not expired;
+        1. it verifies, has not expired, and is for this network;
+        2. it is the device's own;
         3. it is newer than what is kept or was withdrawn;
         4. there is room, altogether and for its operator.
         """
         # 1
-        if len(wire) > MAX_OFFER:
-            raise InvalidInput(f"an offer may have {MAX_OFFER} bytes, not {len(wire)}", size=len(wire))
-        signed = offers.decode(wire)
+        signed = offers.decode(wire, now=int(now), network=self._network)
         offer = signed.offer
+        # 2
         if offer.device != device:
             raise InvalidInput("a device publishes its own offer only", device=device, named=offer.device)
-        # 2
-        if offer.expires <= now:
-            raise InvalidInput("the offer has expired; is the clock right?", expires=offer.expires)
         # 3
         self.expire(now)
         known = self._offers.get(device)

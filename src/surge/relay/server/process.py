@@ -28,9 +28,7 @@ def find_nats_server() -> Path:
     if named:
         if os.access(named, os.X_OK) and Path(named).is_file():
             return Path(named)
-        raise InvalidInput(
-            f"$SURGE_NATS_SERVER names {named!r}, which is not a program; correct it or unset it", path=named
-        )
+        raise InvalidInput(f"$SURGE_NATS_SERVER names {named!r}, which is not a program; correct it or unset it", path=named)
     found = shutil.which("nats-server") or shutil.which("nats-server", path=str(Path(sys.executable).parent))
     if found:
         return Path(found)

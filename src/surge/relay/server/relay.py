@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
-import json
 import logging
 import os
 import signal
@@ -15,39 +13,37 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
+from typing import Self
+from urllib.parse import urlsplit
 
 from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import InvalidInput, PeerFault, Unavailable
+from surge.relay.connection import Message, NatsConnection
 from surge.relay.server.callout import Callout
 from surge.relay.server.config import RelayLimits, Secrets, TlsFiles, configuration, write_private
 from surge.relay.server.process import NatsProcess, claim_port, end_stale, find_nats_server
 from surge.relay.server.service import BoardService
-from surge.relay.server.watch import Counters, RateWatch
+from surge.relay.server.system import SystemAccount
+from surge.relay.server.watch import RateWatch
 
 log = logging.getLogger("surge.relay")
 
 POLL_SECONDS = 1.0
 """How often the connections' counters are read."""
 ANSWER_SECONDS = 3.0
-"""How long nats-server may take to answer the supervisor."""
+"""How long nats-server may take to take the callout's subscription."""
 SILENT_POLLS = 4
 """After so many unanswered polls in a row nats-server is taken for frozen, and killed."""
 LONGEST_BACKOFF = 10.0
 """Seconds between attempts to start a nats-server that keeps dying."""
-PAGE = 512
-"""Connections asked for in one request."""
 
 
 class RelayServer:
     """A relay: use it as an async context manager, or `await run()` for a process that only is a relay.
 
     `signer` is the relay's identity: clients know its address from the network file and sign their logins for it.
+    `network`, 32 bytes, keeps offers for other networks off the board.
     `port` 0 takes any free port; `self.url` tells which. `data_dir` holds the configuration (mode 0600), the log and
     the process id; a second relay on the same directory is refused.
     """
@@ -59,6 +55,7 @@ class RelayServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        network: bytes | None = None,
         limits: RelayLimits | None = None,
         tls: TlsFiles | None = None,
         websocket_port: int | None = None,
@@ -72,9 +69,10 @@ class RelayServer:
         self._websocket_port, self._mqtt_port = websocket_port, mqtt_port
         self._secrets = Secrets()
         self._callout = Callout(self.identity, self._secrets.issuer, self.limits)
-        self.board = BoardService(signer, self.limits)
+        self.board = BoardService(signer, self.limits, network)
         self._process: NatsProcess | None = None
-        self._clients: list[Client] = []
+        self._connections: list[NatsConnection] = []
+        self._system: SystemAccount | None = None
         self._lock: int | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -148,9 +146,7 @@ class RelayServer:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
     def _take_lock(self) -> None:
@@ -184,34 +180,19 @@ class RelayServer:
         config, logged = self._data_dir / "nats.conf", self._data_dir / "nats.log"
         self._process = await NatsProcess.start(program, config, logged, self.host, self.port)
         callout = await self._connect("callout", self._secrets.callout)
-        await callout.subscribe("$SYS.REQ.USER.AUTH", cb=partial(self._on_login, callout))
-        await callout.flush()
+        callout.on_message = partial(self._on_login, callout)
+        callout.subscribe(1, "$SYS.REQ.USER.AUTH")
+        await callout.flush(ANSWER_SECONDS)
         board = await self._connect("board", self._secrets.board)
         await self.board.serve(board)
-        await self._connect("system", self._secrets.system)
+        self._system = SystemAccount(await self._connect("system", self._secrets.system))
 
-    async def _connect(self, user: str, password: str) -> Client:
-        async def on_error(error: Exception) -> None:
-            log.debug("relay %s: %s: %s", self.identity, user, error)
-
-        client = Client()
-        try:
-            await client.connect(
-                self.url,
-                user=user,
-                password=password,
-                name=user,
-                tls=self._own_tls(),
-                allow_reconnect=False,
-                connect_timeout=5,
-                pending_size=64 << 20,
-                error_cb=on_error,
-            )
-        except (OSError, TimeoutError, nats.errors.Error) as error:
-            await client.close()
-            raise Unavailable(f"the supervisor cannot log in at its nats-server as {user}: {error}") from error
-        self._clients.append(client)
-        return client
+    async def _connect(self, user: str, password: str) -> NatsConnection:
+        host = urlsplit(self.url).hostname or self.host
+        login = {"name": user, "user": user, "pass": password}
+        connection = await NatsConnection.open(host, self.port, lambda info: login, tls=self._own_tls())
+        self._connections.append(connection)
+        return connection
 
     def _own_tls(self) -> ssl.SSLContext | None:
         """Trusts the relay's own certificate and no other, whatever host name it bears."""
@@ -223,22 +204,16 @@ class RelayServer:
         return context
 
     async def _disconnect(self) -> None:
-        clients, self._clients = self._clients, []
-        for client in clients:
-            with contextlib.suppress(OSError, TimeoutError, nats.errors.Error):
-                await client.close()
+        connections, self._connections, self._system = self._connections, [], None
+        for connection in connections:
+            await connection.close()
 
-    async def _on_login(self, callout: Client, message: Msg) -> None:
+    def _on_login(self, callout: NatsConnection, message: Message) -> None:
         try:
-            answer = self._callout.answer(message.data, self._server_id(callout), time.time())
-        except PeerFault as error:
+            answer = self._callout.answer(message.data, str(callout.info["server_id"]), time.time())
+            callout.publish(message.reply, answer)
+        except (PeerFault, Unavailable) as error:
             log.warning("relay %s: %s", self.identity, error)
-            return
-        await message.respond(answer)
-
-    @staticmethod
-    def _server_id(client: Client) -> str:
-        return str(client._server_info["server_id"])  # nats-py shows it nowhere else
 
     async def _supervise(self, program: Path) -> None:
         """Starts nats-server again whenever it ends."""
@@ -268,30 +243,22 @@ class RelayServer:
         watch, silent = RateWatch(self.limits), 0
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            system = next((client for client in self._clients if client.options["name"] == "system"), None)
-            if system is None:
+            if self._system is None:
                 silent = 0
                 continue
             try:
-                await self._poll(system, watch)
+                await self._poll(self._system, watch)
                 silent = 0
-            except (TimeoutError, nats.errors.Error, Unavailable) as error:
+            except Unavailable as error:
                 silent += 1
-                log.warning("relay %s: nats-server does not answer: %r", self.identity, error)
+                log.warning("relay %s: nats-server does not answer: %s", self.identity, error)
                 if silent >= SILENT_POLLS and self._process is not None:
                     self._process.kill()
                     silent = 0
 
-    async def _poll(self, system: Client, watch: RateWatch) -> None:
+    async def _poll(self, system: SystemAccount, watch: RateWatch) -> None:
         granted_before = set(self._callout.logins)
-        readings: list[Counters] = []
-        while True:
-            question = {"limit": PAGE, "offset": len(readings), "sort": "cid"}
-            answer = await self._ask(system, "CONNZ", question)
-            page = answer.get("data", {}).get("connections") or []
-            readings += [Counters(entry["cid"], entry["in_msgs"], entry["in_bytes"]) for entry in page]
-            if len(page) < PAGE:
-                break
+        readings = await system.counters()
         self._callout.keep_only({reading.connection for reading in readings}, granted_before)
         ours = [reading for reading in readings if reading.connection in self._callout.logins]
         for connection in watch.observe(ours, time.monotonic()):
@@ -300,13 +267,4 @@ class RelayServer:
             self._callout.refuse(address, time.time())
             for number, login in list(self._callout.logins.items()):
                 if login.address == address:
-                    await self._ask(system, "KICK", {"cid": number})
-
-    async def _ask(self, system: Client, what: str, question: dict[str, Any]) -> dict[str, Any]:
-        subject = f"$SYS.REQ.SERVER.{self._server_id(system)}.{what}"
-        answer = await system.request(subject, json.dumps(question).encode(), timeout=ANSWER_SECONDS)
-        try:
-            decoded = json.loads(answer.data)
-        except ValueError as error:
-            raise Unavailable(f"nats-server answered {what} with something else than JSON") from error
-        return decoded if isinstance(decoded, dict) else {}
+                    await system.kick(number)

@@ -5,45 +5,43 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from functools import partial
 
 import msgspec
-import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
+from surge.core.offers import MAX_OFFER
 from surge.core.signing import Signer
 from surge.core.types import Address
-from surge.errors import InvalidInput, PeerFault, SurgeError
+from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 from surge.relay.board import Kept, OfferQuery, Page, Welcome
+from surge.relay.connection import Message, NatsConnection
 from surge.relay.login import PROTOCOL, is_address, welcome_digest
 from surge.relay.server.board import OfferBoard
 from surge.relay.server.config import RelayLimits
 
 log = logging.getLogger("surge.relay")
 
-MAX_QUESTION = 16 << 10
+MAX_QUESTION = MAX_OFFER
 """Bytes of a question: an offer is the largest."""
 ASKERS_REMEMBERED = 8192
+FLUSH_SECONDS = 5.0
 
 
 class BoardService:
     """Answers the questions on `board.*.*` of one relay."""
 
-    def __init__(self, signer: Signer, limits: RelayLimits) -> None:
+    def __init__(self, signer: Signer, limits: RelayLimits, network: bytes | None = None) -> None:
         self._signer, self._limits = signer, limits
-        self.board = OfferBoard(limits)
+        self.board = OfferBoard(limits, network)
         self._askers: OrderedDict[Address, tuple[float, float]] = OrderedDict()
 
-    async def serve(self, client: Client) -> None:
-        """Answers what comes over `client` from now on."""
+    async def serve(self, connection: NatsConnection) -> None:
+        """Answers what comes over `connection` from now on."""
+        connection.on_message = partial(self._take, connection)
+        connection.subscribe(1, "board.*.*")
+        await connection.flush(FLUSH_SECONDS)
 
-        async def take(message: Msg) -> None:
-            await self._take(client, message)
-
-        await client.subscribe("board.*.*", cb=take)
-        await client.flush()
-
-    async def _take(self, client: Client, message: Msg) -> None:
+    def _take(self, connection: NatsConnection, message: Message) -> None:
         _, sender, operation = message.subject.split(".")
         # The relay vouches for the sender in the subject; the answer goes to it and nowhere else.
         prefix = f"node.{sender}.{self._signer.address}.r."
@@ -52,9 +50,9 @@ class BoardService:
             return
         answer = self.answer(Address(sender), operation, message.data, time.time())
         try:
-            await client.publish(message.reply, answer)
-        except nats.errors.Error as error:
-            log.warning("the board cannot answer: %r", error)
+            connection.publish(message.reply, answer)
+        except Unavailable as error:
+            log.warning("the board cannot answer: %s", error)
 
     def answer(self, sender: Address, operation: str, body: bytes, now: float) -> bytes:
         """The answer to one question; `now` in Unix seconds."""
@@ -75,9 +73,7 @@ class BoardService:
                 raise PeerFault("a challenge is 32 bytes", size=len(body))
             limits = self._limits
             signature = self._signer.sign(welcome_digest(self._signer.address, sender, body))
-            return Welcome(
-                PROTOCOL, signature, limits.login_seconds, limits.messages_per_second, limits.bytes_per_second
-            )
+            return Welcome(PROTOCOL, signature, limits.login_seconds, limits.messages_per_second, limits.bytes_per_second)
         if operation == "offer":
             self.board.put(sender, body, now)
             return Kept(True, "")
