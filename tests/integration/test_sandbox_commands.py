@@ -144,8 +144,7 @@ def wasmtime_says(module: bytes, argv: list[str], folder: Path, guest: str) -> s
     instance = linker.instantiate(store, wasmtime.Module(engine, module))
     start = instance.exports(store)["_start"]
     assert isinstance(start, wasmtime.Func)
-    with pytest.raises(wasmtime.ExitTrap, match="status 0"):
-        start(store)
+    start(store)
     store.close()
     return (folder.parent / "stdout").read_text()
 

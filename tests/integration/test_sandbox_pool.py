@@ -1,0 +1,240 @@
+"""Workers: how many there are, what they hold, who gets them, and what happens when one dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import zipfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sandbox_support import HELLO, IMPORT_WRITE, Runner, command, pieces, sandbox, until, wat
+from surge.core.units import Status
+from surge.errors import InternalFault, Unavailable
+
+FOREVER = command("(loop $l (br $l))")
+TAKES = """
+(module (memory (export "memory") 1)
+  (func (export "_start") (local $i i32)
+    (loop $l (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $l (i32.lt_u (local.get $i) (i32.const {n}))))))
+"""
+
+
+def pids(runner: Runner) -> set[int]:
+    return {member.pid for member in runner.sandbox._pool.members}
+
+
+async def test_short_units_are_spread_over_at_most_so_many_workers(tmp_path: Path) -> None:
+    async with sandbox(tmp_path, workers=2) as runner:
+        module = wat(HELLO)
+        executions = await asyncio.gather(*(runner.run(module) for _ in range(200)))
+        assert {execution.outcome.status for execution in executions} == {Status.FINISHED}
+        assert len({execution.outcome.fuel for execution in executions}) == 1
+        assert len(pids(runner)) == 2
+        assert all(not member.jobs for member in runner.sandbox._pool.members)
+    await until(lambda: not any(psutil.pid_exists(pid) for pid in pids(runner)))
+
+
+async def test_a_killed_worker_takes_only_its_running_unit_with_it(tmp_path: Path) -> None:
+    async with sandbox(tmp_path, workers=1) as runner:
+        module = wat(TAKES.format(n=20_000_000))
+        await asyncio.gather(*(runner.run(module) for _ in range(3)))
+        running = [asyncio.create_task(runner.run(module)) for _ in range(6)]
+        (member,) = runner.sandbox._pool.members
+        await until(lambda: len(member.jobs) > 1)
+        os.kill(member.pid, signal.SIGKILL)
+        statuses = [(await task).outcome.status for task in running]
+        assert statuses.count(Status.WORKER_LOST) == 1
+        assert statuses.count(Status.FINISHED) == 5
+        assert member.pid not in pids(runner)
+
+
+async def test_a_worker_that_stops_answering_is_ended_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surge.sandbox.member.GRACE", 0.3)
+    async with sandbox(tmp_path, workers=1) as runner:
+        await runner.run(wat(HELLO))
+        (member,) = runner.sandbox._pool.members
+        os.kill(member.pid, signal.SIGSTOP)
+        execution = await asyncio.wait_for(runner.run(wat(HELLO), wall_ms=100), 10)
+        assert execution.outcome.status == Status.WALL_TIME
+        assert execution.outcome.fuel == 0
+        assert (await runner.run(wat(HELLO))).outcome.status == Status.FINISHED
+
+
+async def test_two_images_share_one_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surge.sandbox.pool.QUANTUM", 0.2)
+    async with sandbox(tmp_path, workers=1) as runner:
+        one, two = wat(TAKES.format(n=30_000_000)), wat(TAKES.format(n=30_000_001))
+        for module in (one, two):
+            await runner.image(module)
+        ended: list[int] = []
+
+        async def job(number: int, module: bytes) -> None:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(40):
+                    group.create_task(unit(number, module))
+
+        async def unit(number: int, module: bytes) -> None:
+            assert (await runner.run(module)).outcome.status == Status.FINISHED
+            ended.append(number)
+
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            group.create_task(job(1, one))
+            group.create_task(job(2, two))
+        assert len(pids(runner)) == 1
+        assert ended.index(2) < 40, "the second image waited for the first one's whole job"
+        assert ended.count(1) == ended.count(2) == 40
+
+
+async def test_two_images_get_a_worker_each_of_two(tmp_path: Path) -> None:
+    async with sandbox(tmp_path, workers=2) as runner:
+        one, two = wat(TAKES.format(n=20_000_000)), wat(TAKES.format(n=20_000_001))
+        for module in (one, two):
+            await runner.image(module)
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for _ in range(30):
+                group.create_task(runner.run(one))
+            await asyncio.sleep(0.5)
+            for _ in range(10):
+                group.create_task(runner.run(two))
+            await until(lambda: len({member.image.image for member in runner.sandbox._pool.members}) == 2)
+
+
+async def test_memory_of_running_units_stays_within_the_budget(tmp_path: Path) -> None:
+    async with sandbox(tmp_path, workers=2, memory=100 << 20) as runner:
+        module = wat(TAKES.format(n=10_000_000))
+        most = 0
+
+        async def watch() -> None:
+            nonlocal most
+            while True:
+                most = max(most, sum(member.reserved for member in runner.sandbox._pool.members))
+                await asyncio.sleep(0)
+
+        watching = asyncio.create_task(watch())
+        executions = await asyncio.wait_for(
+            asyncio.gather(*(runner.run(module, memory=(30 + 10 * (n % 8)) << 20) for n in range(24))), 60
+        )
+        watching.cancel()
+        assert {execution.outcome.status for execution in executions} == {Status.FINISHED}
+        assert 60 << 20 < most <= 100 << 20
+
+
+async def test_memory_the_host_refuses_is_a_local_ending(tmp_path: Path) -> None:
+    grow = """(func $grow (drop (memory.grow (i32.const 1000))))"""
+    module = command("(call $grow)", rest=grow)
+    async with sandbox(tmp_path, workers=1) as runner:
+        assert (await runner.run(module)).outcome.status == Status.FINISHED
+        (member,) = runner.sandbox._pool.members
+        used = psutil.Process(member.pid).memory_info().vms
+        resource.prlimit(member.pid, resource.RLIMIT_DATA, (min(used, 200 << 20), min(used, 200 << 20)))
+        refused = await runner.run(module, memory=1 << 30)
+        assert refused.outcome.status == Status.HOST_MEMORY, refused.detail
+        assert refused.outcome.fuel == 0
+        assert (await runner.run(module, memory=64 << 20)).outcome.status == Status.FINISHED
+
+
+async def test_a_full_disk_is_a_local_ending(tmp_path: Path) -> None:
+    body = """
+      (i32.store (i32.const 4) (i32.const 1000000))
+      (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))"""
+    module = command(body, imports=IMPORT_WRITE, memory="20")
+    async with sandbox(tmp_path, workers=1) as runner:
+        assert len(pieces(await runner.run(module)).stdout) == 1_000_000
+        (member,) = runner.sandbox._pool.members
+        resource.prlimit(member.pid, resource.RLIMIT_FSIZE, (500_000, 500_000))
+        execution = await runner.run(module)
+        assert execution.outcome.status in (Status.HOST_MEMORY, Status.WORKER_LOST), execution.detail
+        assert execution.outcome.size() == 0
+
+
+async def test_shared_files_are_given_once_and_let_go(tmp_path: Path) -> None:
+    archives = []
+    for n in range(12):
+        path = tmp_path / f"{n}.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("n", str(n))
+        archives.append(path)
+    async with sandbox(tmp_path, workers=1) as runner:
+        await runner.run(wat(HELLO))
+        (member,) = runner.sandbox._pool.members
+        before = psutil.Process(member.pid).num_fds()
+        for path in archives * 3:
+            assert (await runner.run(wat(HELLO), files=path)).outcome.status == Status.FINISHED
+        await runner.run(wat(HELLO))
+        assert psutil.Process(member.pid).num_fds() <= before + 2 * 8
+        assert len(member._held) == 8
+
+
+async def test_a_worker_that_cannot_start_fails_its_units_with_its_last_words(tmp_path: Path) -> None:
+    async with sandbox(tmp_path, workers=1) as runner:
+        image = await runner.image(wat(HELLO))
+        path = runner.sandbox._code.find(image)
+        assert path is not None
+        path.write_bytes(b"this is not compiled code")
+        with pytest.raises(InternalFault, match="does not start"):
+            await asyncio.wait_for(runner.run(wat(HELLO)), 20)
+
+
+async def test_closing_leaves_nobody_waiting(tmp_path: Path) -> None:
+    async with sandbox(tmp_path, workers=1) as runner:
+        running = [asyncio.create_task(runner.run(FOREVER, wall_ms=60_000)) for _ in range(3)]
+        await until(lambda: any(member.jobs for member in runner.sandbox._pool.members))
+        await asyncio.wait_for(runner.sandbox.close(), 5)
+        results = await asyncio.gather(*running, return_exceptions=True)
+        lost = [result for result in results if not isinstance(result, BaseException)]
+        assert [execution.outcome.status for execution in lost] == [Status.WORKER_LOST]
+        assert sum(isinstance(result, Unavailable) for result in results) == 2
+
+
+async def test_a_caller_that_gives_up_does_not_disturb_the_others(tmp_path: Path) -> None:
+    async with sandbox(tmp_path, workers=1) as runner:
+        module = wat(TAKES.format(n=50_000_000))
+        first = asyncio.create_task(runner.run(module))
+        second = asyncio.create_task(runner.run(module))
+        await until(lambda: any(member.jobs for member in runner.sandbox._pool.members))
+        first.cancel()
+        assert (await asyncio.wait_for(second, 20)).outcome.status == Status.FINISHED
+        assert (await runner.run(module)).outcome.status == Status.FINISHED
+
+
+async def test_five_hundred_mixed_units_leave_a_worker_as_it_was(tmp_path: Path) -> None:
+    mixed = """
+    (module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+      (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (func (export "_start") (local $n i32)
+        (drop (call $sizes (i32.const 0) (i32.const 4)))
+        (local.set $n (i32.load (i32.const 0)))
+        (if (i32.eq (local.get $n) (i32.const 2)) (then unreachable))
+        (if (i32.eq (local.get $n) (i32.const 3)) (then (loop $l (br $l))))
+        (if (i32.eq (local.get $n) (i32.const 4)) (then (call $exit (i32.const 9))))
+        (if (i32.eq (local.get $n) (i32.const 5))
+          (then (drop (memory.grow (i32.const 500))) (memory.fill (i32.const 65536) (i32.const 1) (i32.const 800000))))))
+    """
+    expected = [Status.FINISHED, Status.TRAPPED, Status.OUT_OF_FUEL, Status.EXITED, Status.FINISHED]
+    async with sandbox(tmp_path, workers=1) as runner:
+
+        async def hundred() -> None:
+            executions = await asyncio.gather(*(runner.run(wat(mixed), ["x"] * (1 + n % 5), fuel=10**6) for n in range(100)))
+            assert [execution.outcome.status for execution in executions] == expected * 20
+
+        async def measure() -> tuple[int, int, int]:
+            process = psutil.Process(pid)
+            return process.memory_info().rss, process.num_fds(), len(process.memory_maps(grouped=False))
+
+        await hundred()
+        (pid,) = pids(runner)
+        rss, fds, maps = await measure()
+        for _ in range(4):
+            await hundred()
+        assert pids(runner) == {pid}
+        later = await measure()
+        assert later[0] < rss + (4 << 20)
+        assert later[1] <= fds
+        assert later[2] <= maps + 10
+        assert later[0] < 60 << 20
