@@ -125,9 +125,7 @@ class BuyerChannel(_Side):
             raise InvalidInput(f"receipt {receipt.sequence} has its answer already")
         amount = receipt.amount if accepted else 0
         if self.amount + amount > self.deposit:
-            raise InvalidInput(
-                "the channel's deposit does not cover the receipt", deposit=self.deposit, amount=self.amount + amount
-            )
+            raise InvalidInput("the channel's deposit does not cover the receipt", deposit=self.deposit, amount=self.amount + amount)
         leaf = self._leaf(self.log.size, digest, accepted, amount)
         index = self.log.append(leaf)
         self.answered.add(receipt.sequence)
@@ -257,6 +255,4 @@ class ProviderChannel(_Side):
 
     def overdue(self, terms: Terms, now: int) -> list[int]:
         """Sequences of receipts that waited longer than the terms allow: they count as refused, and cost the buyer its window."""
-        return [
-            sequence for sequence, each in self.pending.items() if each.signed.receipt.finished_at + terms.audit_seconds < now
-        ]
+        return [sequence for sequence, each in self.pending.items() if each.signed.receipt.finished_at + terms.audit_seconds < now]

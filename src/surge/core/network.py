@@ -98,9 +98,7 @@ class NetworkFile:
             "kind": self.kind,
             "chain_id": self.chain_id,
             "rpc": list(self.rpc),
-            "contracts": {
-                name: {"address": each.address, "code_hash": "0x" + each.code_hash.hex()} for name, each in contracts.items()
-            },
+            "contracts": {name: {"address": each.address, "code_hash": "0x" + each.code_hash.hex()} for name, each in contracts.items()},
             "relays": [{"url": each.url, "address": each.address} for each in self.relays],
             "confirmations": self.confirmations,
         }

@@ -53,11 +53,7 @@ def unit_amount(prices: Prices, fuel: int, memory: int, moved: int) -> int:
         memory: the unit's memory limit in bytes, reserved in full before it starts.
         moved: bytes of input carried with the call and of output.
     """
-    amount = (
-        _up(fuel * prices.gigafuel, GIGA)
-        + _up(memory * fuel * prices.memory, prices.speed * GIGA)
-        + transfer_amount(prices, moved)
-    )
+    amount = _up(fuel * prices.gigafuel, GIGA) + _up(memory * fuel * prices.memory, prices.speed * GIGA) + transfer_amount(prices, moved)
     if amount > MAX_WEI:
         raise InvalidInput("the unit's price does not fit into 256 bits", fuel=fuel)
     return amount

@@ -134,9 +134,7 @@ class Acknowledgement:
         """The data of the log's leaf: 32 bytes."""
         return typed_digest(
             domain,
-            keccak256(
-                _ACKNOWLEDGEMENT + self.channel + word(self.index) + self.receipt + word(self.accepted) + word(self.amount)
-            ),
+            keccak256(_ACKNOWLEDGEMENT + self.channel + word(self.index) + self.receipt + word(self.accepted) + word(self.amount)),
         )
 
 
@@ -262,9 +260,7 @@ class DeviceConsent:
 
     def digest(self, domain: Domain) -> bytes:
         """What the device signs: 32 bytes."""
-        return typed_digest(
-            domain, keccak256(_CONSENT + address_word(self.operator) + address_word(self.device) + word(self.nonce))
-        )
+        return typed_digest(domain, keccak256(_CONSENT + address_word(self.operator) + address_word(self.device) + word(self.nonce)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,23 @@
+"""Talks to the chain: the only room that imports web3.
+
+Reads come from endpoints that are believed, writes are journalled before they are sent and sent again until final. This room knows
+contracts and transactions; what a voucher means, and when to redeem one, is for others.
+"""
+
+from surge.ledger.anvil import EmbeddedLedger, Genesis, find_anvil, load_genesis
+from surge.ledger.chain import ChannelState, Ledger, Redemption
+from surge.ledger.deploy import Deployed, chain_id, deploy, verify_contracts
+
+__all__ = [
+    "ChannelState",
+    "Deployed",
+    "EmbeddedLedger",
+    "Genesis",
+    "Ledger",
+    "Redemption",
+    "chain_id",
+    "deploy",
+    "find_anvil",
+    "load_genesis",
+    "verify_contracts",
+]

@@ -173,9 +173,7 @@ class Database:
             if not future.cancelled():
                 future.set_result(value)
 
-    def _apply(
-        self, change: Callable[[sqlite3.Connection], Any], future: Future[Any], done: list[tuple[Future[Any], Any]]
-    ) -> None:
+    def _apply(self, change: Callable[[sqlite3.Connection], Any], future: Future[Any], done: list[tuple[Future[Any], Any]]) -> None:
         """Run one change under a savepoint; a fault of its own goes to its caller, a fault of the disk to all."""
         self._writer.execute("SAVEPOINT one")
         try:

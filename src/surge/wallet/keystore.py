@@ -42,6 +42,13 @@ class KeySigner:
             if 0 < int.from_bytes(secret, "big") < _ORDER:
                 return cls(secret)
 
+    @classmethod
+    def from_mnemonic(cls, mnemonic: str, index: int = 0) -> KeySigner:
+        """The key that wallets derive from a BIP-39 mnemonic at m/44'/60'/0'/0/index."""
+        from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
+
+        return cls(bytes(key_from_seed(seed_from_mnemonic(mnemonic, ""), f"m/44'/60'/0'/0/{index}")))
+
     @property
     def address(self) -> Address:
         """Whose signatures these are."""
@@ -136,9 +143,7 @@ class Keystore:
         try:
             document = json.loads(path.read_bytes())
         except FileNotFoundError as error:
-            raise InvalidInput(
-                f"there is no key {name!r} in {self.folder}: `surge wallet new {name}` makes one", name=name
-            ) from error
+            raise InvalidInput(f"there is no key {name!r} in {self.folder}: `surge wallet new {name}` makes one", name=name) from error
         except ValueError as error:
             raise InternalFault(f"the key file {path} is damaged", path=str(path)) from error
         if not isinstance(document, dict):

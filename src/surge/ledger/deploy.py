@@ -1,0 +1,130 @@
+"""Putting the contracts on a chain, and recognising them there.
+
+A network file from a stranger may point at other contracts. Before anything is signed for a network, the code at its addresses is compared
+with the code this package ships: equal but for the immutables that the constructor filled in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eth_abi.abi import encode as abi_encode
+
+from surge.contracts import artifact
+from surge.core.network import Contract, NetworkFile
+from surge.core.signing import Signer, keccak256
+from surge.core.types import Address, address
+from surge.errors import InvalidInput, LedgerError
+from surge.ledger.endpoints import Endpoints
+from surge.ledger.journal import Journal
+from surge.ledger.transactions import Sender, checksum
+
+DEFAULT_SUPPLY = 10**9 * 10**18
+"""Wei: a thousand million SURGE."""
+
+DEFAULT_FEE_BPS = 100
+"""The protocol's fee in basis points: 1 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """The contracts of a new network."""
+
+    token: Contract
+    """The token."""
+    registry: Contract
+    """Operators and devices."""
+    channels: Contract
+    """Payment channels."""
+
+
+async def chain_id(rpc: str) -> int:
+    """The chain an endpoint is on."""
+    endpoints = Endpoints([rpc], -1, embedded=True)
+    try:
+        return int(await endpoints._raw(endpoints._endpoints[0], "eth_chainId", ()), 16)
+    finally:
+        await endpoints.close()
+
+
+async def deploy(
+    rpc: str,
+    chain: int,
+    signer: Signer,
+    journal: Path,
+    *,
+    embedded: bool,
+    supply: int = DEFAULT_SUPPLY,
+    fee_bps: int = DEFAULT_FEE_BPS,
+    fee_sink: Address | None = None,
+) -> Deployed:
+    """Deploy token, registry and channels; the signer pays the gas and holds the supply."""
+    endpoints = Endpoints([rpc], chain, embedded=embedded)
+    transactions = Journal(journal, chain)
+    sender = Sender(endpoints, transactions, 1)
+
+    async def put(name: str, types: tuple[str, ...] = (), values: tuple[Any, ...] = ()) -> Contract:
+        data = artifact(name)["bytecode"] + abi_encode(types, values).hex()
+        receipt = await sender.send(signer, None, data, purpose=f"deploying {name}")
+        place = address(receipt["contractAddress"])
+        return Contract(place, keccak256(await _code(endpoints, place)))
+
+    try:
+        token = await put("surge_token", ("uint256",), (supply,))
+        registry = await put("registry")
+        sink = checksum(fee_sink or signer.address)
+        channels = await put("channels", ("address", "address", "uint256"), (checksum(token.address), sink, fee_bps))
+        return Deployed(token, registry, channels)
+    finally:
+        transactions.close()
+        await endpoints.close()
+
+
+async def verify_contracts(network: NetworkFile) -> None:
+    """Raise unless the network's contracts are the ones this package ships.
+
+    1. there is code at each address, with the hash the file names;
+    2. it is the shipped code, but for the immutables;
+    3. the channels hold the token that the file names.
+
+    Raises `InvalidInput` that says which contract is another, `Unavailable` when the ledger is away.
+    """
+    endpoints = Endpoints(network.rpc, network.chain_id, embedded=network.kind == "embedded")
+    try:
+        contracts = {"surge_token": network.token, "registry": network.registry, "channels": network.channels}
+        for name, contract in contracts.items():
+            code = await _code(endpoints, contract.address)
+            # 1
+            if keccak256(code) != contract.code_hash:
+                raise InvalidInput(
+                    f"the code at {contract.address} is not what the network file says of {name}: do not use this network",
+                    contract=name,
+                )
+            # 2
+            runtime = bytes.fromhex(artifact(name)["runtime"][2:])
+            if code[: len(runtime)] != runtime or len(code) - len(runtime) > MAX_IMMUTABLES:
+                raise InvalidInput(
+                    f"{name} at {contract.address} is not the contract this version of Surge knows: do not sign anything for it",
+                    contract=name,
+                )
+        # 3
+        token = await endpoints.call(
+            "eth_call", {"to": checksum(network.channels.address), "data": "0x" + keccak256(b"token()")[:4].hex()}, "latest"
+        )
+        if address("0x" + token[-40:]) != network.token.address:
+            raise InvalidInput("the channels contract holds another token than the network file names")
+    finally:
+        await endpoints.close()
+
+
+MAX_IMMUTABLES = 32 * 32
+"""Bytes: Vyper appends a contract's immutables to its runtime code, a word each."""
+
+
+async def _code(endpoints: Endpoints, place: Address) -> bytes:
+    text = await endpoints.call("eth_getCode", checksum(place), "latest")
+    if text in ("0x", None):
+        raise LedgerError(f"there is no contract at {place}", address=place)
+    return bytes.fromhex(text[2:])

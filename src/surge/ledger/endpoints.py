@@ -1,0 +1,132 @@
+"""JSON-RPC endpoints, several of them, none of them trusted alone.
+
+A call goes to the first endpoint that answers and is believed: it must be on the right chain, and its head may not lag behind the best
+head any endpoint has shown. So a node that fell behind is not taken for an empty wallet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from web3 import AsyncHTTPProvider
+from web3.types import RPCEndpoint
+
+from surge.errors import LedgerError, Unavailable
+
+MAX_LAG = 3
+"""Blocks an endpoint's head may lag behind the best one known."""
+
+MAX_AGE = 900.0
+"""Seconds: on a public chain a head older than this is no head (chains stall for minutes, not for a quarter of an hour)."""
+
+HEAD_SECONDS = 2.0
+"""Seconds for which an endpoint's head is remembered."""
+
+TIMEOUT = 10.0
+"""Seconds for one call."""
+
+
+class Refused(LedgerError):
+    """The node answered with an error. `details`: code, text, data."""
+
+
+@dataclass
+class _Endpoint:
+    url: str
+    provider: AsyncHTTPProvider
+    chain_checked: bool = False
+    head: int = -1
+    head_at: float = float("-inf")
+    away_until: float = 0.0
+
+
+class Endpoints:
+    """The RPC endpoints of one chain.
+
+    Args:
+        urls: tried in this order.
+        chain_id: the chain they must be on.
+        embedded: a ledger on one machine, which mines only when there is something to mine: its head may be old.
+    """
+
+    def __init__(self, urls: Sequence[str], chain_id: int, *, embedded: bool) -> None:
+        self.chain_id = chain_id
+        self._embedded = embedded
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+        self._endpoints = [
+            _Endpoint(url, AsyncHTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)) for url in urls
+        ]
+        self._best = -1
+
+    async def call(self, method: str, *params: Any, patience: float = 0.0) -> Any:
+        """A call's result. Raises `Refused` when a node answers with an error, `Unavailable` when none can be believed.
+
+        `patience` is how many seconds to go on trying before giving up.
+        """
+        deadline = time.monotonic() + patience
+        pause = 0.2
+        while True:
+            reasons = []
+            for endpoint in self._endpoints:
+                try:
+                    await self._check(endpoint)
+                    return await self._raw(endpoint, method, params)
+                except Unavailable as error:
+                    reasons.append(str(error))
+            if time.monotonic() + pause > deadline:
+                raise Unavailable("no ledger endpoint can be used: " + "; ".join(reasons) + ". Check the network, or name another RPC URL")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 2.0)
+
+    async def broadcast(self, raw: str) -> None:
+        """Give a signed transaction to every endpoint; one that takes it is enough. Raises the first refusal if none does."""
+        answers = await asyncio.gather(
+            *(self._raw(endpoint, "eth_sendRawTransaction", (raw,)) for endpoint in self._endpoints), return_exceptions=True
+        )
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        if len(failures) == len(answers):
+            raise next((each for each in failures if isinstance(each, Refused)), failures[0])
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for endpoint in self._endpoints:
+            await endpoint.provider.disconnect()
+
+    async def _check(self, endpoint: _Endpoint) -> None:
+        """Raise `Unavailable` unless the endpoint can be believed: right chain, head not lagging, not old."""
+        now = time.monotonic()
+        if not endpoint.chain_checked:
+            chain = int(await self._raw(endpoint, "eth_chainId", ()), 16)
+            if chain != self.chain_id:
+                raise Unavailable(f"{endpoint.url} is on chain {chain}, not on {self.chain_id}")
+            endpoint.chain_checked = True
+        if len(self._endpoints) == 1 and self._embedded:
+            return
+        if now - endpoint.head_at > HEAD_SECONDS:
+            block = await self._raw(endpoint, "eth_getBlockByNumber", ("latest", False))
+            endpoint.head, endpoint.head_at = int(block["number"], 16), now
+            age = time.time() - int(block["timestamp"], 16)
+            if not self._embedded and age > MAX_AGE:
+                endpoint.head_at = float("-inf")
+                raise Unavailable(f"the newest block {endpoint.url} knows is {age / 60:.0f} minutes old")
+            self._best = max(self._best, endpoint.head)
+        if endpoint.head < self._best - MAX_LAG:
+            raise Unavailable(f"{endpoint.url} lags {self._best - endpoint.head} blocks behind")
+
+    async def _raw(self, endpoint: _Endpoint, method: str, params: Sequence[Any]) -> Any:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                answer = await endpoint.provider.make_request(RPCEndpoint(method), list(params))
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            endpoint.chain_checked = False
+            raise Unavailable(f"{endpoint.url} does not answer ({type(error).__name__})", url=endpoint.url) from error
+        if answer.get("error"):
+            wrong = answer["error"] if isinstance(answer["error"], dict) else {"message": str(answer["error"])}
+            text, code, data = wrong.get("message", ""), wrong.get("code"), wrong.get("data")
+            raise Refused(f"the ledger refuses: {text}", code=code, text=text, data=data)
+        return answer.get("result")

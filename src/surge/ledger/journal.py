@@ -1,0 +1,107 @@
+"""Signed transactions and nonces on disk, shared by every process that uses an account.
+
+A transaction is written down before it is sent, and sent again until it is final; so neither a crash of ours nor a chain that loses its
+last blocks costs anybody money. One counter per account, behind SQLite's write lock, gives every process a nonce of its own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from surge.core.types import Address
+from surge.errors import Unavailable
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS nonces (chain INTEGER, account TEXT, next INTEGER NOT NULL, PRIMARY KEY (chain, account));
+CREATE TABLE IF NOT EXISTS transactions (
+    hash TEXT PRIMARY KEY, chain INTEGER NOT NULL, account TEXT NOT NULL, nonce INTEGER NOT NULL, raw TEXT NOT NULL,
+    purpose TEXT NOT NULL, made REAL NOT NULL, final INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS unfinished ON transactions (chain, final);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A transaction in the journal."""
+
+    hash: str
+    """0x-hex."""
+    account: Address
+    """Who signed it."""
+    nonce: int
+    """The account's."""
+    raw: str
+    """0x-hex of the signed transaction."""
+    purpose: str
+    """What it is for, for people."""
+    made: float
+    """Unix seconds."""
+
+
+class Journal:
+    """The transactions of one folder."""
+
+    def __init__(self, path: Path, chain_id: int) -> None:
+        self._path = path
+        self._chain = chain_id
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_SCHEMA)
+
+    def add(self, account: Address, chain_nonce: int, purpose: str, sign: Callable[[int], tuple[str, str]]) -> Sent:
+        """Take the account's next nonce, sign with it (`sign` gives hash and raw), and write the transaction down."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                row = self._db.execute("SELECT next FROM nonces WHERE chain=? AND account=?", (self._chain, account)).fetchone()
+                nonce = max(row[0], chain_nonce) if row else chain_nonce
+                tx_hash, raw = sign(nonce)
+                self._db.execute("INSERT OR REPLACE INTO nonces VALUES (?, ?, ?)", (self._chain, account, nonce + 1))
+                self._db.execute(
+                    "INSERT INTO transactions (hash, chain, account, nonce, raw, purpose, made) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (tx_hash, self._chain, account, nonce, raw, purpose, time.time()),
+                )
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise Unavailable(f"{self._path} cannot be written: {error}", path=str(self._path)) from error
+        return Sent(tx_hash, account, nonce, raw, purpose, time.time())
+
+    def drop(self, sent: Sent) -> None:
+        """Forget a transaction that the ledger refused for good; its nonce is used again if it was the last."""
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute("DELETE FROM transactions WHERE hash=?", (sent.hash,))
+        self._db.execute(
+            "UPDATE nonces SET next=? WHERE chain=? AND account=? AND next=?",
+            (sent.nonce, self._chain, sent.account, sent.nonce + 1),
+        )
+        self._db.execute("COMMIT")
+
+    def forget_nonce(self, account: Address) -> None:
+        """Trust the chain's count again: something else used this account."""
+        self._db.execute("DELETE FROM nonces WHERE chain=? AND account=?", (self._chain, account))
+
+    def finished(self, tx_hash: str) -> None:
+        """A transaction is final: it need not be sent again."""
+        self._db.execute("UPDATE transactions SET final=1 WHERE hash=?", (tx_hash,))
+
+    def unfinished(self) -> list[Sent]:
+        """Transactions that are not final yet, in the order of their nonces."""
+        rows = self._db.execute(
+            "SELECT hash, account, nonce, raw, purpose, made FROM transactions WHERE chain=? AND final=0 ORDER BY account, nonce",
+            (self._chain,),
+        )
+        return [Sent(*row) for row in rows]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
