@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
+import sys
 import zipfile
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 from sandbox_support import HELLO, IMPORT_WRITE, Runner, command, pieces, sandbox, until, wat
 from surge.core.units import Status
 from surge.errors import InternalFault, Unavailable
+from surge.sandbox.member import Member
 
 FOREVER = command("(loop $l (br $l))")
 TAKES = """
@@ -116,40 +117,60 @@ async def test_memory_of_running_units_stays_within_the_budget(tmp_path: Path) -
                 await asyncio.sleep(0)
 
         watching = asyncio.create_task(watch())
-        executions = await asyncio.wait_for(
-            asyncio.gather(*(runner.run(module, memory=(30 + 10 * (n % 8)) << 20) for n in range(24))), 60
-        )
+        executions = await asyncio.wait_for(asyncio.gather(*(runner.run(module, memory=(30 + 10 * (n % 8)) << 20) for n in range(24))), 60)
         watching.cancel()
         assert {execution.outcome.status for execution in executions} == {Status.FINISHED}
         assert 60 << 20 < most <= 100 << 20
 
 
-async def test_memory_the_host_refuses_is_a_local_ending(tmp_path: Path) -> None:
-    grow = """(func $grow (drop (memory.grow (i32.const 1000))))"""
-    module = command("(call $grow)", rest=grow)
-    async with sandbox(tmp_path, workers=1) as runner:
-        assert (await runner.run(module)).outcome.status == Status.FINISHED
-        (member,) = runner.sandbox._pool.members
-        used = psutil.Process(member.pid).memory_info().vms
-        resource.prlimit(member.pid, resource.RLIMIT_DATA, (min(used, 200 << 20), min(used, 200 << 20)))
-        refused = await runner.run(module, memory=1 << 30)
-        assert refused.outcome.status == Status.HOST_MEMORY, refused.detail
-        assert refused.outcome.fuel == 0
-        assert (await runner.run(module, memory=64 << 20)).outcome.status == Status.FINISHED
+HOST_REFUSES = """
+import resource, sys, wasmtime
+from surge.core.units import Limits
+from surge.sandbox import host, vfs
+from surge.sandbox.engine import make_engine
+from surge.sandbox.instance import Image
+from surge.sandbox.protocol import RunCommand
+from surge.sandbox.worker import run_command
+
+engine = make_engine()
+grow = "(func $grow (drop (memory.grow (i32.const 1000))))"
+module = wasmtime.Module(engine, f'(module (memory (export "memory") 1) {grow} (func (export "_start") (call $grow)))')
+made = host.Host(Image(engine, module, python=False))
+resource.setrlimit(resource.RLIMIT_DATA, (600 << 20, 600 << 20))
+for memory in (128 << 20, 1 << 30, 128 << 20):
+    request = RunCommand(argv=(), env=(), stdin=b"", files=None, limits=Limits(memory=memory), seed=bytes(32))
+    done = run_command(made, request, b"").done
+    print(done.status, done.fuel > 0, "refused" in done.detail)
+"""
 
 
-async def test_a_full_disk_is_a_local_ending(tmp_path: Path) -> None:
+async def test_memory_the_host_refuses_is_a_local_ending() -> None:
+    script = await asyncio.create_subprocess_exec(sys.executable, "-c", HOST_REFUSES, stdout=asyncio.subprocess.PIPE)
+    said, _ = await asyncio.wait_for(script.communicate(), 30)
+    assert said.decode().split() == ["0", "True", "False", str(int(Status.HOST_MEMORY)), "False", "True", "0", "True", "False"]
+
+
+async def test_a_full_disk_is_a_local_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = """
       (i32.store (i32.const 4) (i32.const 1000000))
       (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))"""
     module = command(body, imports=IMPORT_WRITE, memory="20")
     async with sandbox(tmp_path, workers=1) as runner:
         assert len(pieces(await runner.run(module)).stdout) == 1_000_000
-        (member,) = runner.sandbox._pool.members
-        resource.prlimit(member.pid, resource.RLIMIT_FSIZE, (500_000, 500_000))
-        execution = await runner.run(module)
-        assert execution.outcome.status in (Status.HOST_MEMORY, Status.WORKER_LOST), execution.detail
-        assert execution.outcome.size() == 0
+
+    def full(member: Member) -> int:
+        member._spools.append(tmp_path / "full")
+        (tmp_path / "full").touch()
+        return os.open("/dev/full", os.O_WRONLY)
+
+    monkeypatch.setattr(Member, "_new_spool", full)
+    async with sandbox(tmp_path, workers=1) as runner:
+        for _ in range(4):
+            execution = await asyncio.wait_for(runner.run(module), 20)
+            assert execution.outcome.status == Status.HOST_MEMORY
+            assert "No space left" in execution.detail
+            assert (execution.outcome.size(), execution.outcome.fuel, pieces(execution).stdout) == (0, 0, b"")
+        assert await runner.text(wat(HELLO)) == "hello\n"
 
 
 async def test_shared_files_are_given_once_and_let_go(tmp_path: Path) -> None:
@@ -238,3 +259,17 @@ async def test_five_hundred_mixed_units_leave_a_worker_as_it_was(tmp_path: Path)
         assert later[1] <= fds
         assert later[2] <= maps + 10
         assert later[0] < 60 << 20
+
+
+async def test_large_outputs_leave_a_worker_as_small_as_it_was(tmp_path: Path) -> None:
+    body = """
+      (i32.store (i32.const 4) (i32.const 30000000))
+      (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))"""
+    module = command(body, imports=IMPORT_WRITE, memory="500")
+    async with sandbox(tmp_path, workers=1) as runner:
+        for _ in range(6):
+            execution = await runner.run(module)
+            assert execution.outcome.stdout.size == 30_000_000
+            execution.output.discard()
+        await runner.run(wat(HELLO))
+        await until(lambda: all(psutil.Process(pid).memory_info().rss < 60 << 20 for pid in pids(runner)))

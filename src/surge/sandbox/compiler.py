@@ -37,6 +37,8 @@ def compile_module(request: Compile, source: int, target: int) -> Compiled:
     wasm = map_file(source)
     if hashlib.sha256(wasm).digest() != request.image:
         raise Unusable("the module's bytes are not the ones its hash names")
+    if bytes(wasm[:4]) != b"\0asm":
+        raise Unusable("not a WebAssembly module: it does not begin as one")
     try:
         module = wasmtime.Module(make_engine(parallel=True), bytes(wasm))
     except (wasmtime.WasmtimeError, TypeError) as wrong:

@@ -94,9 +94,7 @@ class Sandbox:
         except OSError as wrong:
             raise Unavailable(f"no room for compiled code: {wrong}") from wrong
         try:
-            compiled = await compiling.compile_into(
-                module, fd, image=image, python=python, limits=limits, on_progress=on_progress
-            )
+            compiled = await compiling.compile_into(module, fd, image=image, python=python, limits=limits, on_progress=on_progress)
             if os.fstat(fd).st_size != compiled.size:
                 raise GuestFault("the compiler did not write what it claimed", image=image.hex())
             await asyncio.to_thread(self._code.keep, image, fd, path)

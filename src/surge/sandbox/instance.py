@@ -25,7 +25,7 @@ from surge.sandbox import _native as native
 from surge.sandbox.wasi import abi
 from surge.sandbox.wasi.imports import I64, IMPORTS, Function
 from surge.sandbox.wasi.memory import Failed, GuestMemory
-from surge.sandbox.wasi.world import Ending, World
+from surge.sandbox.wasi.world import Ending, World, no_allocation
 
 TICK: Final = 0.02
 """Seconds between two epochs: how exactly a wall-time limit is kept."""
@@ -308,7 +308,8 @@ class Guest:
 
     def stop(self, ending: Ending) -> int:
         """Make a host function end the unit: the trap for it to give."""
-        self.world.ending = ending
+        # Without its traceback, which would keep the whole unit alive in a circle.
+        self.world.ending = ending.with_traceback(None)
         trap: int = native.trap_new(b"ended", 5)
         return trap
 
@@ -322,7 +323,7 @@ class Guest:
         if self.world.ending is not None:
             raise self.world.ending
         if code is None:
-            raise Ending(Status.HOST_MEMORY, detail=message)
+            raise self._engine_error(message)
         if code == TrapCode.OUT_OF_FUEL.value:
             raise Ending(Status.OUT_OF_FUEL, detail=f"burnt {self.world.limits.fuel} fuel")
         raise Ending(_LOCAL_TRAPS.get(code, Status.TRAPPED), detail=message)
@@ -338,5 +339,6 @@ class Guest:
         if self._store:
             self.image.guest = None
             self.world.memory.forget()
+            self.world.allocate = no_allocation
             native.store_delete(self._store)
             self._store = 0

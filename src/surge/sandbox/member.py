@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from surge.core.units import EMPTY, Status
 from surge.sandbox.process import WorkerProcess
 from surge.sandbox.protocol import SPOOLS, Done, Hold, Load, Ready, Refused, Release, Reply, Spool
@@ -37,6 +39,7 @@ class Member:
         self,
         image: ImageFiles,
         spools: Path,
+        memory: int,
         on_change: Callable[[Member], None],
         on_end: Callable[[Member, str, Job | None, list[Job]], None],
     ) -> None:
@@ -68,11 +71,11 @@ class Member:
         self.pid = self._process.pid
         self._timer = self._loop.call_at(self._deadline, self._look)
         try:
-            self._load()
+            self._load(memory)
         except OSError as wrong:
             self.stop(f"cannot be given its image: {wrong}")
 
-    def _load(self) -> None:
+    def _load(self, memory: int) -> None:
         paths = [self.image.compiled, *([self.image.stdlib] if self.image.stdlib else [])]
         descriptors: list[int] = []
         try:
@@ -80,7 +83,7 @@ class Member:
             for _ in range(SPOOLS):
                 descriptors.append(self._new_spool())
             python = self.image.stdlib is not None
-            request = Load(image=self.image.image, python=python, memory=4 << 30, fds=len(descriptors))
+            request = Load(image=self.image.image, python=python, memory=memory, fds=len(descriptors))
             self._process.send(request, descriptors)
         finally:
             for fd in descriptors:
@@ -190,7 +193,10 @@ class Member:
             fd = self._new_spool()
             self._process.send(Spool(), [fd])
             os.close(fd)
-            actual = spool.stat().st_size
+            actual = spool.stat().st_size if size else 0
+            if not size:  # there was no room for what it should hold
+                spool.unlink()
+                spool, done = None, msgspec.structs.replace(done, output=b"")
         else:
             actual = len(done.output)
         if actual != size:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from surge.core.units import Limits
+from surge.core.units import MAX_MEMORY, Limits
 from surge.errors import InternalFault, InvalidInput, Unavailable
 from surge.sandbox.member import Member
 from surge.sandbox.protocol import Done, UnitRequest
@@ -96,9 +96,7 @@ class Pool:
             raise Unavailable("the sandbox is closed")
         limits = request.limits
         if limits.memory > self._memory:
-            raise InvalidInput(
-                f"the unit wants {limits.memory} bytes of memory; this device lends {self._memory}", limit="memory"
-            )
+            raise InvalidInput(f"the unit wants {limits.memory} bytes of memory; this device lends {self._memory}", limit="memory")
         self._orders += 1
         future: asyncio.Future[Ran] = asyncio.get_running_loop().create_future()
         job = Job(request, limits, future, self._orders, inputs, held or {})
@@ -172,8 +170,9 @@ class Pool:
         return best
 
     def _start(self, image: bytes) -> None:
+        most = min(self._memory, MAX_MEMORY)
         try:
-            member = Member(self._images[image], self._spools, self._on_change, self._on_end)
+            member = Member(self._images[image], self._spools, most, self._on_change, self._on_end)
         except OSError as wrong:
             self._fail_start(image, str(wrong))
             return

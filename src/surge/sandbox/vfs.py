@@ -11,6 +11,7 @@ bytes are unpacked when the guest first opens it, never past the size the zip st
 
 from __future__ import annotations
 
+import encodings.cp437  # what zipfile reads old names with; a worker that is stripped cannot import it any more
 import io
 import zipfile
 import zlib
@@ -131,8 +132,8 @@ def tree_of_zip(data: memoryview) -> Directory:
     """
     root = Directory()
     try:
-        archive = zipfile.ZipFile(_View(data))
-        members = archive.infolist()
+        with zipfile.ZipFile(_View(data)) as archive:
+            members = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, OSError, IndexError) as wrong:
         raise BadZip(f"not a readable zip: {wrong}") from wrong
     if len(members) > MAX_MEMBERS:

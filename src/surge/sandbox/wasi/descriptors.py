@@ -281,9 +281,7 @@ def fd_filestat_set_size(world: World, fd: int, size: int) -> int:
 def fd_filestat_set_times(world: World, fd: int, access: int, modification: int, flags: int) -> int:
     """Accepted and forgotten: every time is zero."""
     found = world.descriptor(fd)
-    if (isinstance(found, OpenFile) and isinstance(found.node, Blob)) or (
-        isinstance(found, OpenDirectory) and not found.node.writable
-    ):
+    if (isinstance(found, OpenFile) and isinstance(found.node, Blob)) or (isinstance(found, OpenDirectory) and not found.node.writable):
         raise Failed(Errno.ROFS)
     return 0
 

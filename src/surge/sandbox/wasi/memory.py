@@ -17,6 +17,11 @@ class Failed(Exception):
         self.errno = errno
 
 
+def no_memory() -> memoryview:
+    """The memory of a guest that is not there."""
+    return memoryview(b"")
+
+
 class GuestMemory:
     """A window on linear memory. Pointers come from the guest, as unsigned 32-bit numbers, and are never believed.
 
@@ -76,6 +81,7 @@ class GuestMemory:
 
     def forget(self) -> None:
         """Let go of the window, before the memory behind it goes away."""
+        self._refetch = no_memory
         self.view.release()
         self.view = memoryview(b"")
         self.size = 0

@@ -286,9 +286,7 @@ def path_filestat_get(world: World, fd: int, lookup: int, at: int, length: int, 
     return 0
 
 
-def path_filestat_set_times(
-    world: World, fd: int, lookup: int, at: int, length: int, access: int, modification: int, flags: int
-) -> int:
+def path_filestat_set_times(world: World, fd: int, lookup: int, at: int, length: int, access: int, modification: int, flags: int) -> int:
     """Accepted and forgotten below /out: every time is zero."""
     node = _existing(world, fd, at, length)
     if not isinstance(node, File) and not (isinstance(node, Directory) and node.writable):

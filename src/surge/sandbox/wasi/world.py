@@ -18,7 +18,7 @@ from typing import Final
 from surge.core.units import Limits, Status
 from surge.sandbox.vfs import MAX_ENTRIES, Blob, Directory, File
 from surge.sandbox.wasi.abi import Errno
-from surge.sandbox.wasi.memory import Failed, GuestMemory
+from surge.sandbox.wasi.memory import Failed, GuestMemory, no_memory
 
 CLOCK_START: Final = 1_700_000_000 * 10**9
 """Nanoseconds since 1970: 2023-11-14 22:13:20 UTC."""
@@ -90,7 +90,8 @@ class OpenDirectory:
 Descriptor = Input | Output | OpenFile | OpenDirectory
 
 
-def _no_allocation(size: int) -> int:
+def no_allocation(size: int) -> int:
+    """Stands for `host_alloc` while there is no guest."""
     raise Failed(Errno.NOTSUP)
 
 
@@ -115,8 +116,8 @@ class World:
         self.limits = limits
         self.host_call = host_call
         """What answers `host.call`, which only the Python image imports; without it the call gives -1."""
-        self.memory = GuestMemory(lambda: memoryview(b""))
-        self.allocate: Callable[[int], int] = _no_allocation
+        self.memory = GuestMemory(no_memory)
+        self.allocate: Callable[[int], int] = no_allocation
         """Has the guest make room for an answer of `host.call`; gives its address."""
         self.stdout = bytearray()
         self.stderr = bytearray()
