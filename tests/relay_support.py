@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 from coincurve import PrivateKey
 from eth_hash.auto import keccak
 
+from surge.core import offers
 from surge.core.network import RelayAddress
+from surge.core.offers import Offer, SignedOffer
+from surge.core.pricing import Prices
 from surge.core.types import Address
 from surge.relay.client import Relays, Session
 from surge.relay.server import RelayLimits, RelayServer
@@ -32,7 +36,7 @@ class Key:
 
 
 RELAY, OTHER_RELAY = Key(901), Key(902)
-DEVICE, BUYER, BUYER_SESSION, STRANGER = Key(1), Key(2), Key(3), Key(4)
+DEVICE, BUYER, BUYER_SESSION, STRANGER, OPERATOR = Key(1), Key(2), Key(3), Key(4), Key(5)
 
 
 def relay_server(path: Path, identity: Key = RELAY, **options: Any) -> RelayServer:
@@ -84,3 +88,32 @@ class Queue:
 
 Handler = Callable[[Session], Awaitable[None]]
 SMALL = RelayLimits(messages_per_second=200, bytes_per_second=1 << 20, burst_seconds=1.0, refused_seconds=60.0)
+
+
+def make_offer(key: Key, sequence: int, *, now: int | None = None, **changes: Any) -> SignedOffer:
+    """A signed offer of this device."""
+    issued = int(time.time()) if now is None else now
+    fields: dict[str, Any] = {
+        "network": NETWORK,
+        "device": key.address,
+        "operator": OPERATOR.address,
+        "sequence": sequence,
+        "issued": issued,
+        "expires": issued + 600,
+        "prices": Prices(10**15, 10**12, 10**14, 10**13, 10**9),
+        "cores": 2,
+        "memory": 1 << 30,
+        "engine": b"\x02" * 32,
+        "engine_label": "wasmtime-49.0.0 x86_64 00000000",
+        "images": (),
+        "services": ("compute",),
+        "region": "europe",
+        "milliwatts": 0,
+        "relays": ("nats://127.0.0.1:4222",),
+        "window": 1,
+        "window_max": 64,
+        "offline_seconds": 3600,
+        "audit_seconds": 600,
+        "opening": 0,
+    }
+    return offers.sign(Offer(**fields | changes), key)

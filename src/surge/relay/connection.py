@@ -120,7 +120,6 @@ class NatsConnection(asyncio.Protocol):
         if not isinstance(info, dict):
             raise Unavailable(f"what answers at {host} is no nats-server")
         self.info = info
-        login = credentials(info)
         loop = asyncio.get_running_loop()
         if tls is not None:
             if not info.get("tls_required"):
@@ -132,6 +131,7 @@ class NatsConnection(asyncio.Protocol):
             raise Unavailable(f"the server at {host} speaks TLS only: its URL must start with tls://")
         assert self._transport is not None
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        login = credentials(info)
         options = {"verbose": False, "pedantic": False, "lang": "surge", "version": "1", "protocol": 1}
         options |= {"headers": True, "no_responders": True, "echo": True} | login
         self._write(b"CONNECT " + json.dumps(options).encode() + b"\r\n")
@@ -197,12 +197,9 @@ class NatsConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone."""
-        if error is not None:
-            self.reason = str(error) or type(error).__name__
-        elif self.complaints:
-            self.reason = self.complaints[-1]
-        elif not self.closed.is_set():
-            self.reason = "the server closed it"
+        if not self.closed.is_set():
+            said = self.complaints[-1] if self.complaints else ""
+            self.reason = said or (str(error) if error is not None else "the server closed it")
         self._gone()
 
     def pause_writing(self) -> None:

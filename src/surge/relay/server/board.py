@@ -58,12 +58,13 @@ class OfferBoard:
         if device in self._withdrawn and self._withdrawn[device][0] >= offer.sequence:
             raise InvalidInput("the offer was withdrawn", sequence=offer.sequence)
         # 4
+        if known is None and len(self._offers) >= self._limits.offers:
+            raise InvalidInput("the board is full; try again later")
+        same_operator = known is not None and known[0].offer.operator == offer.operator
+        if not same_operator and self._operators.get(offer.operator, 0) >= self._limits.offers_per_operator:
+            raise InvalidInput("the operator has too many offers here", operator=offer.operator)
         if known is not None:
             self._remove(device)
-        if len(self._offers) >= self._limits.offers:
-            raise InvalidInput("the board is full; try again later")
-        if self._operators.get(offer.operator, 0) >= self._limits.offers_per_operator:
-            raise InvalidInput("the operator has too many offers here", operator=offer.operator)
         self._offers[device] = (signed, wire, min(now + KEEP_SECONDS, offer.expires))
         insort(self._devices, device)
         self._operators[offer.operator] = self._operators.get(offer.operator, 0) + 1

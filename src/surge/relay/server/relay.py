@@ -240,7 +240,7 @@ class RelayServer:
 
     async def _watch(self) -> None:
         """Reads the connections' counters each second and cuts off who sends too much; kills a frozen nats-server."""
-        watch, silent = RateWatch(self.limits), 0
+        watch, silent = RateWatch(self.limits, time.monotonic()), 0
         while True:
             await asyncio.sleep(POLL_SECONDS)
             if self._system is None:

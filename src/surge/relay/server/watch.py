@@ -32,10 +32,11 @@ class _Bucket:
 class RateWatch:
     """Finds the connections that send more than the limits allow."""
 
-    def __init__(self, limits: RelayLimits) -> None:
+    def __init__(self, limits: RelayLimits, now: float) -> None:
         self._messages = limits.messages_per_second * GRACE
         self._size = limits.bytes_per_second * GRACE
         self._burst = limits.burst_seconds
+        self._looked = now
         self._buckets: dict[int, _Bucket] = {}
 
     def observe(self, readings: Iterable[Counters], now: float) -> list[int]:
@@ -46,14 +47,16 @@ class RateWatch:
             bucket = self._buckets.get(reading.connection)
             if bucket is None:
                 zero = Counters(reading.connection, 0, 0)
-                bucket = _Bucket(zero, self._messages * self._burst, self._size * self._burst, now)
+                # It opened since the last look.
+                bucket = _Bucket(zero, self._messages * self._burst, self._size * self._burst, self._looked)
             passed = max(0.0, now - bucket.seen)
             sent_messages = reading.messages - bucket.counters.messages
             sent_size = reading.size - bucket.counters.size
-            messages = min(bucket.messages + passed * self._messages, self._messages * self._burst) - sent_messages
-            size = min(bucket.size + passed * self._size, self._size * self._burst) - sent_size
+            messages = bucket.messages + passed * self._messages - sent_messages
+            size = bucket.size + passed * self._size - sent_size
             if messages < 0 or size < 0:
                 offenders.append(reading.connection)
+            messages, size = min(messages, self._messages * self._burst), min(size, self._size * self._burst)
             buckets[reading.connection] = _Bucket(reading, messages, size, now)
-        self._buckets = buckets
+        self._buckets, self._looked = buckets, now
         return offenders
