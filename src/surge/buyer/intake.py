@@ -17,9 +17,7 @@ from surge.errors import SurgeError
 class Intake:
     """Feeds a job. `wake` is called from the intake's thread when there is something to `take`."""
 
-    def __init__(
-        self, items: Iterable[Any], encode: Callable[[Any], bytes], wake: Callable[[], None], *, skip: int = 0
-    ) -> None:
+    def __init__(self, items: Iterable[Any], encode: Callable[[Any], bytes], wake: Callable[[], None], *, skip: int = 0) -> None:
         self._items = items
         self._encode = encode
         self._wake = wake

@@ -83,9 +83,7 @@ class Purse:
         self._most_per_item = max(self._most_per_item, each)
         self._fuel_per_item = each if self._fuel_per_item is None else max(each, self._fuel_per_item * 0.9)
 
-    def allow(
-        self, prices: Prices, limits: Limits, *, moved: int, count: int, slots: int, whole: bool
-    ) -> Allowance | None:
+    def allow(self, prices: Prices, limits: Limits, *, moved: int, count: int, slots: int, whole: bool) -> Allowance | None:
         """The allowance for a unit of `count` items, or None when it should wait until something in flight has
         settled.
 
@@ -105,9 +103,17 @@ class Purse:
         amount = unit_amount(prices, fuel, limits.memory, moved + limits.output)
         return Allowance(given, amount, fuel < limits.fuel)
 
-    def _affordable(
-        self, prices: Prices, limits: Limits, moved: int, count: int, slots: int, whole: bool, left: int
-    ) -> int | None:
+    def allow_setup(self, prices: Prices, limits: Limits, providers: int) -> Allowance | None:
+        """The allowance for a setup on one of `providers` devices, or None when the budget does not buy one."""
+        fuel = limits.fuel
+        if self.left is not None:
+            fuel = most_fuel(prices, limits, 0, self.left // max(providers, 1))
+            if fuel <= 0:
+                return None
+        amount = unit_amount(prices, fuel, limits.memory, limits.output)
+        return Allowance(replace(limits, fuel=fuel), amount, fuel < limits.fuel)
+
+    def _affordable(self, prices: Prices, limits: Limits, moved: int, count: int, slots: int, whole: bool, left: int) -> int | None:
         alone = not self._reserved
         if whole and not alone:
             return None

@@ -66,9 +66,7 @@ def decode_piece(value: bytes, count: int) -> list[list[Any]]:
     if type(entries) is not list or len(entries) != count:
         raise PeerFault(f"a unit of {count} items gave something else than {count} results", value=value[:256])
     for entry in entries:
-        if type(entry) is not list or not (
-            (len(entry) == 2 and entry[0] == "ok") or (len(entry) == 4 and entry[0] == "error")
-        ):
+        if type(entry) is not list or not ((len(entry) == 2 and entry[0] == "ok") or (len(entry) == 4 and entry[0] == "error")):
             raise PeerFault("a unit's value holds something that is no result", value=value[:256])
     return entries
 

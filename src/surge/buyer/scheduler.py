@@ -66,9 +66,7 @@ WEIGHT = 0.5
 class Scheduler:
     """The state of one job. `chunk` is a number of items, or 0 for units of about `aim` seconds."""
 
-    def __init__(
-        self, *, chunk: int = 0, wall_seconds: float = 120.0, aim: float = AIM_SECONDS, numbers_from: int = 0
-    ) -> None:
+    def __init__(self, *, chunk: int = 0, wall_seconds: float = 120.0, aim: float = AIM_SECONDS, numbers_from: int = 0) -> None:
         self.chunk = chunk
         self.aim = aim
         self.wall_seconds = wall_seconds

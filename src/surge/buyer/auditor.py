@@ -1,0 +1,134 @@
+"""Judging an answer before anybody is paid for it. Pure.
+
+A provider claims an outcome, a price and a result; `audit` believes none of it until it follows from what was asked, from
+the terms, and from the bytes that came.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from surge.core.eip712 import Domain
+from surge.core.messages import SignedReceipt, UnitDone
+from surge.core.messages.fields import wei
+from surge.core.pricing import Prices, compile_amount, transfer_amount, unit_amount
+from surge.core.receipts import Receipt, ReceiptKind, Signed
+from surge.core.types import Address
+from surge.core.units import EXACT, Limits, Outcome, Status, result_hash
+from surge.errors import PeerFault
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Between whom a receipt is: the channel and its two ends, and where statements about it hold."""
+
+    channel: bytes
+    """32 bytes."""
+    device: Address
+    """Who signs receipts."""
+    buyer: Address
+    """The wallet that opened the channel."""
+    domain: Domain
+    """The channels contract's."""
+
+    def receipt(self, wire: SignedReceipt) -> Signed:
+        """The receipt on the wire, with what the session leaves unsaid."""
+        return Signed(
+            Receipt(
+                wire.kind,
+                self.device,
+                self.buyer,
+                self.channel,
+                wire.sequence,
+                wire.subject,
+                wire.result,
+                wire.quantity,
+                wei(wire.amount),
+                wire.finished_at,
+            ),
+            wire.signature,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a unit's or a setup's receipt must answer to."""
+
+    kind: ReceiptKind
+    subject: bytes
+    """The unit's id: 32 bytes."""
+    limits: Limits
+    prices: Prices
+    """The terms' prices when it was asked."""
+    moved: int
+    """Bytes of input carried with the call."""
+
+
+def check_outcome(outcome: Outcome, limits: Limits) -> None:
+    """Raise `PeerFault` for an outcome that no honest run under these limits has."""
+    if outcome.fuel > limits.fuel or (outcome.status not in EXACT and outcome.fuel != limits.fuel):
+        raise PeerFault(
+            f"a unit that ended as {outcome.status.name} is billed {outcome.fuel} fuel under a limit of {limits.fuel}",
+            status=outcome.status.name,
+            fuel=outcome.fuel,
+            limit=limits.fuel,
+        )
+    if (outcome.exit_code != 0) != (outcome.status is Status.EXITED):
+        raise PeerFault(f"a unit ended as {outcome.status.name} with exit code {outcome.exit_code}", status=outcome.status.name)
+    if outcome.size() > limits.output:
+        raise PeerFault(f"a unit gives {outcome.size()} bytes under a limit of {limits.output}", size=outcome.size())
+    if len(outcome.state) not in (0, 32):
+        raise PeerFault("a state is 32 bytes or none", size=len(outcome.state))
+
+
+def audit(asked: Asked, done: UnitDone, wire: SignedReceipt, party: Party) -> tuple[Outcome, Receipt, bytes]:
+    """The outcome, the receipt and its digest, once they follow from what was asked. Raises `PeerFault`.
+
+    The output's bytes are checked against the outcome where they arrive (`core.units.OutputVerifier`).
+
+    1. The receipt is for what was asked.
+    2. The outcome is possible under the limits, and billed by rule.
+    3. The receipt's result is the outcome's hash, its quantity the fuel.
+    4. The amount is the price by the terms.
+    5. The device signed it.
+    """
+    signed = party.receipt(wire)
+    receipt = signed.receipt
+    # 1
+    if receipt.kind != asked.kind or receipt.subject != asked.subject:
+        raise PeerFault("a receipt is for something else than was asked", receipt=receipt, subject=asked.subject)
+    # 2
+    outcome = done.outcome()
+    check_outcome(outcome, asked.limits)
+    # 3
+    if receipt.result != result_hash(outcome) or receipt.quantity != outcome.fuel:
+        raise PeerFault("a receipt does not state the outcome that came with it", receipt=receipt)
+    # 4
+    price = unit_amount(asked.prices, outcome.fuel, asked.limits.memory, asked.moved + outcome.size())
+    if receipt.amount != price:
+        raise PeerFault(f"a receipt asks for {receipt.amount} wei where the terms say {price}", receipt=receipt, price=price)
+    # 5
+    return outcome, receipt, signed.verify(party.domain)
+
+
+def audit_transfer(wire: SignedReceipt, content: bytes, size: int, prices: Prices, party: Party) -> tuple[Receipt, bytes]:
+    """The receipt for an upload of `size` bytes, and its digest. Raises `PeerFault`."""
+    return _audit_simple(wire, ReceiptKind.TRANSFER, content, content, size, transfer_amount(prices, size), party)
+
+
+def audit_compile(wire: SignedReceipt, image: bytes, engine: bytes, size: int, prices: Prices, party: Party) -> tuple[Receipt, bytes]:
+    """The receipt for compiling a module of `size` bytes, and its digest. Raises `PeerFault`."""
+    return _audit_simple(wire, ReceiptKind.COMPILE, image, engine, size, compile_amount(prices, size), party)
+
+
+def _audit_simple(
+    wire: SignedReceipt, kind: ReceiptKind, subject: bytes, result: bytes, quantity: int, price: int, party: Party
+) -> tuple[Receipt, bytes]:
+    signed = party.receipt(wire)
+    receipt = signed.receipt
+    claimed = (receipt.kind, receipt.subject, receipt.result, receipt.quantity)
+    if claimed != (kind, subject, result, quantity):
+        raise PeerFault(f"a receipt for a {kind.name.lower()} states something else than was done", receipt=receipt)
+    if receipt.amount != price:
+        raise PeerFault(f"a receipt asks for {receipt.amount} wei where the terms say {price}", receipt=receipt, price=price)
+    return receipt, signed.verify(party.domain)

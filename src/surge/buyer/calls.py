@@ -1,0 +1,221 @@
+"""Calls under way at one provider: what is asked, and what becomes of the answer.
+
+A `UnitCall` makes no task: the peer's one reader hands it what arrives, and it tells its owner when it is complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from surge.buyer.auditor import Asked, Party, audit
+from surge.buyer.journal import ResultRow
+from surge.buyer.payer import Answer as Paid
+from surge.core import canonical
+from surge.core.messages import Answer, Output, Refusal, UnitDone, decode_unit_done
+from surge.core.receipts import Receipt
+from surge.core.units import Outcome, OutputVerifier
+from surge.errors import PeerFault, SurgeError
+
+
+class Owner(Protocol):
+    """Who asked for a unit."""
+
+    def unit_done(self, call: UnitCall, outcome: Outcome, blob: bytes, done: UnitDone, receipt: Receipt) -> Sequence[ResultRow]:
+        """The unit ended, provably, and everything about the answer is right. Returns what to journal with the receipt."""
+        ...
+
+    def unit_refused(self, call: UnitCall, refusal: Refusal) -> None:
+        """The provider did not run the unit, or it ended in a way that proves nothing."""
+        ...
+
+
+class Waiting(Protocol):
+    """A call that waits for its answer."""
+
+    method: str
+    body: bytes
+    bills: bool
+    """Whether the provider counts it against the window."""
+
+    def answered(self, answer: Answer, party: Party) -> Paid | None:
+        """The answer; returns a receipt to settle once it is complete, None while output is missing or nothing is owed."""
+        ...
+
+    def output(self, piece: Output, party: Party) -> Paid | None:
+        """A piece of the output."""
+        ...
+
+    def refused(self, refusal: Refusal) -> None:
+        """The provider refused."""
+        ...
+
+    def lost(self, error: SurgeError) -> None:
+        """The provider is gone for good."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing more is to come."""
+        ...
+
+
+def outcome_bytes(outcome: Outcome) -> bytes:
+    """What a result hash is over, as the journal keeps it."""
+    return canonical.encode(
+        [
+            int(outcome.status),
+            outcome.exit_code,
+            *([part.digest, part.size] for part in (outcome.value, outcome.stdout, outcome.stderr)),
+            [[path, part.digest, part.size] for path, part in outcome.files],
+            outcome.state,
+        ]
+    )
+
+
+class UnitCall:
+    """One unit at one provider."""
+
+    __slots__ = (
+        "_answer",
+        "_at",
+        "_pieces",
+        "_verifier",
+        "asked",
+        "bills",
+        "body",
+        "complete",
+        "id",
+        "job",
+        "lane",
+        "lowered",
+        "method",
+        "number",
+        "owner",
+        "wanted",
+    )
+
+    def __init__(self, owner: Owner, job: bytes, number: int, lane: str, method: str, body: bytes, asked: Asked) -> None:
+        self.id = 0
+        """The call's id in the session; set when it is sent."""
+        self.owner = owner
+        self.job = job
+        self.number = number
+        """The cut it is for."""
+        self.lane = lane
+        """The device."""
+        self.lowered = False
+        """Whether its fuel limit is below the user's."""
+        self.method = method
+        self.body = body
+        self.asked = asked
+        self.bills = True
+        self.complete = False
+        self.wanted = True
+        """False once the answer is no longer needed: it is still audited and paid."""
+        self._answer: tuple[UnitDone, Answer] | None = None
+        self._pieces: list[bytes] = []
+        self._at = 0
+        self._verifier: OutputVerifier | None = None
+
+    def restart(self) -> None:
+        """Forget what has come: the call is asked again in a new session."""
+        self._answer, self._pieces, self._at, self._verifier = None, [], 0, None
+
+    def answered(self, answer: Answer, party: Party) -> Paid | None:
+        """See `Waiting`. Raises `PeerFault` when anything in it is wrong."""
+        done = decode_unit_done(answer.body)
+        outcome = done.outcome()
+        if answer.output and (done.output or answer.output != outcome.size()):
+            raise PeerFault("an answer announces output that its outcome does not have", size=answer.output)
+        self._answer = done, answer
+        if answer.output:
+            if answer.output > self.asked.limits.output:
+                raise PeerFault("an answer announces more output than the unit's limit", size=answer.output)
+            self._verifier = OutputVerifier(outcome)
+            return None
+        verifier = OutputVerifier(outcome)
+        verifier.update(done.output)
+        verifier.finish()
+        return self._finish(done.output, party)
+
+    def output(self, piece: Output, party: Party) -> Paid | None:
+        """See `Waiting`."""
+        if self._verifier is None or piece.offset != self._at:
+            raise PeerFault("a piece of output comes out of order", offset=piece.offset, expected=self._at)
+        self._verifier.update(piece.data)
+        self._pieces.append(piece.data)
+        self._at += len(piece.data)
+        if not piece.last:
+            return None
+        self._verifier.finish()
+        return self._finish(b"".join(self._pieces), party)
+
+    def _finish(self, blob: bytes, party: Party) -> Paid | None:
+        assert self._answer is not None
+        done, answer = self._answer
+        self._pieces = []
+        if answer.receipt is None:
+            raise PeerFault("a unit's answer comes without a receipt", unit=self.asked.subject)
+        outcome, receipt, digest = audit(self.asked, done, answer.receipt, party)
+        self.complete = True
+        rows = self.owner.unit_done(self, outcome, blob, done, receipt)
+        return Paid(receipt, answer.receipt.signature, digest, True, outcome_bytes(outcome), self.job, rows)
+
+    def refused(self, refusal: Refusal) -> None:
+        """See `Waiting`."""
+        self.complete = True
+        self.owner.unit_refused(self, refusal)
+
+    def lost(self, error: SurgeError) -> None:
+        """See `Waiting`: the job hears of the peer itself."""
+        self.complete = True
+
+
+class Question:
+    """A call whose asker awaits the answer: preparing, setting up. No output follows it."""
+
+    def __init__(self, method: str, body: bytes, *, bills: bool = False) -> None:
+        self.method = method
+        self.body = body
+        self.bills = bills
+        self.complete = False
+        self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def restart(self) -> None:
+        """Nothing is kept of an answer that did not come."""
+
+    def answered(self, answer: Answer, party: Party) -> Paid | None:
+        """See `Waiting`."""
+        if answer.output:
+            raise PeerFault("output is announced for a call that has none", size=answer.output)
+        self.complete = True
+        if not self.future.done():
+            self.future.set_result(answer)
+        return None
+
+    def output(self, piece: Output, party: Party) -> Paid | None:
+        """See `Waiting`."""
+        raise PeerFault("output comes for a call that has none")
+
+    def refused(self, refusal: Refusal) -> None:
+        """See `Waiting`."""
+        self.complete = True
+        if not self.future.done():
+            self.future.set_exception(Refused(refusal))
+
+    def lost(self, error: SurgeError) -> None:
+        """See `Waiting`."""
+        self.complete = True
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Refused(SurgeError):
+    """A provider refused a call. Stays inside the room: what it means depends on who asked."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"the provider refused ({refusal.code}): {refusal.text}", code=refusal.code)
+        self.code = refusal.code
+        self.refusal = refusal

@@ -1,0 +1,56 @@
+"""How endings read: errors for people, and results as the journal keeps them."""
+
+from __future__ import annotations
+
+import json
+
+from surge.core import canonical
+from surge.core.messages import Refusal
+from surge.core.units import Outcome, Status
+from surge.errors import GuestFault, InternalFault, InvalidInput
+
+
+def command_value(outcome: Outcome, blob: bytes) -> bytes:
+    """The result of a command's run, as the journal keeps it: what it says of itself, then its output."""
+    files = [[path, part.size] for path, part in outcome.files]
+    head = [outcome.exit_code, outcome.value.size, outcome.stdout.size, outcome.stderr.size, files, outcome.fuel]
+    return canonical.encode([head, blob])
+
+
+def guest_fault(outcome: Outcome, blob: bytes, detail: str) -> GuestFault:
+    """The error of a unit that ended badly: what happened, and the end of what it said."""
+    start = outcome.value.size + outcome.stdout.size
+    said = blob[start : start + outcome.stderr.size][-2000:].decode(errors="replace").strip()
+    what = {
+        Status.EXITED: f"it exited with code {outcome.exit_code}",
+        Status.OUT_OF_FUEL: "it ran out of fuel: raise fuel=, or look for an endless loop",
+        Status.OUTPUT_LIMIT: "its output passed the limit: raise output=, or return less",
+        Status.MEMORY_LIMIT: "it needs more memory than its limit: raise memory=",
+        Status.TRAPPED: "it trapped",
+    }.get(outcome.status, outcome.status.name)
+    text = what + (f" ({detail})" if detail else "") + (f"\n{said}" if said else "")
+    return GuestFault(text, status=outcome.status.name, exit_code=outcome.exit_code, stderr=said)
+
+
+def local_status(refusal: Refusal) -> str:
+    """The local ending that a refusal names in its details; empty when it names none."""
+    try:
+        details = canonical.decode(refusal.details) if refusal.details else {}
+    except InvalidInput:
+        return ""
+    status = details.get("status", "") if isinstance(details, dict) else ""
+    return status if isinstance(status, str) else ""
+
+
+def error_text(error: GuestFault) -> str:
+    """An item's error as the journal keeps it."""
+    return json.dumps({"message": error.message, "details": {key: error.details[key] for key in error.details}}, default=str)
+
+
+def error_of(text: str) -> GuestFault:
+    """The error in a journal's text."""
+    try:
+        fields = json.loads(text)
+        return GuestFault(fields["message"], **fields["details"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InternalFault("the journal holds an error that cannot be read: its file is damaged") from error

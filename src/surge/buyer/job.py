@@ -1,0 +1,436 @@
+"""One job at work: carrying out what its scheduler decides.
+
+The job holds the effects: it takes items in, turns assignments into units, journals them before they are sent, and passes
+on what comes back. Decisions are the scheduler's and the purse's; talking is the peers'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from surge.buyer.auditor import Asked
+from surge.buyer.calls import UnitCall
+from surge.buyer.cuts import Abandon, Assign, Deliver, Effect, Fault, Recut, Withdraw
+from surge.buyer.endings import command_value, error_text, guest_fault, local_status
+from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, ResultRow, TryRow
+from surge.buyer.lanes import Lanes, Source
+from surge.buyer.peers import Peer, pieces_of
+from surge.buyer.plan import COMMANDS, Plan
+from surge.buyer.purse import Purse
+from surge.buyer.results import Piece, Progress
+from surge.buyer.scheduler import Scheduler
+from surge.buyer.spool import Spool
+from surge.buyer.work import Unit, make_unit
+from surge.core.messages import Refusal, UnitDone
+from surge.core.receipts import Receipt
+from surge.core.units import Outcome, Status
+from surge.errors import GuestFault, NotEnough, SurgeError, Unavailable
+
+log = logging.getLogger("surge.buyer")
+
+TICK = 0.2
+"""Seconds between looks at the clock when nothing happens."""
+
+BUSY_REST = 0.3
+"""Seconds a lane rests that said it is busy."""
+
+UPLOAD_SECONDS = 600.0
+"""How long one content may take to upload."""
+
+SPLITTABLE = frozenset({"WALL_TIME", "HOST_MEMORY", "NATIVE_STACK"})
+"""Local endings that fewer items at once may avoid."""
+
+
+class Feed(Protocol):
+    """Where items come from: `intake.Intake`, or calls as they are submitted."""
+
+    ended: bool
+    error: BaseException | None
+
+    def want(self, upto: int) -> None:
+        """Pull until so many were pulled in all."""
+        ...
+
+    def take(self) -> list[bytes]:
+        """What came since the last call."""
+        ...
+
+    def stop(self) -> None:
+        """Pull nothing more."""
+        ...
+
+
+class Sink(Protocol):
+    """Where results go."""
+
+    def put(self, piece: Piece) -> None:
+        """Results of a run of items."""
+        ...
+
+    def end(self, at: int | None, failure: BaseException | None = None) -> None:
+        """Nothing comes from item `at` on."""
+        ...
+
+
+class Job:
+    """A job that is running."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        journal: Journal,
+        feed: Feed,
+        sink: Sink,
+        recruit: Callable[[Job, int], Awaitable[Sequence[Peer]]],
+        *,
+        contents: Mapping[bytes, tuple[int, Source]],
+        scheduler: Scheduler,
+        spool: Spool,
+        purse: Purse,
+        progress: Progress,
+        ahead: int | None = None,
+    ) -> None:
+        self.plan = plan
+        self.journal = journal
+        self.scheduler = scheduler
+        self.purse = purse
+        self.progress = progress
+        self.lanes = Lanes(self, recruit, contents)
+        self.settled = asyncio.Event()
+        """Set once the job has ended and its end is on disk."""
+        self._feed = feed
+        self._sink = sink
+        self._spool = spool
+        self._ahead = ahead
+        self._consumed = 0
+        self._poked = asyncio.Event()
+        self._new_cuts: list[tuple[int, int, int]] = []
+        self._retired: list[int] = []
+        self._known_cuts = set(scheduler.cuts)
+        self._uploads: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._fails_at: int | None = None
+        self._stopping = False
+        self._cancelled = False
+        self._deadline = None if plan.wishes.deadline_ms is None else time.monotonic() + plan.wishes.deadline_ms / 1000
+
+    # From outside
+
+    def poke(self) -> None:
+        """Something changed: look again."""
+        self._poked.set()
+
+    def consumed(self, upto: int) -> None:
+        """The user has read the results before this item."""
+        self._consumed = max(self._consumed, upto)
+        self._poked.set()
+
+    def cancel(self) -> None:
+        """Stop for good."""
+        self._cancelled = self._stopping = True
+        self._poked.set()
+
+    def stop(self) -> None:
+        """Stop; the job can be resumed."""
+        self._stopping = True
+        self._poked.set()
+
+    def fail(self, error: BaseException, at: int | None = None) -> None:
+        """The job cannot go on: raised after the results in order before item `at` or, without it, those that are there."""
+        if self._failure is None:
+            self._failure, self._fails_at = error, at
+        self._poked.set()
+
+    def say(self, text: str) -> None:
+        """Keep an event for `surge job logs`."""
+        log.info("job %s: %s", self.plan.id.hex()[:12], text)
+        self.journal.event_soon(self.plan.id, text)
+
+    # The loop
+
+    async def run(self) -> None:
+        """Work until every item has its result, or the job fails or is stopped."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                recruiting = group.create_task(self.lanes.run())
+                try:
+                    await self._drive()
+                finally:
+                    recruiting.cancel()
+        except* SurgeError as errors:
+            self._failure = self._failure or _first(errors)
+        finally:
+            self._feed.stop()
+            await self._end()
+
+    async def _drive(self) -> None:
+        while self._failure is None and not self._stopping:
+            self._poked.clear()
+            self._take_items()
+            now = time.monotonic()
+            if self._deadline is not None and now > self._deadline:
+                self.fail(self._late())
+                return
+            self._apply(self.scheduler.tick(now), [])
+            assigned = self.scheduler.assign(now, self.lanes.room())
+            if assigned or self._spool.is_heavy:
+                await self._dispatch(assigned)
+                continue
+            if self.scheduler.finished_all:
+                if self._feed.error is not None:
+                    self.fail(self._feed.error, self._spool.count)
+                return
+            try:
+                async with asyncio.timeout(TICK):
+                    await self._poked.wait()
+            except TimeoutError:
+                continue
+
+    def _take_items(self) -> None:
+        ended = self._feed.ended
+        items = self._feed.take()
+        if items:
+            self.scheduler.items_arrived(len(items), self._spool.add(items))
+        if ended and not self.scheduler.exhausted:
+            self.scheduler.items_ended()
+            if self._feed.error is None:
+                self.progress.total = self._spool.count
+        if not ended:
+            wanted = self.scheduler.unfinished_from if self._ahead is None else self._spool.count
+            ahead = self.scheduler.wanted() if self._ahead is None else self._ahead
+            self._feed.want(max(wanted, min(self._consumed + 4 * ahead, self._spool.count)) + ahead)
+
+    def _late(self) -> Unavailable:
+        done, total = self.progress.done, self.progress.total
+        return Unavailable(
+            f"the deadline passed with {done} of {total if total is not None else '?'} items done: "
+            f"`surge job resume {self.plan.id.hex()[:12]}` finishes it"
+        )
+
+    # Sending
+
+    async def _dispatch(self, assigned: Sequence[Assign]) -> None:
+        """Journal, then send."""
+        claimed = {one.lane: self.lanes.peers[one.lane] for one in assigned}
+        for one in assigned:
+            claimed[one.lane].claimed += 1
+        try:
+            await self._send(assigned)
+        finally:
+            for one in assigned:
+                claimed[one.lane].claimed -= 1
+
+    async def _send(self, assigned: Sequence[Assign]) -> None:
+        blocks = self._spool.unsaved()
+        loaded: dict[int, list[bytes]] = {}
+        for one in assigned:
+            items = self._spool.at_hand(one.first, one.count)
+            if items is None:
+                await self.journal.dispatch(self.plan.id, blocks=blocks)
+                blocks = []
+                items = await self._spool.load(one.first, one.count)
+            loaded[one.number] = items
+        ready: list[tuple[Assign, Peer, UnitCall, Unit]] = []
+        tries: list[TryRow] = []
+        starved = False
+        for one in assigned:
+            peer = self.lanes.peers.get(one.lane)
+            terms = self.lanes.terms(one.lane)
+            if peer is None or terms is None:
+                self.scheduler.released(one.number, one.lane)
+                continue
+            items = loaded[one.number]
+            allowance = self.purse.allow(
+                terms.prices,
+                self.plan.limits,
+                moved=sum(map(len, items)) + 64,
+                count=one.count,
+                slots=self.lanes.slots(),
+                whole=one.whole,
+            )
+            if allowance is None:
+                self.scheduler.released(one.number, one.lane, now=time.monotonic(), rest=TICK)
+                starved = True
+                continue
+            unit = make_unit(self.plan, terms.engine, one.first, items, allowance.limits, terms.prices)
+            self.purse.reserve((one.number, one.lane), allowance.reserved)
+            tries.append(TryRow(one.number, terms.channel, unit.id, allowance.limits.fuel))
+            call = UnitCall(self, self.plan.id, one.number, one.lane, "run", unit.body, unit.asked)
+            call.lowered = allowance.lowered
+            ready.append((one, peer, call, unit))
+            if one.number not in self._known_cuts:
+                self._known_cuts.add(one.number)
+                self._new_cuts.append((one.number, one.first, one.count))
+        if starved and self.purse.idle:
+            self.fail(self._broke())
+        cuts, self._new_cuts = self._new_cuts, []
+        retired, self._retired = self._retired, []
+        if blocks or cuts or retired or tries:
+            await self.journal.dispatch(self.plan.id, blocks=blocks, cuts=cuts, retired=retired, tries=tries)
+        for one, peer, call, unit in ready:
+            if one.lane not in self.lanes.peers:
+                self.purse.release((one.number, one.lane))
+            elif unit.content is None:
+                peer.ask(call)
+            else:
+                self._spawn(self._upload_and_ask(one, peer, call, unit))
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._uploads.add(task)
+        task.add_done_callback(self._uploads.discard)
+
+    async def _upload_and_ask(self, one: Assign, peer: Peer, call: UnitCall, unit: Unit) -> None:
+        """A unit whose input is too large for its call: the input goes first, once."""
+        assert unit.content is not None
+        try:
+            await self.lanes.provide(peer, [(unit.content, len(unit.data))], {unit.content: lambda: pieces_of(unit.data)})
+        except SurgeError as error:
+            self.say(f"an input did not reach {peer.device}: {error}")
+            self.purse.release((one.number, one.lane))
+            self.scheduler.ended_locally(one.number, one.lane, now=time.monotonic())
+            self.poke()
+        else:
+            peer.ask(call)
+
+    def _broke(self) -> NotEnough:
+        left, spent = self.purse.left, self.purse.spent
+        return NotEnough(
+            f"the budget is used up: {spent} wei are spent and {left} wei buy no further unit; "
+            f"{self.progress.done} items are done. Resume the job with a larger budget",
+            spent=spent,
+            left=left,
+        )
+
+    # What comes back (see `calls.Owner`)
+
+    def unit_done(self, call: UnitCall, outcome: Outcome, blob: bytes, done: UnitDone, receipt: Receipt) -> Sequence[ResultRow]:
+        """The unit ended, provably; its receipt will be paid."""
+        lane = receipt.device
+        number = call.number
+        self.purse.pay((number, lane), receipt.amount)
+        self._count(receipt, units=1)
+        rows: list[ResultRow] = []
+        good = outcome.status is Status.FINISHED or (outcome.status is Status.EXITED and self.plan.kind == COMMANDS)
+        cut = self.scheduler.cuts.get(number)
+        if good:
+            if cut is not None:
+                self.purse.measured(cut.count, outcome.fuel)
+            value = blob[: outcome.value.size] if self.plan.is_python else command_value(outcome, blob)
+            effects = self.scheduler.finished(number, lane, now=time.monotonic(), seconds=done.seconds_us / 1e6)
+            self._apply(effects, rows, value=value)
+        else:
+            lowered = outcome.status is Status.OUT_OF_FUEL and call.lowered
+            if lowered and cut is not None and cut.count == 1 and cut.whole:
+                self.fail(self._broke())
+                return rows
+            effects = self.scheduler.ended_badly(number, lane, lowered=lowered)
+            self._apply(effects, rows, error=guest_fault(outcome, blob, done.detail))
+        self.poke()
+        return rows
+
+    def unit_refused(self, call: UnitCall, refusal: Refusal) -> None:
+        """The provider did not run the unit, or it ended in a way that proves nothing."""
+        lane, number = call.lane, call.number
+        self.purse.release((number, lane))
+        now = time.monotonic()
+        code = refusal.code
+        if code in ("busy", "window", "draining", "price", "missing", "deposit"):
+            self.scheduler.released(number, lane, now=now, rest=BUSY_REST if code in ("busy", "window") else 0.0)
+            self.lanes.refused(lane, refusal)
+        elif code in ("invalid", "unknown", "storage"):
+            self.say(f"{lane} cannot run this job ({code}): {refusal.text}")
+            self.scheduler.released(number, lane)
+            self.lanes.dismiss(lane, Unavailable(f"{lane} refuses ({code}): {refusal.text}"))
+        else:
+            status = local_status(refusal)
+            if call.wanted:
+                self.say(f"a unit ended locally at {lane}: {refusal.text}")
+            rows: list[ResultRow] = []
+            effects = self.scheduler.ended_locally(number, lane, now=now, split=status in SPLITTABLE)
+            error = GuestFault(f"the unit ended locally on every provider that tried, last: {refusal.text}", status=status)
+            self._apply(effects, rows, error=error)
+            if rows:
+                self.journal.results_soon(rows)
+        self.poke()
+
+    def _apply(
+        self, effects: Sequence[Effect], rows: list[ResultRow], *, value: bytes | None = None, error: GuestFault | None = None
+    ) -> None:
+        for effect in effects:
+            if isinstance(effect, Deliver):
+                assert value is not None
+                rows.append(ResultRow(self.plan.id, effect.first, effect.count, value))
+                self._deliver(Piece(effect.first, effect.count, value))
+            elif isinstance(effect, Fault):
+                assert error is not None
+                fault = GuestFault(f"item {effect.index}: {error.message}", **{**error.details, "index": effect.index})
+                rows.append(ResultRow(self.plan.id, effect.index, 1, None, error_text(fault)))
+                self._deliver(Piece(effect.index, 1, None, fault))
+            elif isinstance(effect, Recut):
+                self._retired.append(effect.number)
+                self._known_cuts |= {number for number, _, _ in effect.parts}
+                self._new_cuts += effect.parts
+            elif isinstance(effect, Withdraw):
+                self.lanes.withdraw(effect.lane, effect.number)
+            elif isinstance(effect, Abandon):
+                self.say(f"{effect.lane} shows nothing for too long")
+                self.lanes.dismiss(effect.lane, Unavailable(f"{effect.lane} shows nothing for too long"))
+
+    def _deliver(self, piece: Piece) -> None:
+        self._spool.done(piece.first, piece.count)
+        self.progress.done += piece.count
+        self._sink.put(piece)
+
+    async def remember_setup(self, channel: bytes, asked: Asked) -> None:
+        """Journal that a setup is asked for, so that its receipt is known after a kill."""
+        row = TryRow(SETUP, channel, asked.subject, asked.limits.fuel)
+        await self.journal.dispatch(self.plan.id, tries=[row])
+
+    def paid(self, receipt: Receipt) -> None:
+        """A receipt of the job that is for no unit was accepted: a setup, an upload, compiling."""
+        self.purse.pay(("once", receipt.device, receipt.sequence), receipt.amount)
+        self._count(receipt)
+
+    def _count(self, receipt: Receipt, *, units: int = 0) -> None:
+        progress, device = self.progress, receipt.device
+        progress.price += receipt.amount
+        progress.pay[device] = progress.pay.get(device, 0) + receipt.amount
+        if units:
+            progress.units[device] = progress.units.get(device, 0) + units
+            progress.fuel += receipt.quantity
+
+    # The end
+
+    async def _end(self) -> None:
+        for task in self._uploads:
+            task.cancel()
+        whole = self._failure is None and not self._stopping
+        peers = list(self.lanes.peers.values())
+        self.lanes.leave()
+        if whole:
+            self._sink.end(self._spool.count)
+        elif self._failure is not None:
+            self._sink.end(self._fails_at, self._failure)
+        else:
+            self._sink.end(0 if self._cancelled else None, None if self._cancelled else _stopped(self.plan))
+        await asyncio.gather(*(peer.payer.drain() for peer in peers if peer.gone is None))
+        state = DONE if whole else CANCELLED if self._cancelled else FAILED if self._failure is not None else STOPPED
+        error = "" if self._failure is None else str(self._failure)
+        await self.journal.set_job(self.plan.id, state, error=error, total=self._spool.count if whole else None)
+        self.settled.set()
+
+
+def _stopped(plan: Plan) -> Unavailable:
+    return Unavailable(f"the job was stopped: `surge job resume {plan.id.hex()[:12]}` finishes it", job=plan.id.hex())
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,367 @@
+"""The buyer's journal: what must survive a kill, in `buyer.db`.
+
+What is written before what: a job before its first unit; a unit's cut and try before the unit is sent; a result, its
+receipt, its acknowledgement and the voucher that covers it, all in one transaction, before the acknowledgement is sent.
+So a buyer that comes back knows every unit it ever asked for, and asks the same channels for the same unit ids before
+anything else.
+
+Amounts are kept as decimal text: SQLite's integers stop at 63 bits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import struct
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from surge.buyer.plan import Plan
+from surge.core.channels import Answered
+from surge.core.receipts import Receipt, Voucher
+from surge.errors import InternalFault
+from surge.store import Database
+
+MIGRATIONS = (
+    """
+    CREATE TABLE jobs (
+        id BLOB PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, plan BLOB NOT NULL,
+        total INTEGER, spooled INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT ''
+    ) WITHOUT ROWID;
+    CREATE TABLE inputs (
+        job BLOB NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, sizes BLOB NOT NULL, data BLOB,
+        PRIMARY KEY (job, first)
+    ) WITHOUT ROWID;
+    CREATE TABLE cuts (
+        job BLOB NOT NULL, number INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
+        retired INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (job, number)
+    ) WITHOUT ROWID;
+    CREATE TABLE tries (
+        job BLOB NOT NULL, number INTEGER NOT NULL, channel BLOB NOT NULL, unit BLOB NOT NULL, fuel INTEGER NOT NULL,
+        PRIMARY KEY (channel, unit)
+    ) WITHOUT ROWID;
+    CREATE INDEX tries_of_job ON tries (job);
+    CREATE TABLE results (
+        job BLOB NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, value BLOB, error TEXT,
+        PRIMARY KEY (job, first)
+    ) WITHOUT ROWID;
+    CREATE TABLE channels (
+        id BLOB PRIMARY KEY, device TEXT NOT NULL, operator TEXT NOT NULL, key TEXT NOT NULL, terms BLOB NOT NULL,
+        deposit TEXT NOT NULL, state TEXT NOT NULL, opened REAL NOT NULL,
+        amount TEXT NOT NULL DEFAULT '0', count INTEGER NOT NULL DEFAULT 0, root BLOB, signature BLOB
+    ) WITHOUT ROWID;
+    CREATE TABLE receipts (
+        channel BLOB NOT NULL, number INTEGER NOT NULL, sequence INTEGER NOT NULL, receipt BLOB NOT NULL,
+        signature BLOB NOT NULL, digest BLOB NOT NULL, leaf BLOB NOT NULL, accepted INTEGER NOT NULL,
+        kind INTEGER NOT NULL, subject BLOB NOT NULL, amount TEXT NOT NULL, quantity INTEGER NOT NULL, outcome BLOB,
+        job BLOB, finished INTEGER NOT NULL,
+        PRIMARY KEY (channel, number)
+    ) WITHOUT ROWID;
+    CREATE INDEX receipts_of_job ON receipts (job);
+    CREATE INDEX receipts_by_subject ON receipts (subject);
+    CREATE TABLE events (job BLOB NOT NULL, time REAL NOT NULL, text TEXT NOT NULL);
+    CREATE INDEX events_of_job ON events (job);
+    """,
+)
+
+RUNNING, DONE, FAILED, STOPPED, CANCELLED = "running", "done", "failed", "stopped", "cancelled"
+"""States of a job. One that failed, was stopped or is running in a process that is gone can be resumed."""
+
+SETUP = -1
+"""In place of a cut's number: the job's setup."""
+
+OPEN, CLOSING, CLOSED, BROKEN = "open", "closing", "closed", "broken"
+"""States of a channel as its buyer sees it. Broken: its provider broke the protocol, and it is not used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Items as they came, encoded one by one."""
+
+    first: int
+    items: Sequence[bytes]
+
+    def sizes(self) -> bytes:
+        """The items' lengths, 8 bytes each."""
+        return struct.pack(f">{len(self.items)}Q", *map(len, self.items))
+
+    @classmethod
+    def of(cls, first: int, sizes: bytes, data: bytes) -> Block:
+        """The block in a row."""
+        items, at = [], 0
+        for (size,) in struct.iter_unpack(">Q", sizes):
+            items.append(data[at : at + size])
+            at += size
+        return cls(first, items)
+
+
+@dataclass(frozen=True, slots=True)
+class TryRow:
+    """A unit that was sent, or is about to be."""
+
+    number: int
+    channel: bytes
+    unit: bytes
+    fuel: int
+    """Its fuel limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """The result of a run of items: a unit's output, or the error of one item as JSON."""
+
+    job: bytes
+    first: int
+    count: int
+    value: bytes | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRow:
+    """An answered receipt."""
+
+    leaf: Answered
+    """The answer and its place in the channel's log."""
+    receipt: Receipt
+    signature: bytes
+    """The device's."""
+    digest: bytes
+    """What the device signed."""
+    outcome: bytes | None
+    """What the result hash is over, as canonical bytes."""
+    job: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRow:
+    """A channel of ours."""
+
+    id: bytes
+    device: str
+    operator: str
+    key: str
+    """The session key's name in the keystore."""
+    terms: bytes
+    deposit: int
+    state: str
+    opened: float
+    amount: int = 0
+    """Wei of the last voucher."""
+    count: int = 0
+    root: bytes | None = None
+    signature: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job as a listing shows it."""
+
+    id: bytes
+    name: str
+    state: str
+    created: float
+    plan: Plan
+    total: int | None
+    spooled: int
+    """Items whose inputs are in the journal."""
+    error: str
+    done: int = 0
+    price: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a job needs to go on."""
+
+    row: JobRow
+    cuts: list[tuple[int, int, int]] = field(default_factory=list)
+    """(number, first, count) of those without a result."""
+    tries: list[TryRow] = field(default_factory=list)
+    """Units of those cuts that were sent."""
+    done: list[tuple[int, int]] = field(default_factory=list)
+    """(first, count) with a result."""
+    spent: int = 0
+    numbers: int = 0
+    """The first cut number that was never used."""
+
+
+class Journal:
+    """`buyer.db`. Every method returns after what it wrote is on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = Database(path, MIGRATIONS)
+
+    async def close(self) -> None:
+        """Finish what was submitted and close the file."""
+        await asyncio.to_thread(self._db.close)
+
+    # Jobs
+
+    async def create_job(self, plan: Plan, total: int | None) -> None:
+        """A new job, running."""
+        row = (plan.id, plan.name, RUNNING, time.time(), plan.encode(), total)
+        await self._db.write(lambda db: db.execute("INSERT INTO jobs (id, name, state, created, plan, total) VALUES (?,?,?,?,?,?)", row))
+
+    async def set_job(self, job: bytes, state: str, *, error: str = "", total: int | None = None) -> None:
+        """The job's state changed; `total` is set once it is known."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("UPDATE jobs SET state = ?, error = ? WHERE id = ?", (state, error, job))
+            if total is not None:
+                db.execute("UPDATE jobs SET total = ? WHERE id = ?", (total, job))
+
+        await self._db.write(work)
+
+    async def dispatch(
+        self,
+        job: bytes,
+        *,
+        blocks: Sequence[Block] = (),
+        cuts: Iterable[tuple[int, int, int]] = (),
+        retired: Iterable[int] = (),
+        tries: Iterable[TryRow] = (),
+        total: int | None = None,
+    ) -> None:
+        """Inputs, cuts and tries, before any unit that needs them is sent; cuts that others replace go."""
+        rows = [(job, block.first, len(block.items), block.sizes(), b"".join(block.items)) for block in blocks]
+        cut_rows = [(job, *cut) for cut in cuts]
+        try_rows = [(job, one.number, one.channel, one.unit, one.fuel) for one in tries]
+        gone = [(job, number) for number in retired]
+
+        def work(db: sqlite3.Connection) -> None:
+            if rows:
+                db.executemany("INSERT OR REPLACE INTO inputs VALUES (?,?,?,?,?)", rows)
+                last = rows[-1]
+                db.execute("UPDATE jobs SET spooled = max(spooled, ?) WHERE id = ?", (last[1] + last[2], job))
+            if total is not None:
+                db.execute("UPDATE jobs SET total = ? WHERE id = ?", (total, job))
+            if cut_rows:
+                db.executemany("INSERT OR REPLACE INTO cuts (job, number, first, count) VALUES (?,?,?,?)", cut_rows)
+            if gone:
+                db.executemany("UPDATE cuts SET retired = 1 WHERE job = ? AND number = ?", gone)
+            if try_rows:
+                db.executemany("INSERT OR REPLACE INTO tries VALUES (?,?,?,?,?)", try_rows)
+
+        await self._db.write(work)
+
+    async def save_results(self, results: Sequence[ResultRow]) -> None:
+        """Results that come with no receipt."""
+        await self._db.write(lambda db: _put_results(db, results))
+
+    async def settle(self, voucher: Voucher, signature: bytes, receipts: Sequence[ReceiptRow], results: Sequence[ResultRow]) -> None:
+        """Answered receipts, the results they are for, and the voucher that covers them, all or nothing."""
+        channel = voucher.channel
+        rows = [
+            (
+                channel,
+                row.leaf.index,
+                row.leaf.sequence,
+                row.receipt.encode(),
+                row.signature,
+                row.digest,
+                row.leaf.leaf,
+                row.leaf.accepted,
+                row.receipt.kind,
+                row.receipt.subject,
+                str(row.leaf.amount),
+                row.receipt.quantity,
+                row.outcome,
+                row.job,
+                row.receipt.finished_at,
+            )
+            for row in receipts
+        ]
+        state = (str(voucher.amount), voucher.count, voucher.root, signature, channel)
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany("INSERT INTO receipts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+            _put_results(db, results)
+            db.execute("UPDATE channels SET amount = ?, count = ?, root = ?, signature = ? WHERE id = ?", state)
+
+        await self._db.write(work)
+
+    def results_soon(self, results: Sequence[ResultRow]) -> None:
+        """`save_results` without waiting; the order of writes stays."""
+        self._db.submit(lambda db: _put_results(db, results))
+
+    def event_soon(self, job: bytes, text: str) -> None:
+        """Something a user may want to know about a job. Nobody waits for it."""
+        row = (job, time.time(), text)
+        self._db.submit(lambda db: db.execute("INSERT INTO events VALUES (?,?,?)", row))
+
+    async def inputs(self, job: bytes, first: int, count: int) -> list[bytes]:
+        """Items as they were spooled. Raises `InternalFault` when some are missing."""
+        rows = await self.read(
+            "SELECT first, sizes, data FROM inputs WHERE job = ? AND first < ? AND first + count > ? ORDER BY first",
+            (job, first + count, first),
+        )
+        items: list[bytes] = []
+        for start, sizes, data in rows:
+            for index, item in enumerate(Block.of(start, sizes, data).items, start):
+                if first <= index < first + count:
+                    items.append(item)
+        if len(items) != count:
+            raise InternalFault(f"the journal lacks inputs of items {first} to {first + count}", job=job)
+        return items
+
+    # Channels
+
+    async def save_channel(self, row: ChannelRow) -> None:
+        """A channel that was opened, or whose row changed."""
+        values = (
+            row.id,
+            row.device,
+            row.operator,
+            row.key,
+            row.terms,
+            str(row.deposit),
+            row.state,
+            row.opened,
+            str(row.amount),
+            row.count,
+            row.root,
+            row.signature,
+        )
+        await self._db.write(lambda db: db.execute("INSERT OR REPLACE INTO channels VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", values))
+
+    async def set_channel(
+        self, channel: bytes, *, state: str | None = None, deposit: int | None = None, terms: bytes | None = None
+    ) -> None:
+        """A channel's state, deposit or terms changed."""
+
+        def work(db: sqlite3.Connection) -> None:
+            if state is not None:
+                db.execute("UPDATE channels SET state = ? WHERE id = ?", (state, channel))
+            if deposit is not None:
+                db.execute("UPDATE channels SET deposit = ? WHERE id = ?", (str(deposit), channel))
+            if terms is not None:
+                db.execute("UPDATE channels SET terms = ? WHERE id = ?", (terms, channel))
+
+        await self._db.write(work)
+
+    async def channels(self, *, device: str | None = None, state: str | None = None) -> list[ChannelRow]:
+        """Channels, the newest first."""
+        rows = await self.read(
+            "SELECT id, device, operator, key, terms, deposit, state, opened, amount, count, root, signature FROM channels "
+            "WHERE (?1 IS NULL OR device = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY opened DESC",
+            (device, state),
+        )
+        return [
+            ChannelRow(key, device, operator, name, terms, int(deposit), state, opened, int(amount), count, root, signature)
+            for key, device, operator, name, terms, deposit, state, opened, amount, count, root, signature in rows
+        ]
+
+    async def read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a query that only reads. The room's listings are built on it."""
+        return await self._db.read(lambda db: db.execute(query, tuple(values)).fetchall())
+
+
+def _put_results(db: sqlite3.Connection, results: Sequence[ResultRow]) -> None:
+    db.executemany(
+        "INSERT OR IGNORE INTO results VALUES (?,?,?,?,?)",
+        [(row.job, row.first, row.count, row.value, row.error) for row in results],
+    )

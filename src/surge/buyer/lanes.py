@@ -1,0 +1,391 @@
+"""The providers of one job: finding them, preparing the job on each, and following what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from surge.buyer.auditor import audit, audit_compile, audit_transfer
+from surge.buyer.calls import Refused, outcome_bytes
+from surge.buyer.cuts import Lane
+from surge.buyer.endings import guest_fault
+from surge.buyer.payer import Answer as Paid
+from surge.buyer.peers import Peer
+from surge.buyer.scheduler import DEPTH
+from surge.buyer.work import make_setup
+from surge.core.messages import NewPrices, Prepare, Refusal, Reprice, decode_prepared, decode_unit_done, encode, encode_body
+from surge.core.pricing import Prices, compile_amount, transfer_amount
+from surge.core.receipts import Receipt, Terms
+from surge.core.units import OutputVerifier, Status
+from surge.errors import GuestFault, NotEnough, PeerFault, SurgeError, Unavailable
+
+if TYPE_CHECKING:
+    from surge.buyer.job import Job
+
+Source = Callable[[], Iterator[bytes]]
+"""Gives a content's bytes in chunks, from the start."""
+
+CONNECT_SECONDS = 60.0
+"""How long a provider may take to be reached for the first time."""
+
+PREPARE_SECONDS = 600.0
+"""How long preparing may take: compiling a large module is minutes."""
+
+UPLOAD_SECONDS = 600.0
+"""How long one content may take to upload."""
+
+LOOK_AGAIN = 3.0
+"""Seconds between looks for more providers while there are fewer than wanted."""
+
+PATIENCE = 120.0
+"""Seconds a job goes on without a single provider before it gives up."""
+
+ATTEMPTS = 3
+"""Times that preparing is tried on one provider."""
+
+MOST_DEARER = 160
+"""A new price more than this many times the offer's is refused: a gigafuel takes 0.1 s of arithmetic or 16 s of cache misses."""
+
+
+class Lanes:
+    """The providers of one job. See `peers.Listener` for what it hears of them."""
+
+    def __init__(
+        self,
+        job: Job,
+        recruit: Callable[[Job, int], Awaitable[Sequence[Peer]]],
+        contents: Mapping[bytes, tuple[int, Source]],
+    ) -> None:
+        self.peers: dict[str, Peer] = {}
+        """Providers that take part, prepared or not, by device."""
+        self.left: dict[str, SurgeError] = {}
+        """Providers that no longer take part, and why."""
+        self._job = job
+        self._recruit = recruit
+        self._contents = contents
+        self._terms: dict[str, Terms] = {}
+        self._preparing: dict[str, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+
+    # What the job asks
+
+    def room(self) -> dict[str, int]:
+        """Units that each lane's window still takes."""
+        return {key: peer.room for key, peer in self.peers.items()}
+
+    def slots(self) -> int:
+        """Units that all lanes together take at once."""
+        return sum(DEPTH * lane.cores for lane in self._job.scheduler.lanes.values()) or 1
+
+    def terms(self, key: str) -> Terms | None:
+        """The terms under which this lane works for the job."""
+        peer = self.peers.get(key)
+        return None if peer is None else self._terms.get(key, peer.terms)
+
+    def withdraw(self, key: str, number: int) -> None:
+        """The answer of this lane is no longer wanted."""
+        peer = self.peers.get(key)
+        if peer is not None:
+            for call in peer.calls_of(self._job):
+                if call.number == number:
+                    peer.cancel(call)
+
+    def dismiss(self, key: str, error: SurgeError) -> None:
+        """The lane takes no further part in this job."""
+        peer = self.peers.pop(key, None)
+        if peer is None:
+            return
+        self.left[key] = error
+        if self in peer.listeners:
+            peer.listeners.remove(self)
+        for call in peer.calls_of(self._job):
+            peer.cancel(call)
+            self._job.purse.release((call.number, key))
+        if (task := self._preparing.pop(key, None)) is not None and task is not asyncio.current_task():
+            task.cancel()
+        self._job.scheduler.lane_left(key)
+        self._job.poke()
+        self._changed.set()
+
+    def leave(self) -> None:
+        """The job has ended: what is under way is withdrawn, and still paid where it was done."""
+        for task in self._preparing.values():
+            task.cancel()
+        for peer in self.peers.values():
+            if self in peer.listeners:
+                peer.listeners.remove(self)
+            for call in peer.calls_of(self._job):
+                peer.cancel(call)
+
+    def refused(self, key: str, refusal: Refusal) -> None:
+        """A unit was refused for a reason that can be mended."""
+        lane, peer = self._job.scheduler.lanes.get(key), self.peers.get(key)
+        if lane is None or peer is None:
+            return
+        if refusal.code == "missing":
+            lane.ready = False
+            self._prepare_soon(peer)
+        elif refusal.code == "deposit":
+            lane.ready = False
+            self._start(key, self._add_deposit(peer))
+        elif refusal.code == "price":
+            lane.ready = key in self._terms
+        elif refusal.code == "draining":
+            peer.draining = True
+
+    # Finding providers
+
+    async def run(self) -> None:
+        """Keep as many providers as are wanted, for as long as the job runs. Raises when there is none to be had."""
+        wanted = self._wanted()
+        alone_since: float | None = None
+        first = True
+        while True:
+            self._changed.clear()
+            if len(self.peers) < wanted:
+                try:
+                    found = await self._recruit(self._job, wanted - len(self.peers))
+                except SurgeError as error:
+                    if first or isinstance(error, NotEnough):
+                        raise
+                    found = []
+                first = False
+                for peer in found:
+                    self._join(peer)
+            now = time.monotonic()
+            alone_since = None if self.peers else alone_since or now
+            if alone_since is not None and now - alone_since > PATIENCE:
+                raise self._none_left()
+            try:
+                async with asyncio.timeout(LOOK_AGAIN if len(self.peers) < wanted else None):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _wanted(self) -> int:
+        providers = self._job.plan.wishes.providers
+        if isinstance(providers, tuple):
+            return len(providers)
+        return providers or 8
+
+    def _none_left(self) -> Unavailable:
+        reasons = "; ".join(f"{key}: {error}" for key, error in self.left.items())
+        return Unavailable(
+            f"no provider is left to work on the job ({reasons}): `surge job resume {self._job.plan.id.hex()[:12]}` goes on with it",
+            reasons={key: str(error) for key, error in self.left.items()},
+        )
+
+    def _join(self, peer: Peer) -> None:
+        if peer.device in self.peers:
+            return
+        self.peers[peer.device] = peer
+        peer.listeners.append(self)
+        self._prepare_soon(peer)
+
+    # Preparing
+
+    def _prepare_soon(self, peer: Peer) -> None:
+        if peer.device not in self._preparing:
+            self._start(peer.device, self._prepare(peer))
+
+    def _start(self, key: str, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._preparing[key] = task
+
+        def done(finished: asyncio.Task[None]) -> None:
+            if self._preparing.get(key) is finished:
+                del self._preparing[key]
+            if not finished.cancelled() and (error := finished.exception()) is not None:
+                self._job.fail(error)
+
+        task.add_done_callback(done)
+
+    async def _prepare(self, peer: Peer) -> None:
+        """Bring the job to a provider: its image, its bundle, its setup. Afterwards it is given units."""
+        key = peer.device
+        for attempt in range(ATTEMPTS):
+            try:
+                await peer.wait_open(CONNECT_SECONDS)
+                plan = self._job.plan
+                await self.provide(peer, [], {})
+                if plan.is_python:
+                    await self._set_up(peer)
+                break
+            except GuestFault as error:
+                self._job.fail(error)
+                return
+            except Refused as error:
+                if error.code == "guest":
+                    self._job.fail(GuestFault(error.refusal.text, device=key))
+                    return
+                if error.code not in ("busy", "window", "local", "missing", "internal") or attempt == ATTEMPTS - 1:
+                    return self._give_up(peer, Unavailable(f"{key} cannot prepare the job: {error}", device=key))
+                await asyncio.sleep(0.3 * 4**attempt)
+            except PeerFault as error:
+                peer.drop(error)
+                return
+            except NotEnough as error:
+                self._job.fail(error)
+                return
+            except Unavailable as error:
+                if peer.gone is not None or attempt == ATTEMPTS - 1:
+                    return self._give_up(peer, error)
+        self._ready(peer)
+
+    def _give_up(self, peer: Peer, error: SurgeError) -> None:
+        self._job.say(f"{peer.device} takes no part: {error}")
+        self.dismiss(peer.device, error)
+
+    def _ready(self, peer: Peer) -> None:
+        key = peer.device
+        lane = self._job.scheduler.lanes.get(key)
+        if lane is None:
+            price = self._terms.get(key, peer.terms).prices.gigafuel
+            lane = Lane(key, peer.cores, price, peer.latency)
+            self._job.scheduler.lane_joined(lane)
+            self._job.say(f"{key} takes part, {peer.cores} cores")
+        lane.ready = peer.is_open
+        self._job.poke()
+
+    async def provide(self, peer: Peer, inputs: Sequence[tuple[bytes, int]], sources: Mapping[bytes, Source]) -> None:
+        """See that the provider has the image compiled, the bundle, and these inputs; upload what it misses."""
+        plan = self._job.plan
+        body = Prepare(
+            job=plan.id,
+            image=plan.image,
+            image_size=plan.image_size,
+            bundle=plan.bundle or b"",
+            bundle_size=plan.bundle_size,
+            contents=list(inputs),
+        )
+        known = {content: (size, sources[content]) for content, size in inputs} | dict(self._contents)
+        for _ in range(ATTEMPTS):
+            answer = await peer.question("prepare", encode_body(body), seconds=PREPARE_SECONDS)
+            prices = self._prices(peer)
+            if answer.receipt is not None:
+                self._afford(compile_amount(prices, plan.image_size))
+                receipt, digest = audit_compile(answer.receipt, plan.image, peer.terms.engine, plan.image_size, prices, peer.payer.party)
+                self._pay(peer, receipt, answer.receipt.signature, digest, None)
+            missing = decode_prepared(answer.body).missing
+            if not missing:
+                return
+            for content in missing:
+                if content not in known:
+                    raise PeerFault(f"{peer.device} asks for a content that the job does not have", content=content)
+                size, source = known[content]
+                self._afford(transfer_amount(prices, size))
+                wire = await peer.upload(content, size, source, UPLOAD_SECONDS)
+                if wire is not None:
+                    receipt, digest = audit_transfer(wire, content, size, prices, peer.payer.party)
+                    self._pay(peer, receipt, wire.signature, digest, None)
+        raise Unavailable(f"{peer.device} keeps asking for what it was sent", device=peer.device)
+
+    async def _set_up(self, peer: Peer) -> None:
+        """Run the job's setup there, unless its snapshot is there already.
+
+        1. The answer is audited like a unit's; what was done is paid, whatever came out.
+        2. A setup that ended badly ends the job: it would end so everywhere.
+        """
+        job, plan = self._job, self._job.plan
+        prices = self._prices(peer)
+        allowance = job.purse.allow_setup(prices, plan.limits, self._wanted())
+        if allowance is None:
+            raise NotEnough(f"the budget does not buy the job's setup at {peer.device}", left=job.purse.left)
+        body, asked = make_setup(plan, peer.terms.engine, allowance.limits, prices)
+        key = ("setup", peer.device)
+        job.purse.reserve(key, allowance.reserved)
+        await job.remember_setup(peer.terms.channel, asked)
+        try:
+            answer = await peer.question("setup", body, seconds=plan.limits.wall_ms / 1000 + 60, bills=True)
+            done = decode_unit_done(answer.body)
+            outcome = done.outcome()
+            # 1
+            verifier = OutputVerifier(outcome)
+            verifier.update(done.output)
+            verifier.finish()
+            if answer.receipt is not None:
+                outcome, receipt, digest = audit(asked, done, answer.receipt, peer.payer.party)
+                self._pay(peer, receipt, answer.receipt.signature, digest, outcome_bytes(outcome))
+        finally:
+            job.purse.release(key)
+        # 2
+        if outcome.status is Status.OUT_OF_FUEL and allowance.lowered:
+            raise NotEnough(f"the budget does not buy the job's setup: it needs more than {outcome.fuel} fuel", fuel=outcome.fuel)
+        if outcome.status is not Status.FINISHED:
+            fault = guest_fault(outcome, done.output, done.detail)
+            raise GuestFault(f"the module's top level failed: {fault.message}", **fault.details)
+
+    def _prices(self, peer: Peer) -> Prices:
+        return self._terms.get(peer.device, peer.terms).prices
+
+    def _afford(self, amount: int) -> None:
+        left = self._job.purse.left
+        if left is not None and amount > left:
+            raise NotEnough(f"the budget has {left} wei left, and preparing a provider costs {amount}", left=left, amount=amount)
+
+    def _pay(self, peer: Peer, receipt: Receipt, signature: bytes, digest: bytes, outcome: bytes | None) -> None:
+        paid = Paid(receipt, signature, digest, True, outcome, self._job.plan.id, ())
+        if peer.pay(paid):
+            self._job.paid(receipt)
+
+    async def _add_deposit(self, peer: Peer) -> None:
+        """The provider says the deposit is too low for another unit."""
+        try:
+            await peer.payer.fund()
+        except SurgeError as error:
+            if isinstance(error, NotEnough):
+                self._job.fail(error)
+            else:
+                self._give_up(peer, error)
+            return
+        self._ready(peer)
+
+    # What peers say (see `peers.Listener`)
+
+    def peer_opened(self, peer: Peer) -> None:
+        """Its session is up again."""
+        lane = self._job.scheduler.lanes.get(peer.device)
+        if lane is not None and peer.device not in self._preparing:
+            lane.ready = True
+        self._job.poke()
+
+    def peer_away(self, peer: Peer) -> None:
+        """Its session broke: it gets nothing new."""
+        lane = self._job.scheduler.lanes.get(peer.device)
+        if lane is not None:
+            lane.ready = False
+
+    def peer_gone(self, peer: Peer, error: SurgeError) -> None:
+        """It is given up: its units go elsewhere."""
+        self._job.say(f"{peer.device} is given up: {error}")
+        self.dismiss(peer.device, error)
+
+    def peer_prices(self, peer: Peer, terms: Terms, message: NewPrices) -> None:
+        """It quotes new prices. The job agrees within the user's bound, or leaves."""
+        plan = self._job.plan
+        if terms.job != plan.id:
+            return
+        same = (terms.window, terms.audit_seconds, terms.offline_seconds, terms.offer)
+        if same != (peer.terms.window, peer.terms.audit_seconds, peer.terms.offline_seconds, peer.terms.offer):
+            peer.drop(PeerFault(f"{peer.device} changes more than prices", terms=terms))
+            return
+        asked, offered = terms.prices.gigafuel, peer.terms.prices.gigafuel
+        most = plan.wishes.max_price if plan.wishes.max_price is not None else offered * MOST_DEARER
+        if asked > most:
+            self._give_up(peer, Unavailable(f"{peer.device} asks {asked} wei a gigafuel for this job, more than {most}"))
+            return
+        self._terms[peer.device] = terms
+        signature = peer.payer.signer.sign(terms.digest(peer.payer.party.domain))
+        peer.reprice(encode(Reprice(message.terms, signature)))
+        self._job.say(f"{peer.device} has new prices for this job: {asked} wei a gigafuel instead of {offered}")
+        lane = self._job.scheduler.lanes.get(peer.device)
+        if lane is not None:
+            lane.price = asked
+            lane.ready = True
+        self._job.poke()
+
+    def room_changed(self) -> None:
+        """Its window may take more."""
+        self._job.poke()

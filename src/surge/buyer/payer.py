@@ -1,0 +1,197 @@
+"""Answering receipts and paying for them: one channel's account.
+
+Receipts wait here for as long as the commit before them takes; then all that gathered are appended to the log, covered by
+one voucher, written in one transaction with the results they are for, and only then acknowledged. So what is on disk is
+never behind what was promised, and a thousand units cost one signature and one commit.
+
+A receipt is answered once: neither its sequence nor, for a unit or a setup, its subject is paid for a second time on the
+channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from surge.buyer.auditor import Party
+from surge.buyer.journal import Journal, ReceiptRow, ResultRow
+from surge.core.channels import BuyerChannel
+from surge.core.messages import Acknowledge, encode
+from surge.core.messages.fields import wei_bytes
+from surge.core.receipts import Receipt, ReceiptKind
+from surge.core.signing import Signer
+from surge.errors import InternalFault, PeerFault
+
+log = logging.getLogger("surge.buyer")
+
+MAX_BATCH = 512
+"""Receipts under one voucher: a message lists at most 1024."""
+
+LOW = 2
+"""A deposit of which more than 1/LOW is promised is topped up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A receipt with the buyer's answer, waiting for its place in the log."""
+
+    receipt: Receipt
+    signature: bytes
+    digest: bytes
+    accepted: bool
+    outcome: bytes | None
+    job: bytes | None
+    results: Sequence[ResultRow]
+    settled: Callable[[], None] | None = None
+    """Called once it is on disk."""
+
+
+class Payer:
+    """The buyer's side of one channel: its log, its vouchers, what is owed. `send` carries messages to the provider."""
+
+    def __init__(
+        self,
+        channel: BuyerChannel,
+        party: Party,
+        signer: Signer,
+        journal: Journal,
+        *,
+        subjects: Iterable[bytes] = (),
+        top_up: Callable[[int], Awaitable[int]] | None = None,
+    ) -> None:
+        self.channel = channel
+        self.party = party
+        self.signer = signer
+        self.owed = 0
+        """Wei of accepted receipts that no voucher covers yet."""
+        self.send: Callable[[bytes], None] | None = None
+        self.sent: Callable[[int], None] | None = None
+        """Told how many receipts an acknowledgement answered."""
+        self.committed = channel.log.size
+        """Leaves that are on disk under a voucher."""
+        self._journal = journal
+        self._top_up = top_up
+        self._waiting: deque[Answer] = deque()
+        self._woken = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._sequences = set(channel.answered)
+        self._subjects = set(subjects)
+        self._topping: asyncio.Task[None] | None = None
+
+    @property
+    def amount(self) -> int:
+        """Wei promised by the last voucher."""
+        return self.channel.amount
+
+    @property
+    def count(self) -> int:
+        """Leaves in the log."""
+        return self.channel.log.size
+
+    def knows(self, sequence: int) -> bool:
+        """Whether the receipt with this sequence was answered."""
+        return sequence in self._sequences
+
+    def take(self, answer: Answer) -> bool:
+        """Take a receipt with its answer. False when it was answered before: then nothing is owed for it.
+
+        Raises `PeerFault` when the device bills a unit twice under two sequences.
+        """
+        receipt = answer.receipt
+        if receipt.sequence in self._sequences:
+            return False
+        if receipt.kind in (ReceiptKind.UNIT, ReceiptKind.SETUP):
+            if receipt.subject in self._subjects and answer.accepted:
+                raise PeerFault("a device asks to be paid for one unit twice", receipt=receipt)
+            self._subjects.add(receipt.subject)
+        self._sequences.add(receipt.sequence)
+        if answer.accepted:
+            self.owed += receipt.amount
+        self._waiting.append(answer)
+        self._idle.clear()
+        self._woken.set()
+        return True
+
+    async def run(self) -> None:
+        """Commit what gathers, for as long as the channel is in use."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            while self._waiting:
+                batch = await self._affordable()
+                await self._commit(batch)
+            self._idle.set()
+
+    async def drain(self) -> None:
+        """Wait until everything answered is on disk and was sent."""
+        await self._idle.wait()
+
+    async def _affordable(self) -> list[Answer]:
+        """The next receipts that the deposit covers; waits for a top-up when it covers none."""
+        while True:
+            total = self.amount
+            batch: list[Answer] = []
+            for answer in self._waiting:
+                price = answer.receipt.amount if answer.accepted else 0
+                if total + price > self.channel.deposit or len(batch) >= MAX_BATCH:
+                    break
+                total += price
+                batch.append(answer)
+            if (self.amount + self.owed) * LOW > self.channel.deposit:
+                self._begin_top_up()
+            if batch:
+                return batch
+            if self._topping is None:
+                raise InternalFault("a receipt exceeds the deposit and nothing tops it up")
+            await asyncio.shield(self._topping)
+
+    async def fund(self) -> None:
+        """Top the deposit up now. Raises what went wrong."""
+        self._begin_top_up()
+        if self._topping is not None:
+            await asyncio.shield(self._topping)
+
+    def _begin_top_up(self) -> None:
+        if self._top_up is not None and (self._topping is None or self._topping.done()):
+            self._topping = asyncio.create_task(self._add_deposit(self._top_up), name="top up")
+            self._topping.add_done_callback(_seen)
+
+    async def _add_deposit(self, top_up: Callable[[int], Awaitable[int]]) -> None:
+        self.channel.deposit = await top_up(self.amount + self.owed)
+
+    async def _commit(self, batch: list[Answer]) -> None:
+        channel = self.channel
+        rows: list[ReceiptRow] = []
+        results: list[ResultRow] = []
+        entries: list[tuple[int, bool]] = []
+        before = channel.amount
+        for answer in batch:
+            receipt = answer.receipt
+            leaf = channel.answer(receipt, answer.digest, accepted=answer.accepted)
+            entries.append((receipt.sequence, answer.accepted))
+            rows.append(ReceiptRow(leaf, receipt, answer.signature, answer.digest, answer.outcome, answer.job))
+            results += answer.results
+        voucher = channel.state()
+        signature = self.signer.sign(voucher.digest(self.party.domain))
+        await self._journal.settle(voucher, signature, rows, results)
+        self.committed = voucher.count
+        self.owed -= channel.amount - before
+        for _ in batch:
+            self._waiting.popleft()
+        if self.send is not None:
+            self.send(encode(Acknowledge(entries, wei_bytes(voucher.amount), voucher.count, voucher.root, signature)))
+            if self.sent is not None:
+                self.sent(len(entries))
+        for answer in batch:
+            if answer.settled is not None:
+                answer.settled()
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """A top-up that failed raises where a receipt waits for it; here it is only said."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.info("a deposit was not topped up: %s", error)

@@ -1,0 +1,518 @@
+"""One provider: the session to it, the channel in the session, and the calls under way.
+
+A peer keeps its session up for as long as somebody wants it. When a session breaks it dials again, through another relay
+if need be, compares logs, sends again what the provider missed, and asks again for every unit under way: the same unit ids,
+so that nothing is run or paid for twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol
+
+from surge.buyer.calls import Question, Refused, UnitCall
+from surge.buyer.payer import Answer as Paid
+from surge.buyer.payer import Payer
+from surge.core.messages import (
+    Answer,
+    Call,
+    Cancel,
+    ChannelOpened,
+    Chunk,
+    ClosedTogether,
+    Draining,
+    NewPrices,
+    OpenChannel,
+    Output,
+    Received,
+    Refusal,
+    SignedReceipt,
+    ToBuyer,
+    Vouched,
+    decode_for_buyer,
+    encode,
+)
+from surge.core.messages.fields import MAX_CHUNK, wei
+from surge.core.receipts import Terms
+from surge.core.signing import check_signed
+from surge.core.types import Address
+from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
+
+log = logging.getLogger("surge.buyer")
+
+SERVICE = "compute"
+
+OPEN_SECONDS = 20.0
+"""How long a provider may take to open a channel in a session: it looks at the chain."""
+
+GRACE_SECONDS = 8.0
+"""How long a provider whose session broke may stay away before its units go elsewhere."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""Seconds between attempts to dial."""
+
+MAX_OUTBOX = 1 << 20
+"""Bytes queued for sending beyond which uploads wait."""
+
+
+class Link(Protocol):
+    """A session as `surge.relay.client.Session` is one."""
+
+    async def send(self, message: bytes) -> None:
+        """Queue a message, in order; waits for room."""
+        ...
+
+    async def receive(self) -> bytes:
+        """The next message."""
+        ...
+
+    async def close(self) -> None:
+        """End the session."""
+        ...
+
+
+class Listener(Protocol):
+    """A job that uses the peer."""
+
+    def peer_opened(self, peer: Peer) -> None:
+        """Its session is up; what was under way has been asked again."""
+        ...
+
+    def peer_away(self, peer: Peer) -> None:
+        """Its session broke; it is being dialled."""
+        ...
+
+    def peer_gone(self, peer: Peer, error: SurgeError) -> None:
+        """It stays away, or broke the protocol."""
+        ...
+
+    def peer_prices(self, peer: Peer, terms: Terms, message: NewPrices) -> None:
+        """It quotes a job new prices."""
+        ...
+
+    def room_changed(self) -> None:
+        """Its window may take more units."""
+        ...
+
+
+class Upload:
+    """A content on its way to the provider."""
+
+    def __init__(self, content: bytes, size: int) -> None:
+        self.content = content
+        self.size = size
+        self.done: asyncio.Future[SignedReceipt | None] = asyncio.get_running_loop().create_future()
+
+
+class Peer:
+    """A provider. `dial` gives a new session; `lacking` the acknowledgement of our leaves from an index on, and their end."""
+
+    def __init__(
+        self,
+        device: Address,
+        cores: int,
+        terms: Terms,
+        payer: Payer,
+        dial: Callable[[], Awaitable[Link]],
+        lacking: Callable[[int], Awaitable[tuple[bytes, int]]],
+    ) -> None:
+        self.device = device
+        self.cores = cores
+        self.terms = terms
+        """The channel's terms."""
+        self.payer = payer
+        self.listeners: list[Listener] = []
+        self.window = 0
+        self.latency = 0.0
+        """Seconds of the last channel opening's round trip."""
+        self.is_open = False
+        self.draining = False
+        self.gone: SurgeError | None = None
+        self.orphans: list[SignedReceipt] = []
+        """Receipts of units that nobody here waits for: asked by a process that was killed."""
+        self._dial = dial
+        self._lacking = lacking
+        self._calls: dict[int, UnitCall | Question] = {}
+        self._uploads: dict[int, Upload] = {}
+        self.claimed = 0
+        """Units that a job is about to send."""
+        self._next_id = 1
+        self._in_flight = 0
+        self._unsettled = 0
+        self._outbox: deque[bytes] = deque()
+        self._outbox_size = 0
+        self._wake = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._opened = asyncio.Event()
+        self._closing: asyncio.Future[ClosedTogether] | None = None
+        self._was_open = False
+        payer.sent = self._settled
+
+    # Using it
+
+    @property
+    def room(self) -> int:
+        """Units that the window still takes."""
+        return self.window - self._in_flight - self._unsettled - self.claimed if self.is_open and not self.draining else 0
+
+    def ask(self, call: UnitCall | Question) -> None:
+        """Send a call; the answer goes to it. Asked again by itself if the session breaks."""
+        if self.gone is not None:
+            call.lost(self.gone)
+            return
+        number = self._next_id
+        self._next_id += 1
+        self._calls[number] = call
+        if isinstance(call, UnitCall):
+            call.id = number
+        self._in_flight += call.bills
+        if self.is_open:
+            self._post(encode(Call(number, SERVICE, call.method, call.body)))
+
+    async def question(self, method: str, body: bytes, *, seconds: float, bills: bool = False) -> Answer:
+        """Ask and wait for the answer. Raises `Refused`, `Unavailable`, `PeerFault`."""
+        question = Question(method, body, bills=bills)
+        self.ask(question)
+        try:
+            async with asyncio.timeout(seconds):
+                return await question.future
+        except TimeoutError as error:
+            raise Unavailable(f"{self.device} did not answer {method!r} within {seconds:.0f} s", device=self.device) from error
+        finally:
+            self._forget(question)
+
+    def cancel(self, call: UnitCall) -> None:
+        """The answer is no longer wanted; if the work is done already it is still audited and paid."""
+        call.wanted = False
+        if self.is_open and call.id in self._calls:
+            self._post(encode(Cancel(call.id)))
+
+    def calls_of(self, owner: object) -> Iterator[UnitCall]:
+        """The units under way for this owner."""
+        return (call for call in list(self._calls.values()) if isinstance(call, UnitCall) and call.owner is owner)
+
+    async def upload(self, content: bytes, size: int, pieces: Callable[[], Iterator[bytes]], seconds: float) -> SignedReceipt | None:
+        """Send a content in chunks; returns the receipt, where transfers are priced."""
+        upload = Upload(content, size)
+        number = self._next_id
+        self._next_id += 1
+        self._uploads[number] = upload
+        try:
+            async with asyncio.timeout(seconds):
+                await self._send_chunks(number, upload, pieces())
+                return await upload.done
+        except TimeoutError as error:
+            raise Unavailable(f"{self.device} did not take a content of {size} bytes in {seconds:.0f} s") from error
+        finally:
+            self._uploads.pop(number, None)
+
+    async def _send_chunks(self, number: int, upload: Upload, pieces: Iterator[bytes]) -> None:
+        at = 0
+        piece = await asyncio.to_thread(next, pieces, b"")
+        while True:
+            following = await asyncio.to_thread(next, pieces, b"")
+            if upload.done.done():
+                return
+            await self._drained.wait()
+            if not self.is_open:
+                raise Unavailable(f"the session with {self.device} broke during an upload", device=self.device)
+            self._post(encode(Chunk(number, upload.content, at, piece, not following)))
+            at += len(piece)
+            piece = following
+            if not piece:
+                return
+
+    def reprice(self, message: bytes) -> None:
+        """Send an agreement to new prices."""
+        self._post(message)
+
+    async def wait_open(self, seconds: float) -> None:
+        """Wait until units can be sent. Raises what made that impossible, or `Unavailable`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._opened.wait()
+        except TimeoutError as error:
+            raise Unavailable(f"{self.device} cannot be reached", device=self.device) from error
+        if self.gone is not None:
+            raise self.gone
+
+    async def close_together(self, message: bytes, seconds: float) -> ClosedTogether:
+        """Offer a co-operative close and wait for the provider's half."""
+        self._closing = asyncio.get_running_loop().create_future()
+        self._post(message)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._closing
+        except TimeoutError as error:
+            raise Unavailable(f"{self.device} does not close the channel together", device=self.device) from error
+
+    # Keeping it up
+
+    async def run(self) -> None:
+        """Keep the session up until cancelled or until the provider breaks the protocol."""
+        pause = FIRST_PAUSE
+        away_since: float | None = None
+        while self.gone is None:
+            self._was_open = False
+            try:
+                await self._one_session()
+            except Unavailable as error:
+                log.info("the session with %s ended: %s", self.device, error)
+                self._broke(error)
+            except (PeerFault, InvalidInput) as error:
+                self.drop(error)
+                return
+            now = time.monotonic()
+            if self._was_open or away_since is None:
+                pause, away_since = FIRST_PAUSE, now
+            if now - away_since > GRACE_SECONDS:
+                self.drop(Unavailable(f"{self.device} stays away", device=self.device))
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _one_session(self) -> None:
+        session = await self._dial()
+        try:
+            await self._open_channel(session)
+            async with asyncio.TaskGroup() as group:
+                writing = group.create_task(self._write(session))
+                try:
+                    while True:
+                        self._take(decode_for_buyer(await session.receive()))
+                finally:
+                    writing.cancel()
+        except* (Unavailable, PeerFault) as errors:
+            fault = errors.subgroup(PeerFault)
+            raise _first(fault or errors) from None
+        finally:
+            self.is_open = False
+            await session.close()
+
+    async def _open_channel(self, session: Link) -> None:
+        """Open the channel in a fresh session, and compare logs.
+
+        1. The provider agrees to our terms.
+        2. Its log is ours, or a prefix of ours; what it lacks is sent again.
+        3. Everything under way is asked again.
+        """
+        payer, terms = self.payer, self.terms
+        domain = payer.party.domain
+        digest = terms.digest(domain)
+        root = payer.channel.log.root()
+        await session.send(encode(OpenChannel(terms.channel, terms.encode(), payer.signer.sign(digest), payer.count, root)))
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                opened = decode_for_buyer(await session.receive())
+        except TimeoutError as error:
+            raise Unavailable(f"{self.device} does not open the channel", device=self.device) from error
+        self.latency = time.monotonic() - started
+        if isinstance(opened, Refusal):
+            raise _opening_refused(self.device, opened)
+        if not isinstance(opened, ChannelOpened) or opened.channel != terms.channel:
+            raise PeerFault(f"{self.device} answers something else than was asked", answer=opened)
+        # 1
+        check_signed(digest, opened.signature, self.device, "a channel's terms")
+        # 2
+        if not payer.channel.knows(opened.count, opened.root) or wei(opened.amount) > payer.amount:
+            raise PeerFault(f"{self.device} holds another log of the channel than ours", count=opened.count, root=opened.root)
+        self._outbox.clear()
+        self._outbox_size = 0
+        self._drained.set()
+        self.window, self._unsettled, self.draining = opened.window, 0, False
+        known = opened.count
+        while known < payer.committed:
+            missed, known = await self._lacking(known)
+            self._post(missed)
+        # 3
+        asked = {call.asked.subject for call in self._calls.values() if isinstance(call, UnitCall)}
+        self.orphans = [one for one in opened.pending if one.subject not in asked and not payer.knows(one.sequence)]
+        self.is_open = self._was_open = True
+        for number, call in self._calls.items():
+            call.restart()
+            self._post(encode(Call(number, SERVICE, call.method, call.body)))
+        payer.send = self._post
+        self._opened.set()
+        for listener in list(self.listeners):
+            listener.peer_opened(self)
+
+    def _broke(self, error: Unavailable) -> None:
+        self.is_open = False
+        self.payer.send = None
+        self._outbox.clear()
+        self._outbox_size = 0
+        self._drained.set()
+        for upload in self._uploads.values():
+            if not upload.done.done():
+                upload.done.set_exception(error)
+        for listener in list(self.listeners):
+            listener.peer_away(self)
+
+    def drop(self, error: SurgeError) -> None:
+        """Give the provider up: its units go elsewhere."""
+        if self.gone is not None:
+            return
+        self.gone = error
+        if isinstance(error, PeerFault):
+            log.warning("%s broke the protocol: %s", self.device, error)
+        self._broke(Unavailable(str(error)))
+        self._opened.set()
+        calls, self._calls = list(self._calls.values()), {}
+        for call in calls:
+            call.lost(error)
+        for listener in list(self.listeners):
+            listener.peer_gone(self, error)
+
+    async def _write(self, session: Link) -> None:
+        while True:
+            while self._outbox:
+                message = self._outbox.popleft()
+                self._outbox_size -= len(message)
+                await session.send(message)
+                if self._outbox_size < MAX_OUTBOX:
+                    self._drained.set()
+            self._wake.clear()
+            await self._wake.wait()
+
+    def _post(self, message: bytes) -> None:
+        self._outbox.append(message)
+        self._outbox_size += len(message)
+        if self._outbox_size >= MAX_OUTBOX:
+            self._drained.clear()
+        self._wake.set()
+
+    # What arrives
+
+    def _take(self, message: ToBuyer) -> None:
+        if isinstance(message, Answer):
+            self._answered(message)
+        elif isinstance(message, Vouched):
+            self.window = message.window
+            self._tell_room()
+        elif isinstance(message, Output):
+            self._output(message)
+        elif isinstance(message, Refusal):
+            self._refused(message)
+        elif isinstance(message, Received):
+            upload = self._uploads.get(message.id)
+            if upload is not None and not upload.done.done():
+                if message.content != upload.content:
+                    raise PeerFault(f"{self.device} received another content than was sent", content=message.content)
+                upload.done.set_result(message.receipt)
+        elif isinstance(message, Draining):
+            self.draining = True
+            self._tell_room()
+        elif isinstance(message, NewPrices):
+            self._new_prices(message)
+        elif isinstance(message, ClosedTogether):
+            if self._closing is not None and not self._closing.done():
+                self._closing.set_result(message)
+        else:
+            raise PeerFault(f"{self.device} opens a channel twice", answer=message)
+
+    def _answered(self, answer: Answer) -> None:
+        call = self._calls.get(answer.id)
+        if call is None:
+            self._check_number(answer.id)
+            return
+        self._settle(answer.id, call, call.answered(answer, self.payer.party))
+
+    def _output(self, piece: Output) -> None:
+        call = self._calls.get(piece.id)
+        if call is None:
+            self._check_number(piece.id)
+            return
+        self._settle(piece.id, call, call.output(piece, self.payer.party))
+
+    def _settle(self, number: int, call: UnitCall | Question, answered: Paid | None) -> None:
+        if not call.complete:
+            return
+        del self._calls[number]
+        self._in_flight -= call.bills
+        if answered is not None:
+            self.pay(answered)
+        self._tell_room()
+
+    def pay(self, paid: Paid) -> bool:
+        """Answer a receipt. False when that was done before."""
+        if not self.payer.take(paid):
+            return False
+        self._unsettled += 1
+        return True
+
+    def _refused(self, refusal: Refusal) -> None:
+        upload = self._uploads.get(refusal.id)
+        if upload is not None:
+            if not upload.done.done():
+                upload.done.set_exception(Refused(refusal))
+            return
+        call = self._calls.pop(refusal.id, None)
+        if call is None:
+            self._check_number(refusal.id)
+            return
+        self._in_flight -= call.bills
+        call.refused(refusal)
+        self._tell_room()
+
+    def _new_prices(self, message: NewPrices) -> None:
+        try:
+            terms = Terms.decode(message.terms)
+        except InvalidInput as error:
+            raise PeerFault(f"{self.device} quotes prices that cannot be read", terms=message.terms) from error
+        check_signed(terms.digest(self.payer.party.domain), message.signature, self.device, "new prices")
+        if (terms.channel, terms.engine) != (self.terms.channel, self.terms.engine):
+            raise PeerFault(f"{self.device} quotes prices for another channel or engine", terms=terms)
+        for listener in list(self.listeners):
+            listener.peer_prices(self, terms, message)
+
+    def _check_number(self, number: int) -> None:
+        """Answers to calls that were forgotten are ignored; to calls that never were, a fault."""
+        if not 0 < number < self._next_id:
+            raise PeerFault(f"{self.device} answers a call that was never made", id=number)
+
+    def _forget(self, question: Question) -> None:
+        for number, call in list(self._calls.items()):
+            if call is question:
+                del self._calls[number]
+                self._in_flight -= call.bills
+
+    def _settled(self, count: int) -> None:
+        self._unsettled = max(0, self._unsettled - count)
+        self._tell_room()
+
+    def _tell_room(self) -> None:
+        for listener in self.listeners:
+            listener.room_changed()
+
+
+def pieces_of(data: bytes) -> Iterator[bytes]:
+    """A content in chunks as messages carry them."""
+    for at in range(0, len(data), MAX_CHUNK):
+        yield data[at : at + MAX_CHUNK]
+
+
+def sha256(data: bytes) -> bytes:
+    """SHA-256: 32 bytes."""
+    return hashlib.sha256(data).digest()
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a group, however deep."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _opening_refused(device: Address, refusal: Refusal) -> SurgeError:
+    text = f"{device} does not open the channel ({refusal.code}): {refusal.text}"
+    if refusal.code in ("busy", "draining", "storage", "internal", "unknown"):
+        return Unavailable(text, device=device, code=refusal.code)
+    return PeerFault(text, device=device, code=refusal.code)

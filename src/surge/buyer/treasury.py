@@ -1,0 +1,233 @@
+"""Channels: reusing those that are open, opening new ones, topping them up, closing them.
+
+A channel belongs to one process at a time (`accounts.Lease`), so that two jobs on one wallet never sign two logs of one
+channel. Session keys are fresh for each channel and stay in the keystore.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from surge.buyer.accounts import Lease, open_payer
+from surge.buyer.auditor import Party
+from surge.buyer.journal import BROKEN, CLOSED, CLOSING, OPEN, ChannelRow, Journal
+from surge.buyer.payer import Payer
+from surge.buyer.peers import Peer
+from surge.core.eip712 import Domain
+from surge.core.messages import CloseChannel, encode
+from surge.core.messages.fields import wei_bytes
+from surge.core.offers import Offer, SignedOffer
+from surge.core.pricing import unit_amount
+from surge.core.receipts import Close, Terms
+from surge.core.signing import Signer, recover
+from surge.core.types import ZERO, Address
+from surge.core.units import Limits
+from surge.errors import LedgerError, NotEnough, PeerFault, SurgeError, Unavailable
+from surge.ledger import ChannelState, Ledger
+from surge.wallet import Keystore
+
+log = logging.getLogger("surge.buyer")
+
+DEPOSIT_FUEL = 200 * 10**9
+"""A new channel's deposit buys about this much fuel: some minutes of work."""
+
+SHARE = 16
+"""A deposit takes at most this part of the wallet, unless the opening costs more."""
+
+CLOSE_SECONDS = 20.0
+"""How long a provider may take to close together."""
+
+
+@dataclass
+class Account:
+    """A channel in use here."""
+
+    row: ChannelRow
+    terms: Terms
+    payer: Payer
+    lease: Lease
+
+
+class Treasury:
+    """The wallet's channels on one network."""
+
+    def __init__(self, domain: Domain, ledger: Ledger, wallet: Signer, keystore: Keystore, journal: Journal, home: Path) -> None:
+        self.wallet = wallet
+        self._domain = domain
+        self._ledger = ledger
+        self._keystore = keystore
+        self._journal = journal
+        self._leases = home / "leases"
+        self._devices: dict[Address, asyncio.Lock] = {}
+        self._spending = asyncio.Lock()
+
+    async def account(self, signed: SignedOffer, *, budget: int | None = None) -> Account:
+        """A channel to the offer's device: one that is open and free, or a new one. Raises `NotEnough`, `Unavailable`."""
+        offer = signed.offer
+        async with self._devices.setdefault(offer.device, asyncio.Lock()):
+            found = await self._reuse(offer)
+            return found or await self._open(offer, budget)
+
+    async def _reuse(self, offer: Offer) -> Account | None:
+        for row in await self._journal.channels(device=offer.device, state=OPEN):
+            lease = Lease(self._leases, row.id)
+            if not lease.held:
+                continue
+            try:
+                state = await self._ledger.channel(row.id)
+                reason = _unusable(state, offer)
+                if reason is None:
+                    return await self._with_payer(replace(row, deposit=state.deposit), offer, lease)
+                log.info("the channel 0x%s is not used again: %s", row.id.hex(), reason)
+                if state.closed or state.closing_at:
+                    await self._journal.set_channel(row.id, state=CLOSED if state.closed else CLOSING)
+            except BaseException:
+                lease.release()
+                raise
+            lease.release()
+        return None
+
+    async def _open(self, offer: Offer, budget: int | None) -> Account:
+        deposit = await self._deposit(offer, budget)
+        session = self._keystore.create_session()
+        channel = await self._ledger.open_channel(
+            self.wallet,
+            provider=offer.operator,
+            device=offer.device,
+            session_key=session.address,
+            amount=deposit,
+            floor=offer.opening,
+            challenge_seconds=offer.offline_seconds,
+        )
+        terms = self._terms(channel, offer)
+        row = ChannelRow(channel, offer.device, offer.operator, session.address, terms.encode(), deposit, OPEN, time.time())
+        await self._journal.save_channel(row)
+        return await self._with_payer(row, offer, Lease(self._leases, channel))
+
+    async def _with_payer(self, row: ChannelRow, offer: Offer, lease: Lease) -> Account:
+        terms = self._terms(row.id, offer)
+        if terms.encode() != row.terms:
+            await self._journal.set_channel(row.id, terms=terms.encode())
+        party = Party(row.id, offer.device, self.wallet.address, self._domain)
+        session = self._keystore.load_session(Address(row.key))
+        payer = await open_payer(self._journal, row, party, session, lambda needed: self._top_up(row.id, needed))
+        return Account(row, terms, payer, lease)
+
+    @staticmethod
+    def _terms(channel: bytes, offer: Offer) -> Terms:
+        return Terms(
+            channel,
+            ZERO,
+            offer.digest(),
+            offer.engine,
+            offer.prices,
+            offer.window,
+            offer.audit_seconds,
+            offer.offline_seconds,
+        )
+
+    async def _deposit(self, offer: Offer, budget: int | None) -> int:
+        """Wei for a new channel: some minutes of work, at least twice the opening, a bounded part of the wallet."""
+        limits = Limits()
+        wished = max(2 * offer.opening, unit_amount(offer.prices, DEPOSIT_FUEL, limits.memory, limits.output))
+        if budget is not None:
+            wished = max(min(wished, budget), offer.opening)
+        held = await self._ledger.token_balance(self.wallet.address)
+        deposit = min(wished, max(held // SHARE, min(held, 2 * offer.opening)))
+        if deposit <= 0 or deposit < offer.opening:
+            raise NotEnough(
+                f"the wallet {self.wallet.address} holds {held} wei of SURGE, and a channel to {offer.device} costs {offer.opening} to "
+                "open: send it tokens (`surge wallet show` has the address)",
+                held=held,
+                needed=offer.opening,
+            )
+        return deposit
+
+    async def _top_up(self, channel: bytes, needed: int) -> int:
+        """Double a channel's deposit, or more where `needed` wei are promised; returns the new deposit."""
+        async with self._spending:
+            state = await self._ledger.channel(channel)
+            if state.closed or state.closing_at:
+                raise Unavailable(f"the channel 0x{channel.hex()} is being closed", channel=channel)
+            held = await self._ledger.token_balance(self.wallet.address)
+            wished = max(state.deposit, 2 * needed - state.deposit)
+            least = max(needed - state.deposit, 1)
+            amount = min(wished, max(held // 2, min(held, least)))
+            if amount < least:
+                raise NotEnough(
+                    f"the wallet {self.wallet.address} holds {held} wei of SURGE, and a channel needs {least} more: send it tokens, "
+                    "then resume the job",
+                    held=held,
+                    needed=least,
+                )
+            await self._ledger.top_up(self.wallet, channel, amount)
+        deposit = state.deposit + amount
+        await self._journal.set_channel(channel, deposit=deposit)
+        return deposit
+
+    async def broken(self, channel: bytes) -> None:
+        """Its provider broke the protocol: it is not used again, and can be closed."""
+        await self._journal.set_channel(channel, state=BROKEN)
+
+    # Closing
+
+    async def close_together(self, account: Account, peer: Peer) -> str:
+        """Close at the state both sides hold, at once; returns the transaction."""
+        payer = account.payer
+        await payer.drain()
+        voucher = payer.channel.state()
+        close = Close(voucher.channel, voucher.amount, voucher.count, voucher.root)
+        signature = payer.signer.sign(close.digest(self._domain))
+        message = encode(CloseChannel(wei_bytes(voucher.amount), voucher.count, voucher.root, signature))
+        answer = await peer.close_together(message, CLOSE_SECONDS)
+        if recover(close.digest(self._domain), answer.signature) not in (peer.device, account.row.operator):
+            raise PeerFault(f"{peer.device} signs a close that is not its own", device=peer.device)
+        if answer.transaction:
+            transaction = "0x" + answer.transaction.hex()
+        else:
+            transaction = await self._ledger.close_together(self.wallet, voucher, answer.signature, signature)
+        await self._journal.set_channel(voucher.channel, state=CLOSED)
+        return transaction
+
+    async def start_close(self, row: ChannelRow) -> str:
+        """Close one-sidedly: the deposit comes back once the challenge period is over and `finish_close` was called."""
+        transaction = await self._ledger.start_close(self.wallet, row.id)
+        await self._journal.set_channel(row.id, state=CLOSING)
+        return transaction
+
+    async def finish_close(self, row: ChannelRow) -> str:
+        """End a close whose challenge period is over."""
+        transaction = await self._ledger.finish_close(self.wallet, row.id)
+        await self._journal.set_channel(row.id, state=CLOSED)
+        return transaction
+
+    async def states(self, rows: Sequence[ChannelRow]) -> list[ChannelState | SurgeError]:
+        """What the ledger says of channels."""
+
+        async def one(row: ChannelRow) -> ChannelState | SurgeError:
+            try:
+                return await self._ledger.channel(row.id)
+            except (Unavailable, LedgerError) as error:
+                return error
+
+        return list(await asyncio.gather(*(one(row) for row in rows)))
+
+
+def _unusable(state: ChannelState, offer: Offer) -> str | None:
+    """Why a channel cannot be used under an offer; None when it can."""
+    if not state.exists:
+        return "the ledger does not know it (its chain may have lost a block)"
+    if state.closed or state.closing_at:
+        return "it is closed or closing"
+    if state.provider != offer.operator or state.device != offer.device:
+        return "it is for another operator"
+    if state.floor < offer.opening:
+        return "its floor is below the offer's opening"
+    if state.challenge_seconds < offer.offline_seconds:
+        return "its challenge period is shorter than the offer's longest absence"
+    return None
