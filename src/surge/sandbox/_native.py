@@ -74,6 +74,16 @@ def address(managed: Any) -> int:
     return ctypes.addressof(managed.ptr().contents)
 
 
+_memory_view = ctypes.PYFUNCTYPE(ctypes.py_object, _POINTER, ctypes.c_ssize_t, ctypes.c_int)(("PyMemoryView_FromMemory", ctypes.pythonapi))
+_WRITABLE: Final = 0x200
+
+
+def view(at: int, size: int) -> memoryview:
+    """A writable window on this process's own memory. Whoever asks knows how long it is there."""
+    window: memoryview = _memory_view(at, size, _WRITABLE)
+    return window
+
+
 class Vector:
     """A `wasm_byte_vec_t` that C filled; frees it when closed."""
 
@@ -85,8 +95,7 @@ class Vector:
         """The bytes where C put them, valid until `close`."""
         if not self._vector.size:
             return memoryview(b"")
-        at = ctypes.addressof(self._vector.data.contents)
-        return memoryview((ctypes.c_uint8 * self._vector.size).from_address(at)).cast("B")
+        return view(ctypes.addressof(self._vector.data.contents), self._vector.size)
 
     def close(self) -> None:
         """Free the bytes."""

@@ -15,7 +15,9 @@ from surge.sandbox.code_cache import CodeCache
 from surge.sandbox.compiling import CompileLimits, Progress
 from surge.sandbox.execution import CompiledImage, Execution, Output
 from surge.sandbox.pool import ImageFiles, Pool, Ran
-from surge.sandbox.protocol import INLINE, RunCommand
+from surge.sandbox.protocol import INLINE, RunCommand, UnitRequest
+from surge.sandbox.python_jobs import PythonJobs
+from surge.sandbox.snapshots import Snapshots
 
 MAX_ARGUMENTS: Final = 1024
 """Arguments, and environment variables, of a command."""
@@ -34,15 +36,21 @@ class Sandbox:
         memory: int,
         snapshot_budget: int = 4 << 30,
         compile_limits: CompileLimits = compiling.STRANGER,
+        private_mappings: bool = True,
     ) -> None:
-        """`memory` bounds the linear memory of all units together, in bytes; `snapshot_budget` the snapshots on disk."""
+        """`memory` bounds the linear memory of all units together, in bytes; `snapshot_budget` the snapshots on disk.
+
+        Without `private_mappings` units start from plain copies of snapshots, as on systems that lack such mappings.
+        """
         self.engine = engine.identity()
         self.engine_label = engine.label()
         self.python_image = python_image.IMAGE
         self._cache = cache
         self._code = CodeCache(cache / "code", self.engine)
         self._compile_limits = compile_limits
-        self._snapshot_budget = snapshot_budget
+        self._snapshots = Snapshots(cache / "snapshots", snapshot_budget)
+        self.python = PythonJobs(self, self._snapshots, private_mappings=private_mappings)
+        """Python jobs: setups and units."""
         self._spools = cache / "spool"
         self._pool = Pool(self._spools, workers=workers, memory=memory)
         self._compiling: dict[bytes, asyncio.Lock] = {}
@@ -55,6 +63,7 @@ class Sandbox:
     def _prepare(self) -> None:
         engine.check_installed()
         self._code.open()
+        self._snapshots.open()
         self._spools.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in self._spools.iterdir():
             left.unlink(missing_ok=True)
@@ -143,7 +152,7 @@ class Sandbox:
         inputs: tuple[tuple[Path, int], ...] = ()
         spooled: Path | None = None
         if not small:
-            path = stdin if isinstance(stdin, Path) else await asyncio.to_thread(self._spool, stdin)
+            path = stdin if isinstance(stdin, Path) else await asyncio.to_thread(self.spool, stdin)
             spooled = None if isinstance(stdin, Path) else path
             inputs = ((path, os.O_RDONLY),)
         held = {} if files is None else {file_key(files): files}
@@ -162,7 +171,19 @@ class Sandbox:
             if spooled is not None:
                 spooled.unlink(missing_ok=True)
 
-    def _spool(self, data: bytes) -> Path:
+    async def run_request(
+        self,
+        image: bytes,
+        request: UnitRequest,
+        *,
+        inputs: tuple[tuple[Path, int], ...] = (),
+        held: dict[bytes, Path] | None = None,
+    ) -> Ran:
+        """Run a request as it is; for the parts of this room that make requests."""
+        return await self._pool.run(self._files(image), request, inputs=inputs, held=held or {})
+
+    def spool(self, data: bytes) -> Path:
+        """Write a large input to a file that its caller removes."""
         import tempfile
 
         fd, name = tempfile.mkstemp(dir=self._spools)

@@ -59,6 +59,10 @@ def map_file(fd: int) -> memoryview:
     return memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
 
 
+def _part(piece: bytes | bytearray | memoryview) -> Part:
+    return Part(hashlib.sha256(piece).digest(), len(piece)) if piece else EMPTY
+
+
 @dataclass(frozen=True, slots=True)
 class Conclusion:
     """A unit's end: the reply, and the pieces of its output in order."""
@@ -101,25 +105,28 @@ class Host:
             fuel = world.limits.fuel - guest.fuel_left
             guest.close()
         status = ending.status
-        fuel = billed_fuel(status, fuel, world.limits) if status in PROVABLE else 0
         pieces: list[bytes | bytearray | memoryview] = []
         names: list[str] = []
+        value = stdout = stderr = EMPTY
+        files: tuple[tuple[str, Part], ...] = ()
         if status in PROVABLE:
+            fuel = billed_fuel(status, fuel, world.limits)
             pieces = [world.value, world.stdout, world.stderr]
-            for path, node in world.out.walk():
-                names.append(path.decode())
-                pieces.append(node.data() if isinstance(node, vfs.Blob) else node.content)
+            value, stdout, stderr = (_part(piece) for piece in pieces)
+            if world.out.children:
+                for path, node in world.out.walk():
+                    names.append(path.decode())
+                    pieces.append(node.data() if isinstance(node, vfs.Blob) else node.content)
+                files = tuple(zip(names, map(_part, pieces[3:]), strict=True))
         else:
-            state = b""
-        parts = [Part(hashlib.sha256(piece).digest(), len(piece)) if piece else EMPTY for piece in pieces]
-        parts += [EMPTY] * (3 - len(parts))
+            fuel, state = 0, b""
         done = Done(
             status=status,
             exit_code=ending.exit_code,
-            value=parts[0],
-            stdout=parts[1],
-            stderr=parts[2],
-            files=tuple(zip(names, parts[3:], strict=True)),
+            value=value,
+            stdout=stdout,
+            stderr=stderr,
+            files=files,
             state=state,
             fuel=fuel,
             seconds=time.perf_counter() - self._started,

@@ -12,9 +12,11 @@ counts the engine's epochs (`Image.tick`) every `TICK` seconds.
 from __future__ import annotations
 
 import ctypes
+import resource
 import struct
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import wasmtime
@@ -37,10 +39,10 @@ MAX_TABLE_ELEMENTS: Final = 1 << 20
 """Elements in one table; part of the world, as a refusal shows in the guest."""
 MAX_TABLES: Final = 16
 
-MEMORY: Final = b"memory"
+MAX_PARAMETERS: Final = 4
+"""Values an export that the host calls may take."""
 
-_Instance = ctypes.c_uint8 * native.INSTANCE
-_Extern = ctypes.c_uint8 * native.EXTERN
+MEMORY: Final = b"memory"
 
 _PROT_NONE: Final = 0
 _PROT_READ_WRITE: Final = 3
@@ -64,6 +66,24 @@ _LOCAL_TRAPS: Final = {
 }
 
 
+class _Scratch:
+    """Room for what C writes: one for all guests of an image, as they run one at a time, and one per nested call."""
+
+    def __init__(self) -> None:
+        self.instance = (ctypes.c_uint8 * native.INSTANCE)()
+        self.memory = (ctypes.c_uint8 * native.EXTERN)()
+        self.function = (ctypes.c_uint8 * native.EXTERN)()
+        self.values = (ctypes.c_uint8 * (native.VALUE * MAX_PARAMETERS))()
+        self.trap = ctypes.c_void_p()
+        self.number = ctypes.c_uint64()
+        self.instance_at = ctypes.addressof(self.instance)
+        self.memory_at = ctypes.addressof(self.memory)
+        self.function_at = ctypes.addressof(self.function)
+        self.values_at = ctypes.addressof(self.values)
+        self.trap_at = ctypes.addressof(self.trap)
+        self.number_at = ctypes.addressof(self.number)
+
+
 class Image:
     """A module with its imports resolved: what all units of a worker share."""
 
@@ -75,7 +95,9 @@ class Image:
         """
         self._engine = engine
         self._module = module
+        self.python = python
         self.engine_handle = native.address(engine)
+        self.scratch = _Scratch()
         self.guest: Guest | None = None
         """The one that is running; host functions find their world here."""
         self.caller = 0
@@ -90,6 +112,7 @@ class Image:
         self._pre = linker.instantiate_pre(module)
         self.pre_handle = native.address(self._pre)
         self.maximum = _maximum_memory(module)
+        self.promises_first = host_may_refuse()
 
     def _define(self, linker: wasmtime.Linker, module: str, name: str, kinds: str, function: Function) -> None:
         gives = name != "proc_exit"
@@ -135,6 +158,19 @@ class Image:
         native.increment_epoch(self.engine_handle)
 
 
+def host_may_refuse() -> bool:
+    """Whether this host counts memory before it is used, or limits it, and so may refuse a guest what is below its limit.
+
+    Linux by default refuses nothing when memory grows: it ends a process when there is none left.
+    """
+    try:
+        strict = Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "2"
+    except OSError:
+        strict = True
+    limited = (resource.getrlimit(which)[0] for which in (resource.RLIMIT_DATA, resource.RLIMIT_AS))
+    return strict or any(limit != resource.RLIM_INFINITY for limit in limited)
+
+
 def _maximum_memory(module: wasmtime.Module) -> int:
     """Bytes the module's exported memory may grow to; 4 GiB when it does not say."""
     for export in module.exports:
@@ -172,20 +208,16 @@ class Guest:
         """
         self.image = image
         self.world = world
-        self._trap = ctypes.c_void_p()
-        self._trap_at = ctypes.addressof(self._trap)
-        self._instance = _Instance()
-        self._memory = _Extern()
+        self._scratch = image.scratch
+        self._calling = False
         self._memory_at = 0
-        self._fuel = ctypes.c_uint64()
-        self._store = native.store_new(image.engine_handle, None, None)
-        self._context = native.store_context(self._store)
         limits = world.limits
-        native.store_limiter(self._store, limits.memory, MAX_TABLE_ELEMENTS, 1, MAX_TABLES, 1)
-        native.set_fuel(self._context, limits.fuel)
-        native.set_epoch_deadline(self._context, int(limits.wall_ms / 1000 / TICK) + 2)
+        self._store = store = native.store_new(image.engine_handle, None, None)
+        self._context = context = native.store_context(store)
+        native.store_limiter(store, limits.memory, MAX_TABLE_ELEMENTS, 1, MAX_TABLES, 1)
+        native.set_fuel(context, limits.fuel)
+        native.set_epoch_deadline(context, int(limits.wall_ms / 1000 / TICK) + 2)
         world.memory = GuestMemory(self._fetch)
-        world.allocate = partial(self.call, "host_alloc")
         image.guest = self
         image.caller = 0
         try:
@@ -193,22 +225,25 @@ class Guest:
         except BaseException:
             self.close()
             raise
+        if image.python:
+            world.allocate = partial(self.call, "host_alloc")
 
     def _instantiate(self) -> None:
-        image = self.image
-        error = native.instantiate(image.pre_handle, self._context, ctypes.addressof(self._instance), self._trap_at)
+        image, scratch = self.image, self._scratch
+        error = native.instantiate(image.pre_handle, self._context, scratch.instance_at, scratch.trap_at)
         if error:
             message = native.take_error(error)
             provable = any(words in message for words in _PROVABLE_REFUSALS)
             raise Ending(Status.MEMORY_LIMIT if provable else Status.HOST_MEMORY, detail=message)
-        self._after()
-        found = ctypes.addressof(self._memory)
+        if scratch.trap.value:
+            self._trapped(scratch)
         if (
-            native.export_get(self._context, ctypes.addressof(self._instance), MEMORY, len(MEMORY), found)
-            and self._memory[native.EXTERN_KIND] == native.MEMORY_KIND
+            native.export_get(self._context, scratch.instance_at, MEMORY, len(MEMORY), scratch.memory_at)
+            and scratch.memory[native.EXTERN_KIND] == native.MEMORY_KIND
         ):
-            self._memory_at = found + native.EXTERN_ITEM
-            self._reserve()
+            self._memory_at = scratch.memory_at + native.EXTERN_ITEM
+            if image.promises_first:
+                self._reserve()
 
     def _reserve(self) -> None:
         """Have the host promise the memory the guest may grow to, so that it cannot refuse a part of it later.
@@ -227,15 +262,15 @@ class Guest:
     def _fetch(self) -> memoryview:
         """Linear memory as it is now. In a start function the instance is not there yet, and its caller is asked."""
         if not self._memory_at:
-            found = ctypes.addressof(self._memory)
+            found = self._scratch.memory_at
             if (
                 not self.image.caller
                 or not native.caller_export_get(self.image.caller, MEMORY, len(MEMORY), found)
-                or self._memory[native.EXTERN_KIND] != native.MEMORY_KIND
+                or self._scratch.memory[native.EXTERN_KIND] != native.MEMORY_KIND
             ):
                 return memoryview(b"")
             self._memory_at = found + native.EXTERN_ITEM
-        return memoryview((ctypes.c_uint8 * self.size).from_address(self.address)).cast("B")
+        return native.view(self.address, self.size)
 
     @property
     def address(self) -> int:
@@ -254,8 +289,8 @@ class Guest:
     @property
     def fuel_left(self) -> int:
         """Fuel not yet burnt; inexact after a trap."""
-        native.get_fuel(self._context, ctypes.addressof(self._fuel))
-        return self._fuel.value
+        native.get_fuel(self._context, self._scratch.number_at)
+        return self._scratch.number.value
 
     def grow(self, size: int) -> None:
         """Make linear memory at least `size` bytes long.
@@ -268,7 +303,7 @@ class Guest:
             return
         if size > self.world.limits.memory:
             raise Ending(Status.MEMORY_LIMIT, detail=f"needs {size} bytes of memory")
-        if error := native.memory_grow(self._context, self._memory_at, pages, ctypes.addressof(self._fuel)):
+        if error := native.memory_grow(self._context, self._memory_at, pages, self._scratch.number_at):
             raise Ending(Status.HOST_MEMORY, detail=native.take_error(error))
 
     def call(self, name: str, *arguments: int) -> int:
@@ -279,23 +314,29 @@ class Guest:
         Raises:
             Ending: the call did not return.
         """
+        nested = self._calling
+        scratch = _Scratch() if nested else self._scratch
         encoded = name.encode()
-        found = _Extern()
-        extern = ctypes.addressof(found)
+        found = scratch.function_at
+        instance = self._scratch.instance_at
         if (
-            not native.export_get(self._context, ctypes.addressof(self._instance), encoded, len(encoded), extern)
-            or found[native.EXTERN_KIND] != native.FUNC_KIND
+            len(arguments) > MAX_PARAMETERS
+            or not native.export_get(self._context, instance, encoded, len(encoded), found)
+            or scratch.function[native.EXTERN_KIND] != native.FUNC_KIND
         ):
             raise Ending(Status.TRAPPED, detail=f"no function {name!r}")
-        count = max(1, len(arguments))
-        values = (ctypes.c_uint8 * (native.VALUE * count))()
         for index, argument in enumerate(arguments):
-            abi.U64.pack_into(values, index * native.VALUE, argument & 0xFFFFFFFF)
-        error = native.call(self._context, extern + native.EXTERN_ITEM, ctypes.addressof(values), count, self._trap_at)
+            abi.U64.pack_into(scratch.values, index * native.VALUE, argument & 0xFFFFFFFF)
+        self._calling = True
+        try:
+            error = native.call(self._context, found + native.EXTERN_ITEM, scratch.values_at, MAX_PARAMETERS, scratch.trap_at)
+        finally:
+            self._calling = nested
         if error:
             raise self._engine_error(native.take_error(error))
-        self._after()
-        result: int = abi.U32.unpack_from(values)[0]
+        if scratch.trap.value:
+            self._trapped(scratch)
+        result: int = abi.U32.unpack_from(scratch.values)[0]
         return result
 
     def run(self, name: str) -> Ending:
@@ -313,12 +354,9 @@ class Guest:
         trap: int = native.trap_new(b"ended", 5)
         return trap
 
-    def _after(self) -> None:
+    def _trapped(self, scratch: _Scratch) -> None:
         """Turn a trap that was left behind into an `Ending`."""
-        trap = self._trap.value
-        if not trap:
-            return
-        self._trap.value = None
+        trap, scratch.trap.value = scratch.trap.value, None
         code, message = native.take_trap(trap)
         if self.world.ending is not None:
             raise self.world.ending

@@ -107,6 +107,8 @@ class RunPython(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     entry: bytes
     items: bytes | None
     limits: Limits
+    private: bool = True
+    """Whether the snapshot is mapped privately, or copied."""
     fds: int = 0
 
 

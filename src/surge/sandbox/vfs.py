@@ -11,7 +11,7 @@ bytes are unpacked when the guest first opens it, never past the size the zip st
 
 from __future__ import annotations
 
-import encodings.cp437  # what zipfile reads old names with; a worker that is stripped cannot import it any more
+import codecs
 import io
 import zipfile
 import zlib
@@ -28,6 +28,10 @@ MAX_MEMBERS: Final = 20_000
 """Members of a zip of input files: each takes memory before the guest runs."""
 MAX_UNPACKED: Final = 256 << 20
 """Bytes of compressed members one tree may unpack; stored members are used where they lie and count nothing."""
+
+
+codecs.lookup("cp437")
+"""What `zipfile` reads old names with, loaded now: a worker that is stripped cannot import it any more."""
 
 
 class BadZip(ValueError):

@@ -20,7 +20,7 @@ import msgspec
 import wasmtime
 
 from surge.core.units import EMPTY, Status
-from surge.sandbox import lockdown, vfs
+from surge.sandbox import guest, lockdown, python, vfs
 from surge.sandbox.engine import THREAD_STACK, make_engine
 from surge.sandbox.host import Conclusion, Held, Host, map_file
 from surge.sandbox.instance import TICK, Image
@@ -112,8 +112,6 @@ class Worker:
         host = self._host
         if isinstance(request, RunCommand):
             return run_command(host, request, map_file(descriptors[0]) if request.stdin is None else request.stdin)
-        from surge.sandbox import python
-
         if isinstance(request, SetupPython):
             return python.setup(host, request, descriptors[0])
         return python.run(host, request, map_file(descriptors[0]) if request.items is None else request.items)
@@ -181,6 +179,7 @@ def _close_errors() -> None:
 def _load(line: WorkerLine, request: Load, descriptors: list[int]) -> None:
     compiled, *rest = descriptors
     stdlib = map_file(rest.pop(0)) if request.python else None
+    guest.preload()
     assert len(rest) == SPOOLS
     engine = make_engine()
     module = wasmtime.Module.deserialize_file(engine, f"/proc/self/fd/{compiled}")

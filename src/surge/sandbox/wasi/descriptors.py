@@ -5,6 +5,7 @@ An error is a `Failed`, raised here or below; the binding turns it into its numb
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from surge.sandbox.vfs import Blob, Directory, File, Node
@@ -18,7 +19,9 @@ MAX_IOVECS: Final = 1024
 MAX_OFFSET: Final = 2**63 - 1
 
 
-def _iovecs(world: World, at: int, count: int) -> list[tuple[int, int]]:
+def _iovecs(world: World, at: int, count: int) -> Sequence[tuple[int, ...]]:
+    if count == 1:
+        return (world.memory.unpack(abi.IOVEC, at),)
     if count > MAX_IOVECS:
         raise Failed(Errno.INVAL)
     return list(abi.IOVEC.iter_unpack(world.memory.span(at, count * abi.IOVEC.size)))
@@ -41,7 +44,7 @@ def fd_write(world: World, fd: int, iovs: int, count: int, written: int) -> int:
     found = world.descriptor(fd)
     if type(found) is Output:
         memory = world.memory
-        memory.span(written, 4)
+        memory.check(written, 4)
         total = 0
         for at, length in _iovecs(world, iovs, count):
             piece = memory.span(at, length)
@@ -71,7 +74,7 @@ def _writable(found: Descriptor) -> tuple[OpenFile, File]:
 def _write(world: World, node: File, at: int, iovs: int, count: int, written: int) -> int:
     """Write at an offset; the offset after it."""
     memory = world.memory
-    memory.span(written, 4)
+    memory.check(written, 4)
     start = at
     for source, length in _iovecs(world, iovs, count):
         piece = memory.span(source, length)
@@ -117,7 +120,7 @@ def _content(node: Blob | File) -> memoryview:
 def _scatter(world: World, data: memoryview, at: int, iovs: int, count: int, read: int) -> int:
     """Read from an offset; the offset after it."""
     memory = world.memory
-    memory.span(read, 4)
+    memory.check(read, 4)
     start = at
     for target, length in _iovecs(world, iovs, count):
         room = memory.span(target, length)
@@ -336,7 +339,7 @@ def fd_readdir(world: World, fd: int, at: int, room: int, cookie: int, used: int
         entries = sorted((name, file_type(node)) for name, node in found.node.children.items())
         found.listing = [(b".", FileType.DIRECTORY), (b"..", FileType.DIRECTORY), *entries]
     window = world.memory.span(at, room)
-    world.memory.span(used, 4)
+    world.memory.check(used, 4)
     filled = 0
     for index in range(min(cookie, len(found.listing)), len(found.listing)):
         name, kind = found.listing[index]

@@ -53,6 +53,11 @@ class GuestMemory:
             self._reach(end)
         return self.view[at:end]
 
+    def check(self, at: int, length: int) -> None:
+        """EFAULT as in `span`, without taking the bytes."""
+        if at + length > self.size:
+            self._reach(at + length)
+
     def read(self, at: int, length: int) -> bytes:
         """A copy of the bytes there; EFAULT as in `span`."""
         end = at + length

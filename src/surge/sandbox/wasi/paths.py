@@ -124,7 +124,7 @@ def path_open(
     place = _walk(base.node, path)
     if oflags > 15 or flags & ~abi.FLAGS_KNOWN:
         raise Failed(Errno.INVAL)
-    world.memory.span(result, 4)
+    world.memory.check(result, 4)
     wants_to_write = bool(rights & Rights.FD_WRITE)
     node = place.node
     whole_path = base.path + b"/" + path

@@ -34,7 +34,7 @@ def _strings(world: World, strings: Sequence[bytes], pointers: int, at: int) -> 
     if at > 2**32:
         raise Failed(Errno.FAULT)
     block = b"".join(text + b"\0" for text in strings)
-    world.memory.span(pointers, 4 * len(strings))
+    world.memory.check(pointers, 4 * len(strings))
     world.memory.write(at - len(block), block)
     world.memory.write(pointers, struct.pack(f"<{len(offsets)}I", *offsets))
     return 0
@@ -72,7 +72,7 @@ def clock_time_get(world: World, clock: int, precision: int, result: int) -> int
     """One reading of a clock, which moves them all on."""
     if clock >= CLOCKS:
         raise Failed(Errno.INVAL)
-    world.memory.span(result, 8)
+    world.memory.check(result, 8)
     now = world.reading()
     world.memory.pack(abi.U64, result, now + CLOCK_START if clock == REALTIME else now)
     return 0
@@ -98,8 +98,8 @@ def poll_oneoff(world: World, subscriptions: int, events: int, count: int, resul
         raise Failed(Errno.INVAL)
     memory = world.memory
     asked = list(abi.SUBSCRIPTION.iter_unpack(memory.span(subscriptions, count * abi.SUBSCRIPTION.size)))
-    memory.span(events, count * abi.EVENT.size)
-    memory.span(result, 4)
+    memory.check(events, count * abi.EVENT.size)
+    memory.check(result, 4)
     ready: list[bytes] = []
     timers: list[tuple[int, int]] = []
     for user_data, tag, subject, timeout, _precision, flags in asked:

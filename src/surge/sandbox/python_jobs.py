@@ -1,0 +1,99 @@
+"""Python jobs from outside the workers: setups made once and kept, units started from them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from surge.core.units import Limits, Outcome, Status
+from surge.errors import GuestFault
+from surge.sandbox.execution import Execution
+from surge.sandbox.protocol import INLINE, RunPython, SetupPython
+from surge.sandbox.snapshots import Snapshots, snapshot_key
+
+if TYPE_CHECKING:
+    from surge.sandbox.facade import Sandbox
+
+
+class PythonJobs:
+    """The Python side of a sandbox."""
+
+    def __init__(self, sandbox: Sandbox, snapshots: Snapshots, *, private_mappings: bool = True) -> None:
+        self._sandbox = sandbox
+        self._snapshots = snapshots
+        self._private = private_mappings
+        self._making: dict[bytes, asyncio.Lock] = {}
+
+    def snapshot(self, bundle: bytes | None, setup: bytes) -> Outcome | None:
+        """The outcome of a setup whose snapshot is kept here, or None. `bundle` is its SHA-256."""
+        return self._snapshots.find(self._key(bundle, setup))
+
+    async def setup(self, bundle: bytes | None, bundle_file: Path | None, setup: bytes, limits: Limits) -> Execution:
+        """Run a setup and keep its snapshot if it finished.
+
+        Args:
+            bundle: the bundle's SHA-256.
+            bundle_file: where it lies.
+            setup: canonical bytes that name the entry module.
+            limits: what the setup may use.
+        """
+        key = self._key(bundle, setup)
+        async with self._making.setdefault(key, asyncio.Lock()):
+            return await self._make(key, bundle_file, setup, limits)
+
+    async def run(
+        self, bundle: bytes | None, bundle_file: Path | None, setup: bytes, entry: bytes, items: bytes | Path, limits: Limits
+    ) -> Execution:
+        """Run one unit from the job's snapshot, which is made again if it had to go. Raises `GuestFault` if that fails."""
+        from surge.sandbox.facade import execution, file_key
+
+        key = self._key(bundle, setup)
+        if self._snapshots.find(key) is None:
+            async with self._making.setdefault(key, asyncio.Lock()):
+                if self._snapshots.find(key) is None:
+                    made = await self._make(key, bundle_file, setup, limits)
+                    if made.outcome.status is not Status.FINISHED:
+                        raise GuestFault(f"the job's setup ended as {made.outcome.status.name}: {made.detail}", status=made.outcome.status)
+        snapshot = self._snapshots.path(key)
+        held = {file_key(snapshot): snapshot}
+        if bundle_file is not None:
+            held[file_key(bundle_file)] = bundle_file
+        spooled: Path | None = None
+        if isinstance(items, bytes) and len(items) > INLINE:
+            spooled = items = await asyncio.to_thread(self._sandbox.spool, items)
+        inline = items if isinstance(items, bytes) else None
+        inputs = ((items, os.O_RDONLY),) if isinstance(items, Path) else ()
+        request = RunPython(
+            bundle=file_key(bundle_file) if bundle_file is not None else None,
+            snapshot=file_key(snapshot),
+            setup=setup,
+            entry=entry,
+            items=inline,
+            limits=limits,
+            private=self._private,
+            fds=len(inputs),
+        )
+        try:
+            return execution(await self._sandbox.run_request(self._sandbox.python_image, request, inputs=inputs, held=held))
+        finally:
+            if spooled is not None:
+                spooled.unlink(missing_ok=True)
+
+    def _key(self, bundle: bytes | None, setup: bytes) -> bytes:
+        return snapshot_key(self._sandbox.engine, self._sandbox.python_image, bundle, setup)
+
+    async def _make(self, key: bytes, bundle_file: Path | None, setup: bytes, limits: Limits) -> Execution:
+        from surge.sandbox.facade import execution, file_key
+
+        made = await asyncio.to_thread(self._snapshots.begin)
+        held = {} if bundle_file is None else {file_key(bundle_file): bundle_file}
+        request = SetupPython(bundle=next(iter(held), None), setup=setup, limits=limits)
+        try:
+            ran = execution(await self._sandbox.run_request(self._sandbox.python_image, request, inputs=((made, os.O_RDWR),), held=held))
+            if ran.outcome.status is Status.FINISHED:
+                await asyncio.to_thread(self._snapshots.keep, key, made, ran.outcome)
+            return ran
+        finally:
+            made.unlink(missing_ok=True)
