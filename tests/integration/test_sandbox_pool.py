@@ -132,11 +132,11 @@ from surge.sandbox.instance import Image
 from surge.sandbox.protocol import RunCommand
 from surge.sandbox.worker import run_command
 
+resource.setrlimit(resource.RLIMIT_DATA, (600 << 20, 600 << 20))
 engine = make_engine()
 grow = "(func $grow (drop (memory.grow (i32.const 1000))))"
 module = wasmtime.Module(engine, f'(module (memory (export "memory") 1) {grow} (func (export "_start") (call $grow)))')
 made = host.Host(Image(engine, module, python=False))
-resource.setrlimit(resource.RLIMIT_DATA, (600 << 20, 600 << 20))
 for memory in (128 << 20, 1 << 30, 128 << 20):
     request = RunCommand(argv=(), env=(), stdin=b"", files=None, limits=Limits(memory=memory), seed=bytes(32))
     done = run_command(made, request, b"").done

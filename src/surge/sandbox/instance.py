@@ -356,7 +356,7 @@ class Guest:
 
     def _trapped(self, scratch: _Scratch) -> None:
         """Turn a trap that was left behind into an `Ending`."""
-        trap, scratch.trap.value = scratch.trap.value, None
+        trap, scratch.trap.value = scratch.trap.value or 0, None
         code, message = native.take_trap(trap)
         if self.world.ending is not None:
             raise self.world.ending
