@@ -34,6 +34,7 @@ from surge.relay.client import Relays
 from surge.relay.client.frames import Kind, Sealer
 from surge.relay.client.handshake import Parties, answer_hello, read_hello
 from surge.relay.connection import Message, NatsConnection
+from surge.relay.pace import Paces
 from surge.relay.server import RelayServer
 
 
@@ -123,10 +124,21 @@ async def test_pages_without_end_come_to_an_end(relay: RelayServer, monkeypatch:
         return Page([], f"{len(asked):042d}")
 
     monkeypatch.setattr(relay.board.board, "query", query)
-    relay.board._limits = relay.limits.__class__(questions_per_second=1e9)
+    relay.board._askers = Paces(1e9, burst_seconds=1.0)
     async with await join(BUYER, relay) as buyer:
         assert await seen(buyer) == []
     assert len(asked) <= 200
+
+
+async def test_who_asks_too_fast_is_told_and_keeps_what_came_before(relay: RelayServer) -> None:
+    for number in range(6):
+        key = Key(6000 + number)
+        relay.board.board.put(key.address, make_offer(key, 1).encode(), time.time())
+    relay.board._askers = Paces(0.001, burst_seconds=4000.0)  # four questions: a hello and three pages
+    async with await join(BUYER, relay) as buyer:
+        assert len(await buyer.offers(OfferQuery(limit=1))) == 3
+        with pytest.raises(Unavailable, match="more slowly"):
+            await buyer.offers()
 
 
 @pytest.mark.parametrize("after", ["", "0"])

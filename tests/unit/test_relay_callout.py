@@ -170,6 +170,16 @@ def test_an_address_and_a_host_have_bounded_connections() -> None:
     assert "jwt" in answer_to(gate, signed(DEVICE), 8)
 
 
+def test_a_host_that_tries_too_often_waits() -> None:
+    gate = callout(logins_per_second=2.0)
+    stranger = signed(STRANGER, address=DEVICE.address)
+    refusals = [answer_to(gate, stranger, number)["error"] for number in range(22)]
+    assert ["too often" in refusal for refusal in refusals] == [False] * 20 + [True] * 2
+    assert "too often" in answer_to(gate, signed(DEVICE), 30)["error"]
+    assert "jwt" in answer_to(gate, signed(DEVICE), 31, host="192.0.2.2")
+    assert gate.authorise(info(), signed(DEVICE), NOW + 1)
+
+
 def test_a_flooder_is_refused_for_a_while() -> None:
     gate = callout(refused_seconds=10.0)
     gate.refuse(DEVICE.address, NOW)

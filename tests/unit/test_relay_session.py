@@ -20,11 +20,16 @@ class Pair:
 
     def __init__(self, *, automatic: bool = False, window: int = WINDOW) -> None:
         keys = os.urandom(32), os.urandom(32)
-        self.automatic = automatic
-        self.ready: list[Session] = []
+        self.automatic = False
         self.frames = 0
+        self.ready: list[Session] = []
         self.caller = self._end(DEVICE.address, keys, window)
         self.device = self._end(BUYER.address, keys[::-1], window)
+        self.caller.start()
+        self.device.start()
+        self.carry()
+        self.frames = 0
+        self.automatic = automatic
 
     def _end(self, peer: str, keys: tuple[bytes, bytes], window: int) -> Session:
         return Session(
@@ -158,7 +163,7 @@ async def test_a_peer_that_overruns_its_credit_is_at_fault() -> None:
 
 
 async def test_credit_that_is_taken_back_or_malformed_is_a_fault() -> None:
-    for body in ((0).to_bytes(8, "big"), b"", bytes(9)):
+    for body in ((0).to_bytes(8, "big"), (WINDOW - 1).to_bytes(8, "big"), b"", bytes(9)):
         pair = Pair()
         forge(pair, [(Kind.CREDIT, body)])
         await expect(pair.device, PeerFault, "credit")
@@ -181,7 +186,7 @@ async def test_a_damaged_frame_ends_the_session_with_a_fault(damage: str) -> Non
     await pair.caller.send(b"hello")
     frame = pair.caller.next_frame()
     assert frame is not None
-    other_key = Sealer(os.urandom(32), 0.0).seal([(Kind.MESSAGE, b"forged")], 0.0)
+    other_key = frame[:8] + Sealer(os.urandom(32), 0.0).seal([(Kind.MESSAGE, b"forged")], 0.0)[8:]
     pair.device.take_frame({"forged": other_key, "truncated": frame[:-1], "oversized": bytes(1 << 20)}[damage])
     await expect(pair.device, PeerFault, "frame")
 
@@ -273,5 +278,14 @@ async def test_a_hostile_reason_for_a_close_is_only_text() -> None:
 
 
 def test_the_window_is_never_too_small_for_a_message() -> None:
-    assert Pair(window=1).device._window >= MAX_MESSAGE + MESSAGE_COST
+    assert Pair(window=1).device.window >= MAX_MESSAGE + MESSAGE_COST
     assert session_module.WINDOW >= 4 * MAX_MESSAGE
+
+
+async def test_a_small_window_only_makes_it_slower() -> None:
+    pair = Pair(automatic=True, window=1)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        group.create_task(send_many(pair.caller, bytes(MAX_MESSAGE), 20))
+        for _ in range(20):
+            assert len(await pair.device.receive()) == MAX_MESSAGE
+    assert pair.device.window == session_module.FIRST_CREDIT

@@ -155,9 +155,7 @@ class Caller:
         except ValueError as error:
             raise PeerFault("a session's answer has a malformed signature", device=self._parties.listener) from error
         if signer != self._parties.listener:
-            raise PeerFault(
-                "a session was answered by another key than the device's", device=self._parties.listener, signer=signer
-            )
+            raise PeerFault("a session was answered by another key than the device's", device=self._parties.listener, signer=signer)
         # 3
         keys, confirmation = _agree(self._key, answer.key, transcript)
         if not hmac.compare_digest(confirmation, answer.confirmation):

@@ -21,11 +21,12 @@ import msgspec
 from surge.core.network import RelayAddress
 from surge.core.signing import Signer, recover
 from surge.core.types import Address
-from surge.errors import InvalidInput, SurgeError, Unavailable
+from surge.errors import SurgeError, Unavailable
 from surge.relay.board import Welcome
 from surge.relay.client.session import Session
 from surge.relay.client.wire import Wire
-from surge.relay.login import PROTOCOL, node_subject, welcome_digest
+from surge.relay.login import MAX_PAYLOAD, PROTOCOL, node_subject, welcome_digest
+from surge.relay.pace import Pace
 
 log = logging.getLogger("surge.relay")
 
@@ -38,7 +39,7 @@ FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 5.0
 BEAT_SECONDS = 1.0
 """How often sessions are looked at for silence."""
 RENEW_SHARE = 0.8
-"""A login is renewed after this share of its life."""
+"""A login is renewed after this share of its life; when that fails, after this share of what is left."""
 
 GONE_PER_SECOND = 20.0
 """Notices about unknown sessions sent per second; frames of a session that is no more cost no more than that."""
@@ -48,33 +49,6 @@ MAX_REASON = 200
 """Bytes of a refusal's reason that are read."""
 
 _jitter = random.SystemRandom()
-
-
-class Pace:
-    """A token bucket: how much may be done per second, with a burst of some seconds' worth."""
-
-    def __init__(self, per_second: float, burst_seconds: float = 1.0) -> None:
-        self._rate, self._most = per_second, per_second * burst_seconds
-        self._left, self._seen = self._most, time.monotonic()
-
-    def _refill(self) -> None:
-        now = time.monotonic()
-        self._left = min(self._left + (now - self._seen) * self._rate, self._most)
-        self._seen = now
-
-    def spend(self, amount: float) -> float:
-        """Takes `amount` in any case; gives the seconds to wait before going on, usually 0."""
-        self._refill()
-        self._left -= amount
-        return max(0.0, -self._left / self._rate)
-
-    def take(self, amount: float) -> bool:
-        """Takes `amount` if it is there."""
-        self._refill()
-        if self._left < amount:
-            return False
-        self._left -= amount
-        return True
 
 
 class Link:
@@ -102,13 +76,14 @@ class Link:
         self.last_error: SurgeError | None = None
         """Why the last attempt failed, or why the connection was lost."""
         self._wire: Wire | None = None
-        self._welcome: Welcome | None = None
+        self._expires = 0.0
         self._publishing = asyncio.Lock()
         self._posts: deque[tuple[str, bytes, str]] = deque()
         self._ready: deque[Session] = deque()
         self._wake = asyncio.Event()
-        self._gone_pace = Pace(GONE_PER_SECOND)
-        self._message_pace, self._size_pace = Pace(1e9), Pace(1e12)
+        now = time.monotonic()
+        self._gone_pace = Pace(GONE_PER_SECOND, 1.0, now)
+        self._message_pace, self._size_pace = Pace(1e9, 1.0, now), Pace(1e12, 1.0, now)
 
     @property
     def is_connected(self) -> bool:
@@ -127,8 +102,6 @@ class Link:
                 while True:
                     try:
                         wire, welcome = await self._open()
-                    except InvalidInput:
-                        raise
                     except SurgeError as error:
                         self._tell(error)
                         await asyncio.sleep(backoff * _jitter.uniform(0.75, 1.25))
@@ -166,9 +139,10 @@ class Link:
         return wire, welcome
 
     def _adopt(self, welcome: Welcome) -> None:
-        self._welcome = welcome
-        self._message_pace = Pace(max(1, welcome.messages_per_second))
-        self._size_pace = Pace(max(1 << 20, welcome.bytes_per_second))
+        now = time.monotonic()
+        self._expires = now + welcome.login_seconds
+        self._message_pace = Pace(max(1, welcome.messages_per_second), 1.0, now)
+        self._size_pace = Pace(max(MAX_PAYLOAD, welcome.bytes_per_second), 1.0, now)
 
     def _tell(self, error: SurgeError | None) -> None:
         self.last_error = error
@@ -178,8 +152,7 @@ class Link:
     async def _keep(self, wire: Wire) -> None:
         """Returns when the connection is lost; renews the login before it expires."""
         while True:
-            assert self._welcome is not None
-            renew_in = max(1.0, self._welcome.login_seconds * RENEW_SHARE)
+            renew_in = max(1.0, (self._expires - time.monotonic()) * RENEW_SHARE)
             try:
                 async with asyncio.timeout(renew_in):
                     await wire.closed.wait()
@@ -190,7 +163,6 @@ class Link:
                 fresh, welcome = await self._open()
             except Unavailable as error:
                 log.warning("cannot renew the login: %s", error)
-                self._welcome.login_seconds = max(1, self._welcome.login_seconds // 4)
                 continue
             await self._replace(wire, fresh)
             wire = fresh
@@ -220,7 +192,8 @@ class Link:
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
         """Publishes a message. Raises Unavailable while the link is down."""
-        pause = max(self._message_pace.spend(1), self._size_pace.spend(len(data)))
+        now = time.monotonic()
+        pause = max(self._message_pace.spend(1, now), self._size_pace.spend(len(data), now))
         if pause > 0:
             await asyncio.sleep(pause)
         async with self._publishing:
@@ -295,7 +268,7 @@ class Link:
         if kind == "s":
             if session is not None:
                 session.take_frame(data)
-            elif self._gone_pace.take(1):
+            elif self._gone_pace.take(1, time.monotonic()):
                 self.post(node_subject(source, self.address, "g", token), b"")
         elif kind == "g":
             if session is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 
@@ -16,9 +17,10 @@ from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import PeerFault, SurgeError, Unavailable
 from surge.relay.client.handshake import Parties, answer_hello, read_hello
-from surge.relay.client.link import Link, Pace
-from surge.relay.client.session import Session
+from surge.relay.client.link import Link
+from surge.relay.client.session import FIRST_CREDIT, WINDOW, Session
 from surge.relay.login import node_subject
+from surge.relay.pace import Pace, Paces
 
 log = logging.getLogger("surge.relay")
 
@@ -28,11 +30,12 @@ HELLOS_PER_SECOND = 200.0
 """Hellos answered per second altogether: about a tenth of a core."""
 HELLOS_PER_SENDER = 5.0
 """Hellos answered per second of one sender, with a burst of four seconds' worth."""
-SENDERS_REMEMBERED = 4096
 NONCES_REMEMBERED = 8192
 CONFIRM_SECONDS = 5.0
 """How long a caller may take to confirm the keys."""
 MAX_HALF_OPEN = 256
+RECEIVE_BUDGET = 64 << 20
+"""Bytes that may wait for readers in all sessions, apart from the `FIRST_CREDIT` that every session has."""
 
 
 class Listener:
@@ -41,8 +44,8 @@ class Listener:
     def __init__(self, accept: Accept, identity: Signer, network: bytes, max_sessions: int, max_per_caller: int) -> None:
         self._accept, self._identity, self._network = accept, identity, network
         self._max_sessions, self._max_per_caller = max_sessions, max_per_caller
-        self._pace = Pace(HELLOS_PER_SECOND)
-        self._senders: OrderedDict[Address, Pace] = OrderedDict()
+        self._pace = Pace(HELLOS_PER_SECOND, 1.0, time.monotonic())
+        self._senders: Paces[Address] = Paces(HELLOS_PER_SENDER, burst_seconds=4.0)
         self._nonces: OrderedDict[bytes, None] = OrderedDict()
         self._half_open: dict[Session, asyncio.TimerHandle] = {}
         self._open: dict[Session, asyncio.Task[None]] = {}
@@ -72,6 +75,7 @@ class Listener:
             keys=(keys.to_caller, keys.to_listener),
             wake=link.wake,
             forget=lambda ended: self._forget(link, ended),
+            window=self._window(),
             confirmed=self._confirmed,
         )
         late = Unavailable(f"{hello.caller} did not confirm the session's keys", peer=hello.caller)
@@ -80,11 +84,13 @@ class Listener:
         link.post(node_subject(sender, link.address, "a", token), answer)
 
     def _may_answer(self, sender: Address) -> bool:
-        pace = self._senders.pop(sender, None) or Pace(HELLOS_PER_SENDER, burst_seconds=4.0)
-        self._senders[sender] = pace
-        if len(self._senders) > SENDERS_REMEMBERED:
-            self._senders.popitem(last=False)
-        return pace.take(1) and self._pace.take(1)
+        now = time.monotonic()
+        return self._senders.take(sender, now) and self._pace.take(1, now)
+
+    def _window(self) -> int:
+        """What a new session may have waiting for its reader: less, the more there are."""
+        used = sum(session.window for session in (*self._open, *self._half_open))
+        return min(WINDOW, max(FIRST_CREDIT, (RECEIVE_BUDGET - used) // 4))
 
     def _remember(self, nonce: bytes) -> None:
         self._nonces[nonce] = None

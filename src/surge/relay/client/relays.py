@@ -182,19 +182,20 @@ class Relays:
 
     async def _offers_of(self, link: Link, query: OfferQuery) -> list[SignedOffer]:
         found: list[SignedOffer] = []
-        for _ in range(MAX_PAGES):
+        for number in range(MAX_PAGES):
             try:
-                page = msgspec.msgpack.decode(await link.ask("query", msgspec.msgpack.encode(query)), type=Page)
-            except msgspec.MsgspecError as error:
-                raise PeerFault(f"the relay {link.endpoint.url} answers offers with nonsense") from error
+                page = _decode_page(await link.ask("query", msgspec.msgpack.encode(query)), link.endpoint.url)
+            except Unavailable as error:
+                if number == 0:
+                    raise
+                log.warning("only %d pages of offers come from %s: %s", number, link.endpoint.url, error)
+                break
             now = int(time.time())
             for wire in page.offers:
                 try:
-                    offer = rules.decode(wire, now=now, network=self._network)
+                    found.append(rules.decode(wire, now=now, network=self._network))
                 except SurgeError as error:
                     log.warning("the relay %s gives an offer that is not believed: %s", link.endpoint.url, error)
-                    continue
-                found.append(offer)
             if page.next <= query.after:
                 break
             query = msgspec.structs.replace(query, after=page.next)
@@ -250,9 +251,7 @@ class Relays:
         if relays is None:
             return links
         ranks = {name: rank for rank, name in reversed(list(enumerate(relays)))}
-        ranked = [
-            (min(ranks.get(link.endpoint.url, len(ranks)), ranks.get(link.endpoint.address, len(ranks))), link) for link in links
-        ]
+        ranked = [(min(ranks.get(link.endpoint.url, len(ranks)), ranks.get(link.endpoint.address, len(ranks))), link) for link in links]
         return [link for rank, link in sorted(ranked, key=lambda pair: pair[0]) if rank < len(ranks)]
 
     async def _dial(self, link: Link, device: Address, identity: Signer, context: bytes, timeout: float) -> Session:
@@ -284,7 +283,7 @@ class Relays:
             forget=link.forget,
         )
         link.add(session)
-        session.confirm()
+        session.start()
         return session
 
     def listen(
@@ -300,9 +299,7 @@ class Relays:
         `identity` must be the key these relays are logged in with: callers know a device by that address.
         """
         if identity.address != self.address:
-            raise InvalidInput(
-                f"{self.address} is logged in, so it cannot listen as {identity.address}", address=identity.address
-            )
+            raise InvalidInput(f"{self.address} is logged in, so it cannot listen as {identity.address}", address=identity.address)
         if self._listener is not None:
             raise InvalidInput("sessions are accepted already")
         self._listener = Listener(accept, identity, self._network, max_sessions, max_per_caller)
@@ -329,8 +326,7 @@ class Relays:
         """Ends all sessions and connections."""
         if self._listener is not None:
             await self._listener.close()
-        for session in [session for link in self._links for session in link.sessions.values()]:
-            await session.close()
+        await asyncio.gather(*(session.close() for link in self._links for session in list(link.sessions.values())))
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -348,3 +344,14 @@ def _decode_kept(answer: bytes) -> Kept:
         return msgspec.msgpack.decode(answer, type=Kept)
     except msgspec.MsgspecError as error:
         raise PeerFault("the relay answers with nonsense", answer=answer[:200]) from error
+
+
+def _decode_page(answer: bytes, url: str) -> Page:
+    try:
+        return msgspec.msgpack.decode(answer, type=Page)
+    except msgspec.MsgspecError as error:
+        try:
+            refusal = msgspec.msgpack.decode(answer, type=Kept)
+        except msgspec.MsgspecError:
+            raise PeerFault(f"the relay {url} answers offers with nonsense", answer=answer[:200]) from error
+        raise Unavailable(f"the relay {url} refuses: {refusal.reason[:200]}") from error

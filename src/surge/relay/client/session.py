@@ -33,6 +33,8 @@ from surge.relay.client.frames import (
 
 WINDOW = 4 << 20
 """Bytes of messages a session holds for its reader: some frames in flight at 200 MiB/s and 20 ms."""
+FIRST_CREDIT = 1 << 20
+"""Bytes of messages either side may send before it is given credit: the peer's window may be as small as this."""
 MESSAGE_COST = 64
 """Bytes of window a message takes beside its own: what Python needs to hold it, so that empty ones are not free."""
 ALIVE_SECONDS = 2.0
@@ -79,16 +81,17 @@ class Session:
         """Whether the link's writer has this session in its row."""
         self._sealer, self._opener = Sealer(keys[0], now), Opener(keys[1])
         self._wake, self._forget, self._confirmed = wake, forget, confirmed
-        self._window = max(window, MAX_MESSAGE + MESSAGE_COST)
+        self.window = max(window, FIRST_CREDIT)
+        """Bytes of messages held for the reader at most."""
         self._incoming: deque[bytes] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._received = self._consumed = 0
-        self._granted = self._window
+        self._granted = FIRST_CREDIT
         self._outgoing: deque[bytes] = deque()
         self._outgoing_size = 0
         self._control: list[Record] = []
         self._senders: deque[tuple[bytes, int, asyncio.Future[None]]] = deque()
-        self._sent, self._allowed = 0, WINDOW
+        self._sent, self._allowed = 0, FIRST_CREDIT
         self._last_sent = self._last_heard = now
         self._error: SurgeError | None = None
         self._finishing = False
@@ -145,10 +148,8 @@ class Session:
                 self._reader = None
         message = self._incoming.popleft()
         self._consumed += len(message) + MESSAGE_COST
-        if self._consumed + self._window - self._granted >= self._window // 4 and self._error is None:
-            self._granted = self._consumed + self._window
-            self._control.append((Kind.CREDIT, _CREDIT.pack(self._granted)))
-            self._wake(self)
+        if self._consumed + self.window - self._granted >= self.window // 4 and self._error is None:
+            self._grant()
         return message
 
     async def close(self, reason: str = "closed") -> None:
@@ -220,6 +221,7 @@ class Session:
             if records and self._confirmed is not None:
                 confirmed, self._confirmed = self._confirmed, None
                 confirmed(self)
+                self.start()
             for kind, body in records:
                 self._take_record(kind, body)
         except LostFrame as error:
@@ -277,12 +279,16 @@ class Session:
         self._rouse_reader()
         self._forget(self)
 
-    def confirm(self) -> None:
-        """Sends the caller's first frame, which confirms the keys to the listener."""
-        self._control.append((Kind.ALIVE, b""))
-        self._wake(self)
+    def start(self) -> None:
+        """Gives the peer credit for the whole window. The caller's first frame also confirms its keys by this."""
+        self._grant()
 
     # Inside
+
+    def _grant(self) -> None:
+        self._granted = self._consumed + self.window
+        self._control.append((Kind.CREDIT, _CREDIT.pack(self._granted)))
+        self._wake(self)
 
     def _check_open(self) -> None:
         if self._error is not None:

@@ -7,6 +7,7 @@ relay's login knows it, may put up or take down its offer.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from math import inf
 
 from surge.core import offers
 from surge.core.offers import SignedOffer
@@ -30,6 +31,7 @@ class OfferBoard:
         self._devices: list[Address] = []
         self._withdrawn: dict[Address, tuple[int, float]] = {}
         self._operators: dict[Address, int] = {}
+        self._earliest = inf
 
     def __len__(self) -> int:
         return len(self._offers)
@@ -65,7 +67,9 @@ class OfferBoard:
             raise InvalidInput("the operator has too many offers here", operator=offer.operator)
         if known is not None:
             self._remove(device)
-        self._offers[device] = (signed, wire, min(now + KEEP_SECONDS, offer.expires))
+        until = min(now + KEEP_SECONDS, offer.expires)
+        self._offers[device] = (signed, wire, until)
+        self._earliest = min(self._earliest, until)
         insort(self._devices, device)
         self._operators[offer.operator] = self._operators.get(offer.operator, 0) + 1
 
@@ -100,9 +104,13 @@ class OfferBoard:
 
     def expire(self, now: float) -> None:
         """Drops what is too old."""
+        if now < self._earliest:
+            return
         for device in [device for device, (_, _, until) in self._offers.items() if until <= now]:
             self._remove(device)
         self._withdrawn = {device: kept for device, kept in self._withdrawn.items() if kept[1] > now}
+        ends = [until for _, _, until in self._offers.values()] + [until for _, until in self._withdrawn.values()]
+        self._earliest = min(ends, default=inf)
 
     def _remove(self, device: Address) -> None:
         signed, _, _ = self._offers.pop(device)

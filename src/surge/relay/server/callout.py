@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from surge.core.signing import recover
 from surge.core.types import Address
 from surge.errors import PeerFault, SurgeError
 from surge.relay.login import MAX_PAYLOAD, is_address, login_digest, token_digest
+from surge.relay.pace import Paces
 from surge.relay.server.config import CLIENT_ACCOUNT, RelayLimits
 from surge.relay.server.tokens import decode_token, encode_token
 
@@ -37,6 +37,7 @@ class Callout:
         self._relay = relay
         self._issuer = nkeys.from_seed(bytearray(issuer))
         self._limits = limits
+        self._hosts: Paces[str] = Paces(limits.logins_per_second, burst_seconds=10.0)
         self._refused_until: dict[Address, float] = {}
         self._used_tokens: dict[str, float] = {}
         self.logins: dict[int, Login] = {}
@@ -81,11 +82,14 @@ class Callout:
     def authorise(self, info: dict[str, Any], options: dict[str, Any], now: float) -> Login:
         """Who the connecting client is. Raises PeerFault saying why it is refused.
 
-        1. the address is well formed: it becomes part of subjects;
+        1. its host does not try too often, and the address is well formed: it becomes part of subjects;
         2. the signature over the relay, the address and this connection's nonce is the address's own;
         3. the address is not being refused for flooding, and has not too many connections; nor has its host.
         """
         # 1
+        host = str(info.get("host", ""))
+        if not self._hosts.take(host, now):
+            raise PeerFault("this host tries to log in too often", host=host)
         over_mqtt = info.get("type") == "mqtt"
         address = options.get("user") if over_mqtt else options.get("auth_token")
         if not is_address(address):
@@ -103,12 +107,9 @@ class Callout:
         # 3
         if self._refused_until.get(whose, 0.0) > now:
             raise PeerFault("this address sent too much and is refused for a while", address=whose)
-        host = str(info.get("host", ""))
-        addresses, hosts = Counter(login.address for login in self.logins.values()), 0
-        hosts = sum(1 for login in self.logins.values() if login.host == host)
-        if addresses[whose] >= self._limits.per_address:
+        if sum(login.address == whose for login in self.logins.values()) >= self._limits.per_address:
             raise PeerFault("this address has too many connections", address=whose)
-        if hosts >= self._limits.per_host:
+        if sum(login.host == host for login in self.logins.values()) >= self._limits.per_host:
             raise PeerFault("this host has too many connections", host=host)
         return Login(whose, host)
 

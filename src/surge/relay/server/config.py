@@ -24,6 +24,8 @@ class RelayLimits:
     """Open connections of one address: a client uses one, two while it renews."""
     per_host: int = 1024
     """Open connections from one network host: keys cost nothing, hosts cost something."""
+    logins_per_second: float = 50.0
+    """Attempts to log in per second from one network host, with a burst of ten seconds' worth."""
     subscriptions: int = 16
     """Subscriptions of one connection: a client needs one."""
     messages_per_second: int = 20_000

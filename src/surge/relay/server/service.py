@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
 from functools import partial
 
 import msgspec
@@ -16,6 +15,7 @@ from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 from surge.relay.board import Kept, OfferQuery, Page, Welcome
 from surge.relay.connection import Message, NatsConnection
 from surge.relay.login import PROTOCOL, is_address, welcome_digest
+from surge.relay.pace import Paces
 from surge.relay.server.board import OfferBoard
 from surge.relay.server.config import RelayLimits
 
@@ -23,7 +23,6 @@ log = logging.getLogger("surge.relay")
 
 MAX_QUESTION = MAX_OFFER
 """Bytes of a question: an offer is the largest."""
-ASKERS_REMEMBERED = 8192
 FLUSH_SECONDS = 5.0
 
 
@@ -33,7 +32,7 @@ class BoardService:
     def __init__(self, signer: Signer, limits: RelayLimits, network: bytes | None = None) -> None:
         self._signer, self._limits = signer, limits
         self.board = OfferBoard(limits, network)
-        self._askers: OrderedDict[Address, tuple[float, float]] = OrderedDict()
+        self._askers: Paces[Address] = Paces(limits.questions_per_second, burst_seconds=3.0)
 
     async def serve(self, connection: NatsConnection) -> None:
         """Answers what comes over `connection` from now on."""
@@ -58,7 +57,7 @@ class BoardService:
         """The answer to one question; `now` in Unix seconds."""
         reply: Welcome | Kept | Page
         try:
-            if not self._may_ask(sender, now):
+            if not self._askers.take(sender, now):
                 raise InvalidInput("too many questions; ask more slowly")
             if len(body) > MAX_QUESTION:
                 raise InvalidInput("the question is too long", size=len(body))
@@ -88,13 +87,3 @@ class BoardService:
             except msgspec.MsgspecError as error:
                 raise PeerFault(f"the query is malformed: {error}") from error
         raise PeerFault(f"the board knows no {operation[:32]!r}")
-
-    def _may_ask(self, sender: Address, now: float) -> bool:
-        rate = self._limits.questions_per_second
-        left, seen = self._askers.pop(sender, (rate * 3, now))
-        left = min(left + max(0.0, now - seen) * rate, rate * 3)
-        allowed = left >= 1
-        self._askers[sender] = (left - 1 if allowed else left, now)
-        if len(self._askers) > ASKERS_REMEMBERED:
-            self._askers.popitem(last=False)
-        return allowed
