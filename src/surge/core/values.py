@@ -473,13 +473,13 @@ def _decode_zone(value: Any) -> datetime.tzinfo | None:
 
 
 def _decode_datetime(value: Any) -> datetime.datetime:
-    row = _expect(value, *(int,) * 8, object)
-    return datetime.datetime(*row[:7], fold=row[7], tzinfo=_decode_zone(row[8]))
+    year, month, day, hour, minute, second, micro, fold, zone = _expect(value, *(int,) * 8, object)
+    return datetime.datetime(year, month, day, hour, minute, second, micro, _decode_zone(zone), fold=fold)
 
 
 def _decode_time(value: Any) -> datetime.time:
-    row = _expect(value, *(int,) * 5, object)
-    return datetime.time(*row[:4], fold=row[4], tzinfo=_decode_zone(row[5]))
+    hour, minute, second, micro, fold, zone = _expect(value, *(int,) * 5, object)
+    return datetime.time(hour, minute, second, micro, _decode_zone(zone), fold=fold)
 
 
 def _decode_decimal(value: Any) -> Decimal:

@@ -3,7 +3,7 @@
 Calls of the host: b"i" gives entry and items, b"b" + index (8 bytes, little-endian) begins an item, b"v" + bytes is the unit's value.
 """
 
-# ruff: noqa: F821, PLW0603, BLE001  _values and _host are the guest's own
+# ruff: noqa: F821  _values and _host are the guest's own
 
 import gc
 import hashlib

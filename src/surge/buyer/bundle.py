@@ -1,0 +1,160 @@
+"""The bundle: a job's code and files as a zip whose bytes depend on nothing but its content.
+
+Members are stored, not deflated, sorted by name, with one fixed time: the same content has the same SHA-256 on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from surge.buyer.source import Located, imported, locate
+from surge.core import canonical
+from surge.errors import InvalidInput
+
+MAX_BUNDLE = 256 << 20
+"""Bytes: every provider that works on a job receives its bundle."""
+
+MAX_MEMBERS = 10_000
+"""Files in a bundle."""
+
+PACKAGES = ".packages"
+"""The folder in the bundle that wheels are unpacked to; it is on the guest's path."""
+
+_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle on disk and what the guest is told of it."""
+
+    path: Path
+    """The zip."""
+    digest: bytes
+    """32 bytes: its SHA-256."""
+    size: int
+    """Bytes."""
+    setup: bytes
+    """Canonical bytes that name the entry module."""
+    function: str
+    """The function's name in the entry module."""
+
+
+Files = Iterable[str | Path] | Mapping[str, str | Path]
+"""Paths to ship under their own names, or names under /job and the paths whose content they get."""
+
+
+def make_bundle(function: Callable[..., Any], folder: Path, *, files: Files = (), packages: Iterable[str | Path] = ()) -> Bundle:
+    """Bundle a function with what it needs; the zip is written to `folder` under its digest. Raises `InvalidInput`."""
+    located = locate(function)
+    members: dict[str, bytes | Path] = {}
+    _add_sources(members, located)
+    for wheel in packages:
+        _add_wheel(members, Path(wheel))
+    for name, path in _named(files):
+        _add_file(members, name, path)
+    setup = canonical.encode({"module": located.module})
+    path, digest, size = write_zip(members, folder)
+    return Bundle(path, digest, size, setup, located.name)
+
+
+def write_zip(members: Mapping[str, bytes | Path], folder: Path) -> tuple[Path, bytes, int]:
+    """Write the zip of these members to `folder`, named by its digest; returns path, SHA-256 and size."""
+    if len(members) > MAX_MEMBERS:
+        raise InvalidInput(f"{len(members)} files are too many for a bundle, which holds {MAX_MEMBERS}")
+    folder.mkdir(parents=True, exist_ok=True)
+    total = sum(len(each) if isinstance(each, bytes) else each.stat().st_size for each in members.values())
+    if total > MAX_BUNDLE:
+        raise InvalidInput(f"a bundle of {total >> 20} MiB is larger than {MAX_BUNDLE >> 20} MiB: pass large data as items", size=total)
+    beside = folder / f"making-{hashlib.sha256(repr(sorted(members)).encode()).hexdigest()[:16]}-{id(members):x}.zip"
+    try:
+        with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
+            for name in sorted(members):
+                info = zipfile.ZipInfo(name, _TIME)
+                info.create_system = 3
+                info.external_attr = 0o100644 << 16
+                content = members[name]
+                if isinstance(content, bytes):
+                    archive.writestr(info, content)
+                else:
+                    info.file_size = content.stat().st_size
+                    with content.open("rb") as source, archive.open(info, "w") as target:
+                        while piece := source.read(1 << 20):
+                            target.write(piece)
+        with beside.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+        path = folder / f"{digest.hex()}.zip"
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path, digest, path.stat().st_size
+
+
+def _add_sources(members: dict[str, bytes | Path], located: Located) -> None:
+    members[located.place] = located.text.encode()
+    for place, text in imported(located.text, located.place, located.roots).items():
+        members.setdefault(place, text.encode())
+    package = PurePosixPath(located.place).parent
+    while package != PurePosixPath("."):
+        for root in located.roots:
+            init = root / package / "__init__.py"
+            if init.is_file():
+                members.setdefault((package / "__init__.py").as_posix(), init.read_bytes())
+                for place, text in imported(init.read_text("utf-8"), (package / "__init__.py").as_posix(), located.roots).items():
+                    members.setdefault(place, text.encode())
+                break
+        package = package.parent
+
+
+def _named(files: Files) -> list[tuple[str, Path]]:
+    if isinstance(files, Mapping):
+        return [(name, Path(path)) for name, path in files.items()]
+    if isinstance(files, str | Path):
+        files = [files]
+    found = []
+    for each in files:
+        path = Path(each)
+        inside = not path.is_absolute() and ".." not in path.parts
+        found.append((path.as_posix() if inside else path.name, path))
+    return found
+
+
+def _add_file(members: dict[str, bytes | Path], name: str, path: Path) -> None:
+    clean = PurePosixPath(name)
+    if clean.is_absolute() or ".." in clean.parts or not clean.parts or "\\" in name or "\0" in name:
+        raise InvalidInput(f"{name!r} is no name of a file under /job", name=name)
+    if path.is_dir():
+        for inner in sorted(path.rglob("*")):
+            if inner.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in inner.relative_to(path).parts):
+                _add_file(members, f"{clean}/{inner.relative_to(path).as_posix()}", inner)
+        return
+    if not path.is_file():
+        raise InvalidInput(f"there is no file {path} to ship", path=str(path))
+    place = clean.as_posix()
+    if place in members:
+        raise InvalidInput(f"{place} would be in the bundle twice: give one another name with files={{name: path}}", name=place)
+    members[place] = path
+
+
+def _add_wheel(members: dict[str, bytes | Path], wheel: Path) -> None:
+    if wheel.suffix != ".whl" or not wheel.is_file():
+        raise InvalidInput(f"{wheel} is no wheel: `pip download --no-deps NAME` fetches one", path=str(wheel))
+    if not wheel.stem.endswith("-none-any"):
+        raise InvalidInput(f"{wheel.name} is built for one platform; only pure-Python wheels (-none-any) run in the guest", path=str(wheel))
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for info in archive.infolist():
+                if info.is_dir():
+                    continue
+                name = PurePosixPath(info.filename)
+                if name.suffix in (".so", ".pyd", ".dylib", ".dll"):
+                    raise InvalidInput(f"{wheel.name} holds native code ({name}), which cannot run in the guest", path=str(wheel))
+                if name.is_absolute() or ".." in name.parts or info.file_size > MAX_BUNDLE:
+                    raise InvalidInput(f"{wheel.name} holds {name}, which leaves its folder or is too large", path=str(wheel))
+                members[f"{PACKAGES}/{name}"] = archive.read(info)
+    except zipfile.BadZipFile as error:
+        raise InvalidInput(f"{wheel} is no readable wheel: {error}", path=str(wheel)) from error
