@@ -427,7 +427,7 @@ class Bed:
         self.tasks += [asyncio.create_task(peer.run()), asyncio.create_task(payer.run())]
         return peer
 
-    async def recruit(self, job: Job, count: int) -> list[Peer]:
+    async def recruit(self, job: Job, count: int, first: Sequence[str]) -> list[Peer]:
         """The providers that the job does not have yet."""
         free = [one for one in self.providers if one.device not in job.lanes.peers and one.device not in job.lanes.left]
         return [await self.peer(one) for one in free[:count]]

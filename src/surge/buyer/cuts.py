@@ -55,6 +55,8 @@ class Cut:
     """Local endings so far."""
     whole: bool = False
     """It ran out of a lowered fuel limit: it needs all that the user allows."""
+    held: bool = False
+    """Kept for the lane that was asked for it before a restart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,22 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from surge.buyer.auditor import Asked
 from surge.buyer.calls import UnitCall
-from surge.buyer.cuts import Abandon, Assign, Deliver, Effect, Fault, Recut, Withdraw
+from surge.buyer.cuts import Abandon, Deliver, Effect, Fault, Recut, Withdraw
+from surge.buyer.desk import Desk
 from surge.buyer.endings import command_value, error_text, guest_fault, local_status
 from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, ResultRow, TryRow
-from surge.buyer.lanes import Lanes, Source
-from surge.buyer.peers import Peer, pieces_of
+from surge.buyer.lanes import Lanes, Recruit, Source
 from surge.buyer.plan import COMMANDS, Plan
 from surge.buyer.purse import Purse
 from surge.buyer.results import Piece, Progress
 from surge.buyer.scheduler import Scheduler
 from surge.buyer.spool import Spool
-from surge.buyer.work import Unit, make_unit
 from surge.core.messages import Refusal, UnitDone
 from surge.core.receipts import Receipt
 from surge.core.units import Outcome, Status
@@ -37,9 +36,6 @@ TICK = 0.2
 
 BUSY_REST = 0.3
 """Seconds a lane rests that said it is busy."""
-
-UPLOAD_SECONDS = 600.0
-"""How long one content may take to upload."""
 
 SPLITTABLE = frozenset({"WALL_TIME", "HOST_MEMORY", "NATIVE_STACK"})
 """Local endings that fewer items at once may avoid."""
@@ -85,7 +81,7 @@ class Job:
         journal: Journal,
         feed: Feed,
         sink: Sink,
-        recruit: Callable[[Job, int], Awaitable[Sequence[Peer]]],
+        recruit: Recruit,
         *,
         contents: Mapping[bytes, tuple[int, Source]],
         scheduler: Scheduler,
@@ -93,6 +89,7 @@ class Job:
         purse: Purse,
         progress: Progress,
         ahead: int | None = None,
+        tries: Mapping[bytes, Sequence[TryRow]] | None = None,
     ) -> None:
         self.plan = plan
         self.journal = journal
@@ -102,16 +99,13 @@ class Job:
         self.lanes = Lanes(self, recruit, contents)
         self.settled = asyncio.Event()
         """Set once the job has ended and its end is on disk."""
+        self.spool = spool
+        self.desk = Desk(self, tries or {})
         self._feed = feed
         self._sink = sink
-        self._spool = spool
         self._ahead = ahead
         self._consumed = 0
         self._poked = asyncio.Event()
-        self._new_cuts: list[tuple[int, int, int]] = []
-        self._retired: list[int] = []
-        self._known_cuts = set(scheduler.cuts)
-        self._uploads: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._fails_at: int | None = None
         self._stopping = False
@@ -175,14 +169,15 @@ class Job:
             if self._deadline is not None and now > self._deadline:
                 self.fail(self._late())
                 return
+            self.desk.look(now)
             self._apply(self.scheduler.tick(now), [])
             assigned = self.scheduler.assign(now, self.lanes.room())
-            if assigned or self._spool.is_heavy:
-                await self._dispatch(assigned)
+            if assigned or self.spool.is_heavy:
+                await self.desk.dispatch(assigned)
                 continue
             if self.scheduler.finished_all:
                 if self._feed.error is not None:
-                    self.fail(self._feed.error, self._spool.count)
+                    self.fail(self._feed.error, self.spool.count)
                 return
             try:
                 async with asyncio.timeout(TICK):
@@ -194,116 +189,21 @@ class Job:
         ended = self._feed.ended
         items = self._feed.take()
         if items:
-            self.scheduler.items_arrived(len(items), self._spool.add(items))
+            self.scheduler.items_arrived(len(items), self.spool.add(items))
         if ended and not self.scheduler.exhausted:
             self.scheduler.items_ended()
             if self._feed.error is None:
-                self.progress.total = self._spool.count
+                self.progress.total = self.spool.count
         if not ended:
-            wanted = self.scheduler.unfinished_from if self._ahead is None else self._spool.count
+            wanted = self.scheduler.unfinished_from if self._ahead is None else self.spool.count
             ahead = self.scheduler.wanted() if self._ahead is None else self._ahead
-            self._feed.want(max(wanted, min(self._consumed + 4 * ahead, self._spool.count)) + ahead)
+            self._feed.want(max(wanted, min(self._consumed + 4 * ahead, self.spool.count)) + ahead)
 
     def _late(self) -> Unavailable:
         done, total = self.progress.done, self.progress.total
         return Unavailable(
             f"the deadline passed with {done} of {total if total is not None else '?'} items done: "
             f"`surge job resume {self.plan.id.hex()[:12]}` finishes it"
-        )
-
-    # Sending
-
-    async def _dispatch(self, assigned: Sequence[Assign]) -> None:
-        """Journal, then send."""
-        claimed = {one.lane: self.lanes.peers[one.lane] for one in assigned}
-        for one in assigned:
-            claimed[one.lane].claimed += 1
-        try:
-            await self._send(assigned)
-        finally:
-            for one in assigned:
-                claimed[one.lane].claimed -= 1
-
-    async def _send(self, assigned: Sequence[Assign]) -> None:
-        blocks = self._spool.unsaved()
-        loaded: dict[int, list[bytes]] = {}
-        for one in assigned:
-            items = self._spool.at_hand(one.first, one.count)
-            if items is None:
-                await self.journal.dispatch(self.plan.id, blocks=blocks)
-                blocks = []
-                items = await self._spool.load(one.first, one.count)
-            loaded[one.number] = items
-        ready: list[tuple[Assign, Peer, UnitCall, Unit]] = []
-        tries: list[TryRow] = []
-        starved = False
-        for one in assigned:
-            peer = self.lanes.peers.get(one.lane)
-            terms = self.lanes.terms(one.lane)
-            if peer is None or terms is None:
-                self.scheduler.released(one.number, one.lane)
-                continue
-            items = loaded[one.number]
-            allowance = self.purse.allow(
-                terms.prices,
-                self.plan.limits,
-                moved=sum(map(len, items)) + 64,
-                count=one.count,
-                slots=self.lanes.slots(),
-                whole=one.whole,
-            )
-            if allowance is None:
-                self.scheduler.released(one.number, one.lane, now=time.monotonic(), rest=TICK)
-                starved = True
-                continue
-            unit = make_unit(self.plan, terms.engine, one.first, items, allowance.limits, terms.prices)
-            self.purse.reserve((one.number, one.lane), allowance.reserved)
-            tries.append(TryRow(one.number, terms.channel, unit.id, allowance.limits.fuel))
-            call = UnitCall(self, self.plan.id, one.number, one.lane, "run", unit.body, unit.asked)
-            call.lowered = allowance.lowered
-            ready.append((one, peer, call, unit))
-            if one.number not in self._known_cuts:
-                self._known_cuts.add(one.number)
-                self._new_cuts.append((one.number, one.first, one.count))
-        if starved and self.purse.idle:
-            self.fail(self._broke())
-        cuts, self._new_cuts = self._new_cuts, []
-        retired, self._retired = self._retired, []
-        if blocks or cuts or retired or tries:
-            await self.journal.dispatch(self.plan.id, blocks=blocks, cuts=cuts, retired=retired, tries=tries)
-        for one, peer, call, unit in ready:
-            if one.lane not in self.lanes.peers:
-                self.purse.release((one.number, one.lane))
-            elif unit.content is None:
-                peer.ask(call)
-            else:
-                self._spawn(self._upload_and_ask(one, peer, call, unit))
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._uploads.add(task)
-        task.add_done_callback(self._uploads.discard)
-
-    async def _upload_and_ask(self, one: Assign, peer: Peer, call: UnitCall, unit: Unit) -> None:
-        """A unit whose input is too large for its call: the input goes first, once."""
-        assert unit.content is not None
-        try:
-            await self.lanes.provide(peer, [(unit.content, len(unit.data))], {unit.content: lambda: pieces_of(unit.data)})
-        except SurgeError as error:
-            self.say(f"an input did not reach {peer.device}: {error}")
-            self.purse.release((one.number, one.lane))
-            self.scheduler.ended_locally(one.number, one.lane, now=time.monotonic())
-            self.poke()
-        else:
-            peer.ask(call)
-
-    def _broke(self) -> NotEnough:
-        left, spent = self.purse.left, self.purse.spent
-        return NotEnough(
-            f"the budget is used up: {spent} wei are spent and {left} wei buy no further unit; "
-            f"{self.progress.done} items are done. Resume the job with a larger budget",
-            spent=spent,
-            left=left,
         )
 
     # What comes back (see `calls.Owner`)
@@ -326,7 +226,7 @@ class Job:
         else:
             lowered = outcome.status is Status.OUT_OF_FUEL and call.lowered
             if lowered and cut is not None and cut.count == 1 and cut.whole:
-                self.fail(self._broke())
+                self.fail(self.out_of_money())
                 return rows
             effects = self.scheduler.ended_badly(number, lane, lowered=lowered)
             self._apply(effects, rows, error=guest_fault(outcome, blob, done.detail))
@@ -372,9 +272,7 @@ class Job:
                 rows.append(ResultRow(self.plan.id, effect.index, 1, None, error_text(fault)))
                 self._deliver(Piece(effect.index, 1, None, fault))
             elif isinstance(effect, Recut):
-                self._retired.append(effect.number)
-                self._known_cuts |= {number for number, _, _ in effect.parts}
-                self._new_cuts += effect.parts
+                self.desk.recut(effect)
             elif isinstance(effect, Withdraw):
                 self.lanes.withdraw(effect.lane, effect.number)
             elif isinstance(effect, Abandon):
@@ -382,13 +280,13 @@ class Job:
                 self.lanes.dismiss(effect.lane, Unavailable(f"{effect.lane} shows nothing for too long"))
 
     def _deliver(self, piece: Piece) -> None:
-        self._spool.done(piece.first, piece.count)
+        self.spool.done(piece.first, piece.count)
         self.progress.done += piece.count
         self._sink.put(piece)
 
     async def remember_setup(self, channel: bytes, asked: Asked) -> None:
         """Journal that a setup is asked for, so that its receipt is known after a kill."""
-        row = TryRow(SETUP, channel, asked.subject, asked.limits.fuel)
+        row = TryRow(SETUP, channel, asked.subject, asked.limits.fuel, asked.prices)
         await self.journal.dispatch(self.plan.id, tries=[row])
 
     def paid(self, receipt: Receipt) -> None:
@@ -404,16 +302,25 @@ class Job:
             progress.units[device] = progress.units.get(device, 0) + units
             progress.fuel += receipt.quantity
 
+    def out_of_money(self) -> NotEnough:
+        """The error of a job whose budget is used up."""
+        left, spent = self.purse.left, self.purse.spent
+        return NotEnough(
+            f"the budget is used up: {spent} wei are spent and {left} wei buy no further unit; "
+            f"{self.progress.done} items are done. Resume the job with a larger budget",
+            spent=spent,
+            left=left,
+        )
+
     # The end
 
     async def _end(self) -> None:
-        for task in self._uploads:
-            task.cancel()
+        self.desk.close()
         whole = self._failure is None and not self._stopping
         peers = list(self.lanes.peers.values())
         self.lanes.leave()
         if whole:
-            self._sink.end(self._spool.count)
+            self._sink.end(self.spool.count)
         elif self._failure is not None:
             self._sink.end(self._fails_at, self._failure)
         else:
@@ -421,7 +328,7 @@ class Job:
         await asyncio.gather(*(peer.payer.drain() for peer in peers if peer.gone is None))
         state = DONE if whole else CANCELLED if self._cancelled else FAILED if self._failure is not None else STOPPED
         error = "" if self._failure is None else str(self._failure)
-        await self.journal.set_job(self.plan.id, state, error=error, total=self._spool.count if whole else None)
+        await self.journal.set_job(self.plan.id, state, error=error, total=self.spool.count if whole else None)
         self.settled.set()
 
 

@@ -15,12 +15,14 @@ import sqlite3
 import struct
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from surge.buyer.plan import Plan
+from surge.core import canonical
 from surge.core.channels import Answered
+from surge.core.pricing import Prices
 from surge.core.receipts import Receipt, Voucher
 from surge.errors import InternalFault
 from surge.store import Database
@@ -41,7 +43,7 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE TABLE tries (
         job BLOB NOT NULL, number INTEGER NOT NULL, channel BLOB NOT NULL, unit BLOB NOT NULL, fuel INTEGER NOT NULL,
-        PRIMARY KEY (channel, unit)
+        prices BLOB NOT NULL, PRIMARY KEY (channel, unit)
     ) WITHOUT ROWID;
     CREATE INDEX tries_of_job ON tries (job);
     CREATE TABLE results (
@@ -62,6 +64,9 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX receipts_of_job ON receipts (job);
     CREATE INDEX receipts_by_subject ON receipts (subject);
+    CREATE TABLE job_terms (
+        job BLOB NOT NULL, channel BLOB NOT NULL, terms BLOB NOT NULL, PRIMARY KEY (job, channel)
+    ) WITHOUT ROWID;
     CREATE TABLE events (job BLOB NOT NULL, time REAL NOT NULL, text TEXT NOT NULL);
     CREATE INDEX events_of_job ON events (job);
     """,
@@ -107,6 +112,8 @@ class TryRow:
     unit: bytes
     fuel: int
     """Its fuel limit."""
+    prices: Prices
+    """What it was asked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,39 +163,6 @@ class ChannelRow:
     signature: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """A job as a listing shows it."""
-
-    id: bytes
-    name: str
-    state: str
-    created: float
-    plan: Plan
-    total: int | None
-    spooled: int
-    """Items whose inputs are in the journal."""
-    error: str
-    done: int = 0
-    price: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """What a job needs to go on."""
-
-    row: JobRow
-    cuts: list[tuple[int, int, int]] = field(default_factory=list)
-    """(number, first, count) of those without a result."""
-    tries: list[TryRow] = field(default_factory=list)
-    """Units of those cuts that were sent."""
-    done: list[tuple[int, int]] = field(default_factory=list)
-    """(first, count) with a result."""
-    spent: int = 0
-    numbers: int = 0
-    """The first cut number that was never used."""
-
-
 class Journal:
     """`buyer.db`. Every method returns after what it wrote is on disk."""
 
@@ -229,7 +203,7 @@ class Journal:
         """Inputs, cuts and tries, before any unit that needs them is sent; cuts that others replace go."""
         rows = [(job, block.first, len(block.items), block.sizes(), b"".join(block.items)) for block in blocks]
         cut_rows = [(job, *cut) for cut in cuts]
-        try_rows = [(job, one.number, one.channel, one.unit, one.fuel) for one in tries]
+        try_rows = [(job, one.number, one.channel, one.unit, one.fuel, canonical.encode(one.prices.fields())) for one in tries]
         gone = [(job, number) for number in retired]
 
         def work(db: sqlite3.Connection) -> None:
@@ -244,7 +218,7 @@ class Journal:
             if gone:
                 db.executemany("UPDATE cuts SET retired = 1 WHERE job = ? AND number = ?", gone)
             if try_rows:
-                db.executemany("INSERT OR REPLACE INTO tries VALUES (?,?,?,?,?)", try_rows)
+                db.executemany("INSERT OR REPLACE INTO tries VALUES (?,?,?,?,?,?)", try_rows)
 
         await self._db.write(work)
 
@@ -292,6 +266,14 @@ class Journal:
         """Something a user may want to know about a job. Nobody waits for it."""
         row = (job, time.time(), text)
         self._db.submit(lambda db: db.execute("INSERT INTO events VALUES (?,?,?)", row))
+
+    def terms_soon(self, job: bytes, channel: bytes, terms: bytes) -> None:
+        """New prices agreed on for a job. Nobody waits for it; what depends on it is written later."""
+        self._db.submit(lambda db: db.execute("INSERT OR REPLACE INTO job_terms VALUES (?,?,?)", (job, channel, terms)))
+
+    def channel_broken_soon(self, channel: bytes) -> None:
+        """A channel whose provider broke the protocol. Nobody waits for it."""
+        self._db.submit(lambda db: db.execute("UPDATE channels SET state = ? WHERE id = ?", (BROKEN, channel)))
 
     async def inputs(self, job: bytes, first: int, count: int) -> list[bytes]:
         """Items as they were spooled. Raises `InternalFault` when some are missing."""
@@ -358,6 +340,10 @@ class Journal:
     async def read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query that only reads. The room's listings are built on it."""
         return await self._db.read(lambda db: db.execute(query, tuple(values)).fetchall())
+
+    def read_now(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """`read` for callers without an event loop."""
+        return self._db.read_now(lambda db: db.execute(query, tuple(values)).fetchall())
 
 
 def _put_results(db: sqlite3.Connection, results: Sequence[ResultRow]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from surge.buyer.auditor import audit, audit_compile, audit_transfer
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Source = Callable[[], Iterator[bytes]]
 """Gives a content's bytes in chunks, from the start."""
+
+Recruit = Callable[["Job", int, Sequence[str]], Awaitable[Sequence[Peer]]]
+"""Finds so many more providers for a job, those named before others."""
 
 CONNECT_SECONDS = 60.0
 """How long a provider may take to be reached for the first time."""
@@ -55,7 +58,7 @@ class Lanes:
     def __init__(
         self,
         job: Job,
-        recruit: Callable[[Job, int], Awaitable[Sequence[Peer]]],
+        recruit: Recruit,
         contents: Mapping[bytes, tuple[int, Source]],
     ) -> None:
         self.peers: dict[str, Peer] = {}
@@ -66,6 +69,8 @@ class Lanes:
         self._recruit = recruit
         self._contents = contents
         self._terms: dict[str, Terms] = {}
+        self._agreed: dict[bytes, Terms] = {}
+        self._first: tuple[str, ...] = ()
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
 
@@ -146,7 +151,7 @@ class Lanes:
             self._changed.clear()
             if len(self.peers) < wanted:
                 try:
-                    found = await self._recruit(self._job, wanted - len(self.peers))
+                    found = await self._recruit(self._job, wanted - len(self.peers), self._first)
                 except SurgeError as error:
                     if first or isinstance(error, NotEnough):
                         raise
@@ -181,6 +186,8 @@ class Lanes:
         if peer.device in self.peers:
             return
         self.peers[peer.device] = peer
+        if peer.terms.channel in self._agreed:
+            self._terms[peer.device] = self._agreed[peer.terms.channel]
         peer.listeners.append(self)
         self._prepare_soon(peer)
 
@@ -247,7 +254,13 @@ class Lanes:
             self._job.scheduler.lane_joined(lane)
             self._job.say(f"{key} takes part, {peer.cores} cores")
         lane.ready = peer.is_open
+        self._job.desk.reclaim(peer)
         self._job.poke()
+
+    def restore(self, terms: Iterable[Terms], devices: Iterable[str]) -> None:
+        """Go on from a journal: prices agreed on, and the devices that were asked for units."""
+        self._agreed = {each.channel: each for each in terms}
+        self._first = tuple(devices)
 
     async def provide(self, peer: Peer, inputs: Sequence[tuple[bytes, int]], sources: Mapping[bytes, Source]) -> None:
         """See that the provider has the image compiled, the bundle, and these inputs; upload what it misses."""
@@ -377,6 +390,7 @@ class Lanes:
             self._give_up(peer, Unavailable(f"{peer.device} asks {asked} wei a gigafuel for this job, more than {most}"))
             return
         self._terms[peer.device] = terms
+        self._job.journal.terms_soon(plan.id, terms.channel, terms.encode())
         signature = peer.payer.signer.sign(terms.digest(peer.payer.party.domain))
         peer.reprice(encode(Reprice(message.terms, signature)))
         self._job.say(f"{peer.device} has new prices for this job: {asked} wei a gigafuel instead of {offered}")

@@ -13,9 +13,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Protocol
 
 from surge.buyer.calls import Question, Refused, UnitCall
+from surge.buyer.doors import Link, Listener, opening_refused
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.payer import Payer
 from surge.core.messages import (
@@ -58,46 +58,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 MAX_OUTBOX = 1 << 20
 """Bytes queued for sending beyond which uploads wait."""
-
-
-class Link(Protocol):
-    """A session as `surge.relay.client.Session` is one."""
-
-    async def send(self, message: bytes) -> None:
-        """Queue a message, in order; waits for room."""
-        ...
-
-    async def receive(self) -> bytes:
-        """The next message."""
-        ...
-
-    async def close(self) -> None:
-        """End the session."""
-        ...
-
-
-class Listener(Protocol):
-    """A job that uses the peer."""
-
-    def peer_opened(self, peer: Peer) -> None:
-        """Its session is up; what was under way has been asked again."""
-        ...
-
-    def peer_away(self, peer: Peer) -> None:
-        """Its session broke; it is being dialled."""
-        ...
-
-    def peer_gone(self, peer: Peer, error: SurgeError) -> None:
-        """It stays away, or broke the protocol."""
-        ...
-
-    def peer_prices(self, peer: Peer, terms: Terms, message: NewPrices) -> None:
-        """It quotes a job new prices."""
-        ...
-
-    def room_changed(self) -> None:
-        """Its window may take more units."""
-        ...
 
 
 class Upload:
@@ -152,6 +112,7 @@ class Peer:
         self._opened = asyncio.Event()
         self._closing: asyncio.Future[ClosedTogether] | None = None
         self._was_open = False
+        self._quiet = asyncio.Event()
         payer.sent = self._settled
 
     # Using it
@@ -242,6 +203,13 @@ class Peer:
         if self.gone is not None:
             raise self.gone
 
+    async def quiet(self) -> None:
+        """Wait until nothing is under way here, and everything answered is paid."""
+        while self._calls:
+            self._quiet.clear()
+            await self._quiet.wait()
+        await self.payer.drain()
+
     async def close_together(self, message: bytes, seconds: float) -> ClosedTogether:
         """Offer a co-operative close and wait for the provider's half."""
         self._closing = asyncio.get_running_loop().create_future()
@@ -315,7 +283,7 @@ class Peer:
             raise Unavailable(f"{self.device} does not open the channel", device=self.device) from error
         self.latency = time.monotonic() - started
         if isinstance(opened, Refusal):
-            raise _opening_refused(self.device, opened)
+            raise opening_refused(self.device, opened)
         if not isinstance(opened, ChannelOpened) or opened.channel != terms.channel:
             raise PeerFault(f"{self.device} answers something else than was asked", answer=opened)
         # 1
@@ -365,6 +333,7 @@ class Peer:
         self._broke(Unavailable(str(error)))
         self._opened.set()
         calls, self._calls = list(self._calls.values()), {}
+        self._quiet.set()
         for call in calls:
             call.lost(error)
         for listener in list(self.listeners):
@@ -488,6 +457,8 @@ class Peer:
         self._tell_room()
 
     def _tell_room(self) -> None:
+        if not self._calls:
+            self._quiet.set()
         for listener in self.listeners:
             listener.room_changed()
 
@@ -509,10 +480,3 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _opening_refused(device: Address, refusal: Refusal) -> SurgeError:
-    text = f"{device} does not open the channel ({refusal.code}): {refusal.text}"
-    if refusal.code in ("busy", "draining", "storage", "internal", "unknown"):
-        return Unavailable(text, device=device, code=refusal.code)
-    return PeerFault(text, device=device, code=refusal.code)

@@ -115,6 +115,24 @@ class Scheduler:
             at = max(at, first + count)
         self._next = at
 
+    def hold(self, number: int) -> None:
+        """Keep a restored cut for the lane that was asked for it before."""
+        self.cuts[number].held = True
+
+    def unhold(self, number: int) -> None:
+        """That lane does not come: anybody may have the cut."""
+        cut = self.cuts.get(number)
+        if cut is not None and cut.held:
+            cut.held = False
+            heapq.heappush(self._waiting, (cut.first, number))
+
+    def adopt(self, number: int, key: str, now: float) -> None:
+        """The lane is asked again for a cut that was held for it."""
+        cut, lane = self.cuts[number], self.lanes[key]
+        cut.held = False
+        cut.tries[key] = Try(now, None, len(lane.running))
+        lane.running.add(number)
+
     def lane_joined(self, lane: Lane) -> None:
         """A provider can be given units."""
         self.lanes[lane.key] = lane
@@ -256,7 +274,7 @@ class Scheduler:
         while self._waiting:
             entry = heapq.heappop(self._waiting)
             cut = self.cuts.get(entry[1])
-            if cut is None or cut.tries:
+            if cut is None or cut.tries or cut.held:
                 continue
             if lane.key in cut.avoid and any(other.ready and key not in cut.avoid for key, other in self.lanes.items()):
                 passed.append(entry)

@@ -1,0 +1,177 @@
+"""Sending a job's units: made, journalled, and only then asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from surge.buyer.calls import UnitCall
+from surge.buyer.cuts import Assign, Recut
+from surge.buyer.journal import TryRow
+from surge.buyer.peers import Peer, pieces_of
+from surge.buyer.work import Unit, make_unit
+from surge.core.pricing import unit_amount
+from surge.errors import SurgeError
+
+if TYPE_CHECKING:
+    from surge.buyer.job import Job
+
+HOLD_SECONDS = 20.0
+"""How long units that were asked before a restart are kept for those who were asked."""
+
+STARVED_REST = 0.2
+"""Seconds a lane rests for which the budget has nothing left just now."""
+
+
+class Desk:
+    """Turns a job's assignments into calls. `tries` are units asked before a restart, by channel."""
+
+    def __init__(self, job: Job, tries: Mapping[bytes, Sequence[TryRow]]) -> None:
+        self._job = job
+        self._new_cuts: list[tuple[int, int, int]] = []
+        self._retired: list[int] = []
+        self._known_cuts = set(job.scheduler.cuts)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asked_before = {channel: list(rows) for channel, rows in tries.items()}
+        self._hold_until = time.monotonic() + HOLD_SECONDS
+        for rows in self._asked_before.values():
+            for row in rows:
+                job.scheduler.hold(row.number)
+
+    def look(self, now: float) -> None:
+        """See whether those who were asked before a restart have come."""
+        if self._asked_before and now > self._hold_until:
+            self._let_go()
+
+    def recut(self, effect: Recut) -> None:
+        """A cut is replaced by others; the journal hears of it with the next units."""
+        self._retired.append(effect.number)
+        self._known_cuts |= {number for number, _, _ in effect.parts}
+        self._new_cuts += effect.parts
+
+    def close(self) -> None:
+        """Send nothing more."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def dispatch(self, assigned: Sequence[Assign]) -> None:
+        """Journal, then send."""
+        claimed = {one.lane: self._job.lanes.peers[one.lane] for one in assigned}
+        for one in assigned:
+            claimed[one.lane].claimed += 1
+        try:
+            await self._send(assigned)
+        finally:
+            for one in assigned:
+                claimed[one.lane].claimed -= 1
+
+    async def _send(self, assigned: Sequence[Assign]) -> None:
+        blocks = self._job.spool.unsaved()
+        loaded: dict[int, list[bytes]] = {}
+        for one in assigned:
+            items = self._job.spool.at_hand(one.first, one.count)
+            if items is None:
+                await self._job.journal.dispatch(self._job.plan.id, blocks=blocks)
+                blocks = []
+                items = await self._job.spool.load(one.first, one.count)
+            loaded[one.number] = items
+        ready: list[tuple[Assign, Peer, UnitCall, Unit]] = []
+        tries: list[TryRow] = []
+        starved = False
+        for one in assigned:
+            peer = self._job.lanes.peers.get(one.lane)
+            terms = self._job.lanes.terms(one.lane)
+            if peer is None or terms is None:
+                self._job.scheduler.released(one.number, one.lane)
+                continue
+            items = loaded[one.number]
+            allowance = self._job.purse.allow(
+                terms.prices,
+                self._job.plan.limits,
+                moved=sum(map(len, items)) + 64,
+                count=one.count,
+                slots=self._job.lanes.slots(),
+                whole=one.whole,
+            )
+            if allowance is None:
+                self._job.scheduler.released(one.number, one.lane, now=time.monotonic(), rest=STARVED_REST)
+                starved = True
+                continue
+            unit = make_unit(self._job.plan, terms.engine, one.first, items, allowance.limits, terms.prices)
+            self._job.purse.reserve((one.number, one.lane), allowance.reserved)
+            tries.append(TryRow(one.number, terms.channel, unit.id, allowance.limits.fuel, terms.prices))
+            call = UnitCall(self._job, self._job.plan.id, one.number, one.lane, "run", unit.body, unit.asked)
+            call.lowered = allowance.lowered
+            ready.append((one, peer, call, unit))
+            if one.number not in self._known_cuts:
+                self._known_cuts.add(one.number)
+                self._new_cuts.append((one.number, one.first, one.count))
+        if starved and self._job.purse.idle:
+            self._job.fail(self._job.out_of_money())
+        cuts, self._new_cuts = self._new_cuts, []
+        retired, self._retired = self._retired, []
+        if blocks or cuts or retired or tries:
+            await self._job.journal.dispatch(self._job.plan.id, blocks=blocks, cuts=cuts, retired=retired, tries=tries)
+        for one, peer, call, unit in ready:
+            if one.lane not in self._job.lanes.peers:
+                self._job.purse.release((one.number, one.lane))
+            elif unit.content is None:
+                peer.ask(call)
+            else:
+                self._spawn(self._upload_and_ask(one, peer, call, unit))
+
+    def _let_go(self) -> None:
+        """Those who were asked before a restart do not come: their units go to anybody."""
+        for rows in self._asked_before.values():
+            for row in rows:
+                self._job.scheduler.unhold(row.number)
+        self._asked_before.clear()
+
+    def reclaim(self, peer: Peer) -> None:
+        """Ask a provider again for the units it was asked for before a restart: what it did is not done twice."""
+        rows = self._asked_before.pop(peer.terms.channel, [])
+        if rows:
+            self._spawn(self._ask_again(peer, rows))
+
+    async def _ask_again(self, peer: Peer, rows: Sequence[TryRow]) -> None:
+        for row in rows:
+            cut = self._job.scheduler.cuts.get(row.number)
+            if cut is None or not cut.held:
+                continue
+            items = await self._job.spool.load(cut.first, cut.count)
+            limits = replace(self._job.plan.limits, fuel=row.fuel)
+            unit = make_unit(self._job.plan, peer.terms.engine, cut.first, items, limits, row.prices)
+            if unit.id != row.unit or peer.device not in self._job.lanes.peers:
+                self._job.scheduler.unhold(row.number)
+                continue
+            amount = unit_amount(row.prices, row.fuel, limits.memory, len(unit.data) + limits.output)
+            self._job.purse.reserve((row.number, peer.device), amount)
+            self._job.scheduler.adopt(row.number, peer.device, time.monotonic())
+            call = UnitCall(self._job, self._job.plan.id, row.number, peer.device, "run", unit.body, unit.asked)
+            call.lowered = row.fuel < self._job.plan.limits.fuel
+            one = Assign(row.number, cut.first, cut.count, peer.device, copy=False, whole=False)
+            if unit.content is None:
+                peer.ask(call)
+            else:
+                await self._upload_and_ask(one, peer, call, unit)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _upload_and_ask(self, one: Assign, peer: Peer, call: UnitCall, unit: Unit) -> None:
+        """A unit whose input is too large for its call: the input goes first, once."""
+        assert unit.content is not None
+        try:
+            await self._job.lanes.provide(peer, [(unit.content, len(unit.data))], {unit.content: lambda: pieces_of(unit.data)})
+        except SurgeError as error:
+            self._job.say(f"an input did not reach {peer.device}: {error}")
+            self._job.purse.release((one.number, one.lane))
+            self._job.scheduler.ended_locally(one.number, one.lane, now=time.monotonic())
+            self._job.poke()
+        else:
+            peer.ask(call)

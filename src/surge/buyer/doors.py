@@ -1,0 +1,61 @@
+"""What peers, sessions and jobs look like to each other, and how a provider's refusal to open reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from surge.core.messages import NewPrices, Refusal
+from surge.core.receipts import Terms
+from surge.core.types import Address
+from surge.errors import PeerFault, SurgeError, Unavailable
+
+if TYPE_CHECKING:
+    from surge.buyer.peers import Peer
+
+
+class Link(Protocol):
+    """A session as `surge.relay.client.Session` is one."""
+
+    async def send(self, message: bytes) -> None:
+        """Queue a message, in order; waits for room."""
+        ...
+
+    async def receive(self) -> bytes:
+        """The next message."""
+        ...
+
+    async def close(self) -> None:
+        """End the session."""
+        ...
+
+
+class Listener(Protocol):
+    """A job that uses the peer."""
+
+    def peer_opened(self, peer: Peer) -> None:
+        """Its session is up; what was under way has been asked again."""
+        ...
+
+    def peer_away(self, peer: Peer) -> None:
+        """Its session broke; it is being dialled."""
+        ...
+
+    def peer_gone(self, peer: Peer, error: SurgeError) -> None:
+        """It stays away, or broke the protocol."""
+        ...
+
+    def peer_prices(self, peer: Peer, terms: Terms, message: NewPrices) -> None:
+        """It quotes a job new prices."""
+        ...
+
+    def room_changed(self) -> None:
+        """Its window may take more units."""
+        ...
+
+
+def opening_refused(device: Address, refusal: Refusal) -> SurgeError:
+    """The error of a provider that does not open a channel: one that may pass, or a fault."""
+    text = f"{device} does not open the channel ({refusal.code}): {refusal.text}"
+    if refusal.code in ("busy", "draining", "storage", "internal", "unknown", "price", "deposit", "local"):
+        return Unavailable(text, device=device, code=refusal.code)
+    return PeerFault(text, device=device, code=refusal.code)

@@ -1,0 +1,207 @@
+"""Finding providers: offers from every relay, what excludes them, and a peer for each one chosen.
+
+A device is believed about nothing that can be checked: its operator is looked up in the registry, its prices bind it by its
+signature, and its speed is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from surge.buyer.accounts import acknowledgement_since
+from surge.buyer.doors import Link
+from surge.buyer.journal import Journal
+from surge.buyer.peers import Peer
+from surge.buyer.plan import Plan
+from surge.buyer.treasury import Account, Treasury
+from surge.core import canonical
+from surge.core.messages import VERSION
+from surge.core.network import NetworkFile
+from surge.core.offers import Constraints, Match, Offer, SignedOffer, cheapest, match
+from surge.core.types import Address
+from surge.errors import LedgerError, NoProvider, NotEnough, PeerFault, SurgeError, Unavailable
+from surge.ledger import Ledger
+from surge.relay.board import OfferQuery
+from surge.relay.client import Relays
+
+log = logging.getLogger("surge.buyer")
+
+SERVICE = "compute"
+
+
+class Market:
+    """The providers of a network, as one wallet sees them."""
+
+    def __init__(self, network: NetworkFile, ledger: Ledger, relays: Relays, treasury: Treasury, journal: Journal) -> None:
+        self.peers: dict[Address, Peer] = {}
+        """Providers with a session or on their way to one."""
+        self.accounts: dict[Address, Account] = {}
+        self.on_opened: Callable[[Peer], None] | None = None
+        """Told of every session that opened."""
+        self._network = network
+        self._context = canonical.encode({"version": VERSION, "network_id": network.network_id})
+        self._ledger = ledger
+        self._relays = relays
+        self._treasury = treasury
+        self._journal = journal
+        self._operators: dict[Address, Address | None] = {}
+        self._banned: dict[Address, str] = {}
+        self._locks: dict[Address, asyncio.Lock] = {}
+        self._tasks: dict[Address, list[asyncio.Task[None]]] = {}
+
+    # Offers
+
+    async def offers(self) -> list[SignedOffer]:
+        """What is offered now, by devices whose operators the registry confirms."""
+        found = await self._relays.offers(OfferQuery(service=SERVICE))
+        found = [signed for signed in found if signed.offer.network == self._network.network_id]
+        confirmed = await asyncio.gather(*(self._is_registered(signed.offer) for signed in found))
+        return [signed for signed, yes in zip(found, confirmed, strict=True) if yes]
+
+    async def _is_registered(self, offer: Offer) -> bool:
+        if self._operators.get(offer.device) != offer.operator:
+            self._operators[offer.device] = await self._ledger.operator_of(offer.device)
+        yes = self._operators[offer.device] == offer.operator
+        if not yes:
+            log.warning("%s offers work for an operator that did not register it", offer.device)
+        return yes
+
+    async def matching(self, plan: Plan, excluded: Iterable[str] = ()) -> Match:
+        """The offers that pass a job's wishes, the cheapest first, and what excluded the others."""
+        wishes = plan.wishes
+        constraints = Constraints(
+            service=SERVICE,
+            max_price=wishes.max_price,
+            region=wishes.region,
+            providers=frozenset(Address(each) for each in wishes.providers) if isinstance(wishes.providers, tuple) else frozenset(),
+            excluded=frozenset(Address(each) for each in (*self._banned, *excluded)),
+            memory=plan.limits.memory,
+            relays=frozenset(self._relays.connected),
+        )
+        found = match(await self.offers(), constraints)
+        return Match(tuple(cheapest(found.chosen)), found.excluded)
+
+    # Peers
+
+    async def recruit(self, plan: Plan, count: int, *, taken: Iterable[str], first: Iterable[str] = ()) -> Sequence[Peer]:
+        """Up to `count` providers for a job, those named in `first` before others. Raises `NoProvider` when no offer passes.
+
+        A provider that cannot be had (its channel, its session) is passed over for the next.
+        """
+        found = await self.matching(plan, taken)
+        if not found.chosen:
+            raise NoProvider(f"no provider passes what the job asks: {found.explain()}", excluded=dict(found.excluded))
+        wanted = set(first)
+        candidates = sorted(found.chosen, key=lambda signed: signed.offer.device not in wanted)
+        peers: list[Peer] = []
+        reasons: list[SurgeError] = []
+        while candidates and len(peers) < count:
+            batch, candidates = candidates[: count - len(peers)], candidates[count - len(peers) :]
+            for answer in await asyncio.gather(*(self.peer(signed, plan.wishes.budget) for signed in batch), return_exceptions=True):
+                if isinstance(answer, Peer):
+                    peers.append(answer)
+                elif isinstance(answer, SurgeError):
+                    log.info("a provider cannot be had: %s", answer)
+                    reasons.append(answer)
+                else:
+                    raise answer
+        if not peers:
+            raise next((error for error in reasons if isinstance(error, NotEnough)), reasons[0])
+        return peers
+
+    async def peer(self, signed: SignedOffer, budget: int | None = None) -> Peer:
+        """The peer behind an offer: its channel open on the ledger, its session being dialled."""
+        offer = signed.offer
+        async with self._locks.setdefault(offer.device, asyncio.Lock()):
+            known = self.peers.get(offer.device)
+            if known is not None and known.gone is None:
+                return known
+            if known is not None:
+                await self._forget(offer.device)
+            try:
+                account = await self._treasury.account(signed, budget=budget)
+            except LedgerError as error:
+                if isinstance(error, NotEnough):
+                    raise
+                raise Unavailable(f"no channel to {offer.device} could be opened: {error}", device=offer.device) from error
+            return self._start(offer, account)
+
+    def _start(self, offer: Offer, account: Account) -> Peer:
+        session_key = account.payer.signer
+
+        async def dial() -> Link:
+            return await self._relays.dial(offer.device, identity=session_key, context=self._context, relays=list(offer.relays))
+
+        async def lacking(count: int) -> tuple[bytes, int]:
+            return await acknowledgement_since(self._journal, account.row.id, count)
+
+        peer = Peer(offer.device, offer.cores, account.terms, account.payer, dial, lacking)
+        peer.listeners.append(_Opened(self))
+        self.peers[offer.device] = peer
+        self.accounts[offer.device] = account
+        tasks = [asyncio.create_task(peer.run(), name=f"peer {offer.device}"), asyncio.create_task(self._pay(peer, account))]
+        self._tasks[offer.device] = tasks
+        return peer
+
+    async def _pay(self, peer: Peer, account: Account) -> None:
+        """Run the account; what stops it stops the peer."""
+        try:
+            await account.payer.run()
+        except SurgeError as error:
+            peer.drop(error)
+
+    def gone(self, peer: Peer, error: SurgeError) -> None:
+        """A peer was given up. One that broke the protocol is not used again."""
+        if isinstance(error, PeerFault):
+            self._banned[peer.device] = str(error)
+            account = self.accounts.get(peer.device)
+            if account is not None:
+                self._journal.channel_broken_soon(account.row.id)
+
+    async def _forget(self, device: Address) -> None:
+        self.peers.pop(device, None)
+        account = self.accounts.pop(device, None)
+        tasks = self._tasks.pop(device, [])
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if account is not None:
+            account.lease.release()
+
+    async def close(self, patience: float) -> None:
+        """Wait for what is under way to be answered and paid, then end every session."""
+        alive = [peer for peer in self.peers.values() if peer.gone is None]
+        try:
+            async with asyncio.timeout(patience):
+                await asyncio.gather(*(peer.quiet() for peer in alive))
+        except TimeoutError:
+            log.info("some providers did not answer in time; what they did is settled when their channel is used next")
+        for device in list(self.peers):
+            await self._forget(device)
+
+
+class _Opened:
+    """Listens to a peer for the market."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+
+    def peer_opened(self, peer: Peer) -> None:
+        """See `peers.Listener`."""
+        if self._market.on_opened is not None:
+            self._market.on_opened(peer)
+
+    def peer_away(self, peer: Peer) -> None:
+        """See `peers.Listener`."""
+
+    def peer_gone(self, peer: Peer, error: SurgeError) -> None:
+        """See `peers.Listener`."""
+        self._market.gone(peer, error)
+
+    def peer_prices(self, peer: Peer, terms: object, message: object) -> None:
+        """See `peers.Listener`."""
+
+    def room_changed(self) -> None:
+        """See `peers.Listener`."""

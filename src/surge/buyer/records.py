@@ -1,0 +1,186 @@
+"""Reading the journal: what listings show, and what a job needs to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from surge.buyer.journal import SETUP, ChannelRow, Journal, TryRow
+from surge.buyer.plan import Plan
+from surge.core import canonical
+from surge.core.pricing import Prices
+from surge.core.receipts import Receipt, Terms
+from surge.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as listings show it."""
+
+    id: str
+    """Hex digits; the first twelve are enough to name it."""
+    name: str
+    state: str
+    created: float
+    """Unix seconds."""
+    done: int
+    """Items with a result."""
+    total: int | None
+    price: int
+    """Wei acknowledged."""
+    error: str
+    plan: Plan
+    spooled: int
+    """Items whose inputs are in the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRecord:
+    """An answered receipt as listings show it."""
+
+    id: str
+    """Hex of the receipt's digest."""
+    receipt: Receipt
+    signature: bytes
+    accepted: bool
+    amount: int
+    """Wei acknowledged."""
+    index: int
+    """Its leaf in the channel's log."""
+    job: str
+    outcome: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a job needs to go on."""
+
+    record: JobRecord
+    cuts: list[tuple[int, int, int]] = field(default_factory=list)
+    """(number, first, count) of those without a result."""
+    tries: list[TryRow] = field(default_factory=list)
+    """Units of those cuts that were sent and have no answer."""
+    bad: dict[int, bytes] = field(default_factory=dict)
+    """Cuts whose unit ended badly, with the outcome: they are halved, or their item is at fault."""
+    done: list[tuple[int, int]] = field(default_factory=list)
+    """(first, count) with a result."""
+    terms: list[Terms] = field(default_factory=list)
+    """New prices agreed on for the job."""
+    numbers: int = 0
+    """The first cut number that was never used."""
+
+
+_JOBS = """
+    SELECT id, name, state, created, plan, total, spooled, error,
+        (SELECT coalesce(sum(count), 0) FROM results WHERE results.job = jobs.id)
+    FROM jobs
+"""
+
+
+def _job(journal: Journal, row: Sequence[Any]) -> JobRecord:
+    key, name, state, created, plan, total, spooled, error, done = row
+    amounts = journal.read_now("SELECT amount FROM receipts WHERE job = ?", (key,))
+    price = sum(int(amount) for (amount,) in amounts)
+    return JobRecord(key.hex(), name, state, created, done, total, price, error, Plan.decode(plan), spooled)
+
+
+def list_jobs(journal: Journal) -> list[JobRecord]:
+    """Every job, the newest first."""
+    return [_job(journal, row) for row in journal.read_now(_JOBS + " ORDER BY created DESC")]
+
+
+def find_job(journal: Journal, named: str) -> JobRecord:
+    """The job whose id begins with these hex digits. Raises `InvalidInput` when there is none, or several."""
+    rows = journal.read_now(_JOBS + " WHERE lower(hex(id)) LIKE ? || '%'", (named.lower().removeprefix("0x"),)) if named else []
+    if len(rows) != 1:
+        what = "no job" if not rows else f"{len(rows)} jobs"
+        raise InvalidInput(f"{what} here has an id that begins with {named!r}: `surge job list` shows them", job=named)
+    return _job(journal, rows[0])
+
+
+def job_providers(journal: Journal, job: str) -> list[dict[str, Any]]:
+    """Who worked on a job: device, units, gigafuel, and pay in wei."""
+    found: dict[str, dict[str, Any]] = {}
+    rows = journal.read_now(
+        "SELECT device, kind, quantity, receipts.amount FROM receipts JOIN channels ON channels.id = channel WHERE job = ?",
+        (bytes.fromhex(job),),
+    )
+    for device, kind, quantity, amount in rows:
+        entry = found.setdefault(device, {"provider": device, "units": 0, "gigafuel": 0.0, "pay": 0})
+        entry["pay"] += int(amount)
+        if kind == 1:
+            entry["units"] += 1
+        if kind in (1, 2):
+            entry["gigafuel"] += quantity / 1e9
+    return sorted(found.values(), key=lambda entry: -entry["pay"])
+
+
+def job_log(journal: Journal, job: str) -> list[dict[str, Any]]:
+    """What happened to a job, event by event."""
+    rows = journal.read_now("SELECT time, text FROM events WHERE job = ? ORDER BY time", (bytes.fromhex(job),))
+    return [{"time": time, "text": text} for time, text in rows]
+
+
+_RECEIPTS = "SELECT digest, receipt, signature, accepted, amount, number, job, outcome FROM receipts"
+
+
+def _receipt(row: Sequence[Any]) -> ReceiptRecord:
+    digest, receipt, signature, accepted, amount, number, job, outcome = row
+    return ReceiptRecord(
+        digest.hex(), Receipt.decode(receipt), signature, bool(accepted), int(amount), number, job.hex() if job else "", outcome
+    )
+
+
+def list_receipts(journal: Journal, job: str | None = None) -> list[ReceiptRecord]:
+    """Receipts in the order in which they were answered; of one job, or all."""
+    if job is None:
+        return [_receipt(row) for row in journal.read_now(_RECEIPTS + " ORDER BY channel, number")]
+    return [_receipt(row) for row in journal.read_now(_RECEIPTS + " WHERE job = ? ORDER BY finished, number", (bytes.fromhex(job),))]
+
+
+def find_receipt(journal: Journal, named: str) -> ReceiptRecord:
+    """The receipt whose digest begins with these hex digits. Raises `InvalidInput`."""
+    text = named.lower().removeprefix("0x")
+    rows = journal.read_now(_RECEIPTS + " WHERE lower(hex(digest)) LIKE ? || '%'", (text,)) if text else []
+    if len(rows) != 1:
+        what = "no receipt" if not rows else f"{len(rows)} receipts"
+        raise InvalidInput(f"{what} here has an id that begins with {named!r}: `surge receipt list` shows them", receipt=named)
+    return _receipt(rows[0])
+
+
+def find_channel(rows: Sequence[ChannelRow], named: str) -> ChannelRow:
+    """The channel whose id, or device, begins with this text. Raises `InvalidInput`."""
+    text = named.lower().removeprefix("0x")
+    found = [row for row in rows if text and (row.id.hex().startswith(text) or row.device[2:].startswith(text))]
+    if len(found) != 1:
+        what = "no channel" if not found else f"{len(found)} channels"
+        raise InvalidInput(f"{what} begins with {named!r}: `surge channel list` shows them", channel=named)
+    return found[0]
+
+
+async def load(journal: Journal, record: JobRecord) -> Saved:
+    """What a job needs to go on."""
+    job = bytes.fromhex(record.id)
+    done = await journal.read("SELECT first, count FROM results WHERE job = ?", (job,))
+    cuts = await journal.read("SELECT number, first, count FROM cuts WHERE job = ? AND NOT retired", (job,))
+    finished = {first for first, _ in done}
+    open_cuts = [(number, first, count) for number, first, count in cuts if first not in finished]
+    numbers = {number for number, _, _ in open_cuts}
+    rows = await journal.read(
+        "SELECT tries.number, tries.channel, tries.unit, tries.fuel, tries.prices, receipts.outcome, receipts.number FROM tries "
+        "LEFT JOIN receipts ON receipts.channel = tries.channel AND receipts.subject = tries.unit WHERE tries.job = ?",
+        (job,),
+    )
+    tries, bad = [], {}
+    for number, channel, unit, fuel, prices, outcome, answered in rows:
+        if number == SETUP or number not in numbers:
+            continue
+        if answered is None:
+            tries.append(TryRow(number, channel, unit, fuel, Prices(*canonical.decode(prices))))
+        elif outcome is not None:
+            bad[number] = outcome
+    agreed = await journal.read("SELECT terms FROM job_terms WHERE job = ?", (job,))
+    terms = [Terms.decode(data) for (data,) in agreed]
+    ((highest,),) = await journal.read("SELECT max(number) FROM cuts WHERE job = ?", (job,))
+    return Saved(record, open_cuts, tries, bad, [(first, count) for first, count in done], terms, 0 if highest is None else highest + 1)
