@@ -168,8 +168,13 @@ async def test_the_board_answers_nobody_but_who_asked(relay: RelayServer) -> Non
     victim.on_message = victim_heard.append
     victim.subscribe(1, f"node.{DEVICE.address}.>")
     await victim.flush(3)
+    elsewhere = await relay._connect("board", relay._secrets.board)  # sees what the clients' rights hide
+    elsewhere.on_message = victim_heard.append
+    elsewhere.subscribe(1, "x")
+    await elsewhere.flush(3)
     query = msgspec.msgpack.encode(OfferQuery())
     for reply in (
+        "x",
         f"node.{DEVICE.address}.{RELAY.address}.r.x",
         f"node.{DEVICE.address}.x",
         f"board.{STRANGER.address}.query",
@@ -186,6 +191,7 @@ async def test_the_board_answers_nobody_but_who_asked(relay: RelayServer) -> Non
     asker.publish(f"board.{STRANGER.address}.query", query, f"node.{STRANGER.address}.{RELAY.address}.r.good")
     await until(lambda: answers)
     await victim.flush(3)
+    await elsewhere.flush(3)
     assert victim_heard == []
     assert [message.subject for message in answers] == [f"node.{STRANGER.address}.{RELAY.address}.r.good"]
     await asyncio.gather(victim.close(), asker.close())
