@@ -1,0 +1,5 @@
+"""`python -m surge.cli` is the `surge` command."""
+
+from surge.cli import main
+
+main()

@@ -1,0 +1,60 @@
+"""The `surge` command and its groups; each subcommand's module is imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+import click
+
+from surge.cli.console import EXIT_CODES
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "up": ("surge.cli.up:up", "Start a whole network on this machine: ledger, relays, providers."),
+    "demo": ("surge.cli.demo:demo", "Start a network, run a real job on it, and check a receipt."),
+    "map": ("surge.cli.jobs:map_", "Run FILE.py:FUNCTION over the lines of a JSONL file."),
+    "run": ("surge.cli.jobs:run", "Run a WASI command module: stdin in, stdout out."),
+    "job": ("surge.cli.jobs:job", "List, show, resume, cancel jobs; read their logs."),
+    "provide": ("surge.cli.roles:provide", "Lend this device and earn."),
+    "relay": ("surge.cli.roles:relay", "Let devices behind NAT be reached."),
+    "ledger": ("surge.cli.roles:ledger", "Run the embedded ledger (anvil) for one machine."),
+    "wallet": ("surge.cli.money:wallet", "Make keys, see balances, send tokens."),
+    "channel": ("surge.cli.money:channel", "List, open and close payment channels."),
+    "earnings": ("surge.cli.money:earnings", "What a provider has earned, and why it waits."),
+    "receipt": ("surge.cli.receipts:receipt", "List, show, export, verify and replay receipts."),
+    "network": ("surge.cli.networks:network", "Deploy a network's contracts, look at one, trust one."),
+    "doctor": ("surge.cli.doctor:doctor", "What this machine lacks, and the command that mends it."),
+    "completion": ("surge.cli.doctor:completion", "Print the line that switches on completion in your shell."),
+}
+"""Every command: where it is written, and what it does."""
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they are called or completed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+_CODES = "Exit codes:\n\n\b\n" + "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES.items())
+
+
+@click.command(cls=Lazy, epilog=_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="depin-surge", prog_name="surge")
+def surge() -> None:
+    """Run your Python over your data on devices that nobody has to trust, or lend a device and earn."""

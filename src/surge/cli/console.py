@@ -1,0 +1,190 @@
+"""What people see: tables, JSON, progress, and errors with an exit code each."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from surge import errors
+
+out = Console(highlight=False)
+"""Results: standard output."""
+
+err = Console(stderr=True, highlight=False)
+"""Progress and explanations: standard error."""
+
+EXIT_CODES: Mapping[int, str] = {
+    0: "done",
+    1: "the work itself failed: an item raised, trapped or ran out of a limit; a receipt did not verify",
+    2: "the command was called wrongly",
+    3: "an input is wrong (a file, a function, an address)",
+    4: "something is away: no relay, no provider, no ledger; trying again may help",
+    5: "the ledger refused a transaction",
+    6: "not enough tokens, gas money or budget",
+    7: "a peer broke the protocol",
+    70: "a bug, or damaged state on disk",
+    130: "interrupted",
+}
+"""What each exit code means. `surge run` instead ends with the module's own code when the module ended itself."""
+
+_CODE_OF: Sequence[tuple[type[errors.SurgeError], int]] = (
+    (errors.GuestFault, 1),
+    (errors.InvalidInput, 3),
+    (errors.Unavailable, 4),
+    (errors.NotEnough, 6),
+    (errors.LedgerError, 5),
+    (errors.PeerFault, 7),
+    (errors.InternalFault, 70),
+)
+
+
+def exit_code(error: errors.SurgeError) -> int:
+    """The exit code of an error, by its place in the tree."""
+    return next((code for kind, code in _CODE_OF if isinstance(error, kind)), 70)
+
+
+def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error in a task group that says most: ours before others, depth first."""
+    flat: list[BaseException] = []
+    for member in group.exceptions:
+        flat.append(_first_error(member) if isinstance(member, BaseExceptionGroup) else member)
+    return next((member for member in flat if isinstance(member, errors.SurgeError)), flat[0])
+
+
+def run_command(command: click.Command, args: Sequence[str] | None = None) -> int:
+    """Run a click command and return the process's exit code; every error of ours becomes one line and a code."""
+    try:
+        result = command.main(args=list(args) if args is not None else None, prog_name="surge", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as wrong:
+        wrong.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        err.print("interrupted")
+        return 130
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the interpreter flushes stdout once more at its end
+        return 0
+    except BaseExceptionGroup as group:
+        return _explain(_first_error(group))
+    except errors.SurgeError as error:
+        return _explain(error)
+
+
+def _explain(error: BaseException) -> int:
+    """Print an error for people and return its exit code; what is not ours is a bug and keeps its traceback."""
+    if not isinstance(error, errors.SurgeError):
+        raise error
+    err.print(f"error: {error}", style="red", markup=False)
+    return exit_code(error)
+
+
+def show(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    as_json: bool,
+    title: str | None = None,
+    empty: str = "nothing yet",
+) -> None:
+    """A listing: a table for people, or with `--json` one array of objects."""
+    if as_json:
+        print_json(list(rows))
+        return
+    if not rows:
+        out.print(empty)
+        return
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        numeric = all(isinstance(row.get(column), int | float) for row in rows)
+        table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    out.print(table)
+
+
+def _cell(value: Any) -> str:
+    """A value in a table's cell."""
+    if value is None:
+        return "-"
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output; bytes are written as 0x-hex."""
+    json.dump(value, sys.stdout, default=_plain, indent=2)
+    sys.stdout.write("\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, tuple | set | frozenset):
+        return list(value)
+    return str(value)
+
+
+def tokens(amount: int) -> str:
+    """An amount in wei as SURGE, exactly as far as six decimals go."""
+    whole, part = divmod(abs(amount), 10**18)
+    text = f"{whole:,}.{part // 10**12:06d}".rstrip("0").rstrip(".")
+    if part and text.replace(",", "") == str(whole):
+        text = f"{whole:,}.{part:018d}".rstrip("0")
+    return f"{'-' if amount < 0 else ''}{text} SURGE"
+
+
+def parse_tokens(text: str) -> int:
+    """An amount in SURGE (`1.5`) or in wei (`1500wei`) as wei, without passing through a float."""
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        if text.endswith("wei"):
+            return int(text[:-3])
+        value = Decimal(text) * 10**18
+    except (InvalidOperation, ValueError) as error:
+        raise click.BadParameter(f"{text!r} is no amount: write 1.5 (SURGE) or 1500wei") from error
+    if value != value.to_integral_value() or value < 0:
+        raise click.BadParameter(f"{text!r} is no amount: at most 18 decimals, not below 0")
+    return int(value)
+
+
+class Amount(click.ParamType):
+    """A click type for amounts of SURGE."""
+
+    name = "amount"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The amount in wei."""
+        return value if isinstance(value, int) else parse_tokens(value)
+
+
+class Size(click.ParamType):
+    """A click type for sizes in bytes: `512M`, `4G`, `1048576`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The size in bytes; K, M, G are powers of 1024."""
+        if isinstance(value, int):
+            return value
+        text = value.strip().upper().removesuffix("B").removesuffix("I")
+        scale = {"K": 10, "M": 20, "G": 30, "T": 40}.get(text[-1:], 0)
+        try:
+            return int(float(text[:-1]) * (1 << scale)) if scale else int(text)
+        except ValueError:
+            self.fail(f"{value!r} is no size: write 512M or 4G", param, ctx)

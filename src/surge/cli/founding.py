@@ -1,0 +1,70 @@
+"""Founding the network of a `surge up`: contracts, keys, and the first money."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from surge.cli.console import err
+from surge.core import network as network_file
+from surge.core.network import NetworkFile, RelayAddress
+from surge.ledger import Ledger, deploy, load_genesis, verify_contracts
+from surge.wallet import KeySigner, Keystore
+
+if TYPE_CHECKING:
+    from surge.cli.up import Plan
+
+BUYER_TOKENS = 100_000 * 10**18
+"""Wei of SURGE that the network's own buyer begins with."""
+
+BUYER_COIN = 100 * 10**18
+"""Wei of the chain's coin it begins with, for gas."""
+
+PROVIDER_COIN = 10 * 10**18
+"""Wei of the chain's coin that each operator and device begins with, for gas."""
+
+
+async def found(data: Path, plan: Plan) -> Path:
+    """The folder's network.json, made with its contracts and keys at the first start. The ledger is running."""
+    path = data / "network.json"
+    if path.is_file():
+        await verify_contracts(network_file.decode(path.read_bytes()))
+        return path
+    err.print("founding the network: deploying its contracts", style="dim")
+    genesis = load_genesis(data / "ledger")
+    treasury = KeySigner.from_mnemonic(genesis.mnemonic)
+    url = f"http://127.0.0.1:{plan.ledger_port}"
+    deployed = await deploy(url, genesis.chain_id, treasury, data / "ledger" / "transactions.db", embedded=True)
+    relays = []
+    for index, port in enumerate(plan.relay_ports):
+        identity = Keystore(data / "relays" / str(index) / "wallet").load_or_create("relay")
+        relays.append(RelayAddress(f"nats://127.0.0.1:{port}", identity.address))
+    network = NetworkFile(
+        name="surge up",
+        kind="embedded",
+        chain_id=genesis.chain_id,
+        rpc=(url,),
+        token=deployed.token,
+        registry=deployed.registry,
+        channels=deployed.channels,
+        relays=tuple(relays),
+        confirmations=1,
+    )
+    await _fund(data, plan, network, treasury)
+    beside = path.with_suffix(".tmp")
+    beside.write_bytes(network.encode())
+    beside.replace(path)
+    return path
+
+
+async def _fund(data: Path, plan: Plan, network: NetworkFile, treasury: KeySigner) -> None:
+    ledger = await Ledger.connect(network, data / "ledger" / "transactions.db")
+    try:
+        buyer = Keystore(data / "buyer" / "wallet").load_or_create("buyer")
+        await ledger.transfer(treasury, buyer.address, tokens=BUYER_TOKENS, native=BUYER_COIN)
+        for index in range(plan.providers):
+            keys = Keystore(data / "providers" / str(index) / "wallet")
+            for name in ("operator", "device"):
+                await ledger.transfer(treasury, keys.load_or_create(name).address, native=PROVIDER_COIN)
+    finally:
+        await ledger.close()

@@ -1,0 +1,211 @@
+"""`surge wallet`, `surge channel`, `surge earnings`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from surge.cli import places
+from surge.cli.console import Amount, err, out, print_json, show, tokens
+from surge.cli.options import as_json, network_option, opened
+from surge.core import network as network_file
+from surge.core.types import address
+
+if TYPE_CHECKING:
+    from surge.wallet import KeySigner, Keystore
+
+
+def passphrase() -> str | None:
+    """The passphrase of keys, from `$SURGE_PASSPHRASE`."""
+    return os.environ.get("SURGE_PASSPHRASE")
+
+
+def keystore(network: Path | None = None) -> Keystore:
+    """The wallet of a network that was made here, or the user's own."""
+    from surge.wallet import Keystore
+
+    if network is not None:
+        beside = network.parent / "buyer" / "wallet"
+        if beside.is_dir():
+            return Keystore(beside)
+    return Keystore(places.home() / "wallet")
+
+
+def default_key(keys: Keystore) -> str:
+    """The key meant when none is named: `buyer` in a network made here, `default` elsewhere."""
+    return "buyer" if keys.has("buyer") else "default"
+
+
+@click.group()
+def wallet() -> None:
+    """Make keys, see balances, send tokens."""
+
+
+@wallet.command()
+@click.argument("name", default="default")
+@click.option("--import", "imported", is_flag=True, help="Take a private key from standard input instead of making one.")
+@as_json
+def new(name: str, imported: bool, json_: bool) -> None:
+    """Make a key and print its address. With $SURGE_PASSPHRASE set, its file is encrypted (Web3 secret storage)."""
+    keys = keystore()
+    if imported:
+        secret = click.get_text_stream("stdin").readline().strip()
+        signer = keys.import_key(name, secret, passphrase())
+    else:
+        signer = keys.create(name, passphrase())
+    if json_:
+        print_json({"name": name, "address": signer.address})
+        return
+    out.print(signer.address)
+
+
+def _balances(network: Path, accounts: dict[str, str]) -> list[dict[str, Any]]:
+    async def read() -> list[dict[str, Any]]:
+        from surge.ledger import Ledger
+
+        chain = await Ledger.connect(network_file.decode(network.read_bytes()), places.home() / "transactions.db")
+        try:
+            return [
+                {
+                    "name": name,
+                    "address": each,
+                    "surge": await chain.token_balance(address(each)),
+                    "coin": await chain.gas_balance(address(each)),
+                }
+                for name, each in accounts.items()
+            ]
+        finally:
+            await chain.close()
+
+    return asyncio.run(read())
+
+
+@wallet.command(name="show")
+@network_option
+@as_json
+def show_(network: str | None, json_: bool) -> None:
+    """Every key with its balances on the network."""
+    path = places.find_network(network)
+    accounts = {name: str(each) for name, each in keystore(path).list().items() if not name.startswith("session-")}
+    rows = _balances(path, accounts)
+    if not json_:
+        rows = [{**row, "surge": tokens(row["surge"]), "coin": f"{row['coin'] / 10**18:.6f}"} for row in rows]
+    show(rows, ["name", "address", "surge", "coin"], as_json=json_, empty="no keys yet: `surge wallet new`")
+
+
+@wallet.command()
+@click.argument("to", metavar="ADDRESS")
+@click.argument("amount", type=Amount())
+@click.option("--coin", is_flag=True, help="Send the chain's own coin instead of SURGE.")
+@click.option("--key", default=None, help="The key that sends.")
+@network_option
+@as_json
+def send(to: str, amount: int, coin: bool, key: str | None, network: str | None, json_: bool) -> None:
+    """Send AMOUNT (1.5, or 1500wei) of SURGE to ADDRESS and wait until it is mined."""
+    path = places.find_network(network)
+    keys = keystore(path)
+    signer = keys.load(key or default_key(keys), passphrase())
+    transactions = asyncio.run(_send(path, signer, to, amount, coin=coin))
+    if json_:
+        print_json({"transactions": transactions})
+        return
+    for each in transactions:
+        out.print(each)
+
+
+async def _send(path: Path, signer: KeySigner, to: str, amount: int, *, coin: bool) -> list[str]:
+    from surge.ledger import Ledger
+
+    chain = await Ledger.connect(network_file.decode(path.read_bytes()), journal_beside(path))
+    try:
+        return await chain.transfer(signer, address(to), tokens=0 if coin else amount, native=amount if coin else 0)
+    finally:
+        await chain.close()
+
+
+def journal_beside(network: Path) -> Path:
+    """The journal of transactions of the wallet that belongs to a network file: shared by every program that uses it."""
+    beside = network.parent / "buyer"
+    return (beside if beside.is_dir() else places.home()) / "transactions.db"
+
+
+@click.group()
+def channel() -> None:
+    """List, open and close payment channels."""
+
+
+@channel.command(name="list")
+@network_option
+@as_json
+def list_(network: str | None, json_: bool) -> None:
+    """This wallet's channels: provider, deposit, what is vouched for and what was redeemed."""
+    with opened(network) as surge:
+        rows = surge.channels()
+    if not json_:
+        money = ("deposit", "vouched", "redeemed")
+        rows = [{**row, **{name: tokens(row[name]) for name in money}} for row in rows]
+    show(rows, ["channel", "device", "deposit", "vouched", "redeemed", "receipts", "state"], as_json=json_, empty="no channels yet")
+
+
+@channel.command(name="open")
+@click.argument("device", metavar="ADDRESS")
+@click.argument("amount", type=Amount())
+@network_option
+@as_json
+def open_(device: str, amount: int, network: str | None, json_: bool) -> None:
+    """Deposit AMOUNT of SURGE for the provider whose device is ADDRESS."""
+    with opened(network) as surge:
+        found = surge.open_channel(device, amount)
+    if json_:
+        print_json({"channel": found})
+        return
+    out.print(f"0x{found.hex()}")
+
+
+@channel.command()
+@click.argument("channel_id", metavar="[CHANNEL]", required=False)
+@click.option("--all", "every", is_flag=True, help="Close every channel.")
+@network_option
+@as_json
+def close(channel_id: str | None, every: bool, network: str | None, json_: bool) -> None:
+    """Close a channel: together with its provider if that answers, otherwise one-sidedly; the rest of the deposit returns."""
+    if (channel_id is None) != every:
+        raise click.UsageError("name a channel, or all of them with --all")
+    with opened(network) as surge:
+        ids = [row["channel"] for row in surge.channels() if row["state"] == "open"] if every else [channel_id]
+        rows = [surge.close_channel(each) for each in ids]
+    show(rows, ["channel", "how", "transaction"], as_json=json_, empty="nothing to close")
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False), default=None, help="The provider's folder.")
+@as_json
+def earnings(data: Path | None, json_: bool) -> None:
+    """What a provider has earned, channel by channel, and what it is waiting for."""
+    from surge.provider import earnings_of
+
+    folders = [data] if data else _provider_folders()
+    rows = []
+    for folder in folders:
+        rows += [{"provider": folder.name, **row} for row in earnings_of(folder)]
+    if json_:
+        print_json(rows)
+        return
+    money = ("vouched", "redeemed", "waiting")
+    plain = [{**row, **{name: tokens(row[name]) for name in money}} for row in rows]
+    show(plain, ["provider", "channel", "buyer", "receipts", *money, "state"], as_json=False, empty="nothing earned yet")
+    err.print(f"redeemed in all: {tokens(sum(row['redeemed'] for row in rows))}", style="dim")
+
+
+def _provider_folders() -> list[Path]:
+    """The folders of the providers on this machine: those of the running network, or the user's own."""
+    found = []
+    pointer = places.running_pointer()
+    if pointer.is_file():
+        found = sorted((places.find_network().parent / "providers").glob("*"))
+    own = places.home() / "provider"
+    return found or ([own] if own.is_dir() else [])

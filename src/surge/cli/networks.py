@@ -1,0 +1,119 @@
+"""`surge network`: deploy one, look at one, trust one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from pathlib import Path
+
+import click
+
+from surge.cli import places
+from surge.cli.console import err, out, print_json
+from surge.cli.options import as_json, network_option
+from surge.core import network as network_file
+from surge.core.network import NetworkFile, RelayAddress
+from surge.core.types import address
+from surge.errors import InvalidInput
+
+
+@click.group()
+def network() -> None:
+    """Deploy a network's contracts, look at one, trust one."""
+
+
+def ensure_trusted(path: Path, *, yes: bool = False) -> None:
+    """Ask once before a network made elsewhere is used: its contracts are compared with the shipped ones first.
+
+    Raises `InvalidInput` when the contracts are others, or the answer is no.
+    """
+    from surge.buyer.trust import is_trusted, trust
+
+    data = path.read_bytes()
+    found = network_file.decode(data)
+    if is_trusted(path, found):
+        return
+    check(found)
+    describe(found)
+    if not yes and not click.confirm("Trust this network with your money?", default=False, err=True):
+        raise InvalidInput(f"{path} is not trusted; nothing was signed for it")
+    trust(path, found)
+
+
+def check(found: NetworkFile) -> None:
+    """Compare the network's contracts with the shipped ones."""
+    from surge.ledger import verify_contracts
+
+    asyncio.run(verify_contracts(found))
+
+
+def describe(found: NetworkFile) -> None:
+    """Say what a network is, on standard error."""
+    err.print(f"{found.name} ({found.kind}), chain {found.chain_id}", markup=False)
+    for label, entries in (("ledger", found.rpc), ("relay", [each.url for each in found.relays])):
+        for entry in entries:
+            err.print(f"  {label:>8}  {entry}", markup=False)
+    err.print(f"  channels  {found.channels.address}: the code is that of this version of Surge", markup=False)
+
+
+@network.command()
+@network_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def trust(network: str | None, yes: bool) -> None:
+    """Compare a network's contracts with the shipped ones and, if you agree, trust it from now on."""
+    path = places.find_network(network)
+    ensure_trusted(path, yes=yes)
+    err.print(f"{path} is trusted", markup=False)
+
+
+@network.command(name="show")
+@network_option
+@as_json
+def show_(network: str | None, json_: bool) -> None:
+    """Say what a network file holds."""
+    path = places.find_network(network)
+    found = network_file.decode(path.read_bytes())
+    if json_:
+        print_json({"file": str(path), "network_id": found.network_id, **json.loads(found.encode())})
+        return
+    out.print(f"{path}", markup=False)
+    out.print(f"id        0x{found.network_id.hex()}")
+    out.print(found.encode().decode(), markup=False)
+
+
+@network.command()
+@click.option("--rpc", "urls", required=True, multiple=True, metavar="URL", help="A JSON-RPC endpoint of the chain. Repeatable.")
+@click.option("--relay", "relays", required=True, multiple=True, metavar="URL=ADDRESS", help="A relay and its identity. Repeatable.")
+@click.option("--key", default="default", show_default=True, help="The wallet key that pays for the deployment and gets the supply.")
+@click.option("--name", default="surge", show_default=True, help="What people call the network.")
+@click.option("--confirmations", default=12, show_default=True, type=click.IntRange(1, 10_000), help="Blocks after which a deposit counts.")
+@click.option("--fee-bps", default=100, show_default=True, type=click.IntRange(0, 500), help="The protocol's fee, in basis points.")
+@click.option("-o", "--output", default="network.json", show_default=True, type=click.Path(path_type=Path, dir_okay=False))
+def init(urls: tuple[str, ...], relays: tuple[str, ...], key: str, name: str, confirmations: int, fee_bps: int, output: Path) -> None:
+    """Deploy the contracts on any EVM chain and write network.json."""
+    from surge.buyer.trust import trust as remember
+    from surge.cli.money import keystore, passphrase
+    from surge.ledger import chain_id, deploy
+
+    if output.exists():
+        raise InvalidInput(f"{output} exists: name another file with -o", path=str(output))
+    signer = keystore().load(key, passphrase())
+    entries = []
+    for relay in relays:
+        url, _, identity = relay.partition("=")
+        entries.append(RelayAddress(url, address(identity)))
+
+    async def work() -> NetworkFile:
+        chain = await chain_id(urls[0])
+        deployed = await deploy(urls[0], chain, signer, places.home() / "transactions.db", embedded=False, fee_bps=fee_bps)
+        return NetworkFile(
+            name, "public", chain, tuple(urls), deployed.token, deployed.registry, deployed.channels, tuple(entries), confirmations
+        )
+
+    found = asyncio.run(work())
+    data = found.encode()
+    network_file.decode(data)
+    output.write_bytes(data)
+    remember(output, found)
+    err.print(f"wrote {output} (sha256 {hashlib.sha256(data).hexdigest()[:16]}...)", markup=False)

@@ -1,0 +1,76 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from surge.cli.console import Amount
+
+if TYPE_CHECKING:
+    from surge.buyer.api import Network
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def network_option(command: F) -> F:
+    """`--network FILE`."""
+    option: Callable[[F], F] = click.option(
+        "--network",
+        metavar="FILE",
+        default=None,
+        help="The network.json to use. [default: $SURGE_NETWORK, ./network.json, or the running `surge up`]",
+    )
+    return option(command)
+
+
+def as_json(command: F) -> F:
+    """`--json`."""
+    option: Callable[[F], F] = click.option("--json", "json_", is_flag=True, help="Print JSON instead of a table.")
+    return option(command)
+
+
+def _deadline(_ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Seconds of a duration such as 90, 90s, 15m, 2h."""
+    if value is None:
+        return None
+    scale = {"s": 1, "m": 60, "h": 3600}.get(value[-1:])
+    try:
+        seconds = float(value[:-1]) * scale if scale else float(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: write 90s, 15m or 2h", param=param) from None
+    if seconds <= 0:
+        raise click.BadParameter("a deadline lies in the future", param=param)
+    return seconds
+
+
+def constraints(command: F) -> F:
+    """What a buyer asks of providers: price, budget, region, which, by when."""
+    for option in (
+        click.option("--max-price", type=Amount(), default=None, help="Most to pay for a gigafuel, in SURGE."),
+        click.option("--budget", type=Amount(), default=None, help="Most to pay for all of it, in SURGE; never exceeded."),
+        click.option("--region", default=None, help="Only providers that say they are in this region."),
+        click.option("--provider", "providers", multiple=True, metavar="ADDRESS", help="Only this provider's device. Repeatable."),
+        click.option(
+            "--deadline",
+            callback=_deadline,
+            default=None,
+            metavar="DURATION",
+            help="Stop when it takes longer: 90s, 15m, 2h.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@contextlib.contextmanager
+def opened(network: str | None, *, offline: bool = False) -> Iterator[Network]:
+    """The network meant, connected; `offline` reads local state only."""
+    from surge.buyer.api import connect
+    from surge.cli.places import find_network
+
+    with connect(find_network(network), offline=offline) as found:
+        yield found

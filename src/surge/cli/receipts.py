@@ -1,0 +1,105 @@
+"""`surge receipt`: what was done for you, and proofs of it for others."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from surge.cli.console import err, out, print_json, show, tokens
+from surge.cli.options import as_json, network_option, opened
+from surge.core.receipts import ReceiptKind
+
+
+@click.group()
+def receipt() -> None:
+    """List, show, export, verify and replay receipts."""
+
+
+@receipt.command(name="list")
+@click.option("--job", "job_id", default=None, help="Only this job's.")
+@network_option
+@as_json
+def list_(job_id: str | None, network: str | None, json_: bool) -> None:
+    """Every receipt this wallet answered, newest first."""
+    with opened(network, offline=True) as surge:
+        rows = surge.receipts(job_id)
+    if not json_:
+        rows = [
+            {
+                **row,
+                "kind": ReceiptKind(row["kind"]).name.lower(),
+                "amount": tokens(row["amount"]),
+                "finished": time.strftime("%m-%d %H:%M:%S", time.localtime(row["finished"])),
+            }
+            for row in rows
+        ]
+    show(rows, ["receipt", "kind", "job", "device", "quantity", "amount", "accepted", "finished"], as_json=json_, empty="no receipts yet")
+
+
+@receipt.command(name="show")
+@click.argument("receipt_id", metavar="RECEIPT")
+@network_option
+@as_json
+def show_(receipt_id: str, network: str | None, json_: bool) -> None:
+    """One receipt with everything it says."""
+    with opened(network, offline=True) as surge:
+        found = surge.receipt(receipt_id)
+    if json_:
+        print_json(found)
+        return
+    for key, value in found.items():
+        shown = "0x" + value.hex() if isinstance(value, bytes) else tokens(value) if key == "amount" else value
+        out.print(f"{key:>12}  {shown}", markup=False, soft_wrap=True)
+
+
+@receipt.command()
+@click.argument("receipt_id", metavar="RECEIPT")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The case file to write.")
+@click.option("--inputs/--no-inputs", default=False, help="Put the unit's code and inputs into the file, so that anyone can replay it.")
+@network_option
+def export(receipt_id: str, output: Path, inputs: bool, network: str | None) -> None:
+    """Write a case file: the receipt, its acknowledgement and its proof, for someone else to verify."""
+    with opened(network) as surge:
+        surge.export_case(receipt_id, output, inputs=inputs)
+    err.print(f"wrote {output}", markup=False)
+
+
+@receipt.command()
+@click.argument("case", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--rpc", "urls", multiple=True, metavar="URL", help="A JSON-RPC endpoint of your own choice. Repeatable.")
+@as_json
+def verify(case: Path, urls: tuple[str, ...], json_: bool) -> int:
+    """Verify a case file against the ledger: needs nothing but the file and an RPC endpoint."""
+    from surge.buyer.cases import verify_case
+
+    report = verify_case(case, urls)
+    if json_:
+        print_json(report.as_dict())
+    else:
+        for check in report.checks:
+            out.print(f"{'yes' if check.holds else 'NO':>4}  {check.text}", markup=False, soft_wrap=True)
+    return 0 if report.holds else 1
+
+
+@receipt.command()
+@click.argument("case", metavar="CASE-OR-RECEIPT")
+@network_option
+@as_json
+def replay(case: str, network: str | None, json_: bool) -> int:
+    """Run a receipt's unit again on this machine and compare result and fuel, bit for bit."""
+    from surge.buyer.cases import replay_case
+
+    path = Path(case)
+    if path.is_file():
+        report = replay_case(path)
+    else:
+        with opened(network) as surge:
+            report = surge.replay(case)
+    if json_:
+        print_json(report.as_dict())
+    else:
+        for check in report.checks:
+            out.print(f"{'yes' if check.holds else 'NO':>4}  {check.text}", markup=False, soft_wrap=True)
+    return 0 if report.holds else 1

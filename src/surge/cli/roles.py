@@ -1,0 +1,222 @@
+"""`surge ledger`, `surge relay`, `surge provide`: one role, one process, until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from surge.cli import places
+from surge.cli.children import say_ready, stopped
+from surge.cli.children import with_parent as die_with_parent
+from surge.cli.console import Amount, Size, err, tokens
+from surge.cli.options import network_option
+from surge.core import network as network_file
+from surge.core.network import NetworkFile
+from surge.core.receipts import DeviceConsent
+from surge.errors import InvalidInput, NotEnough
+
+if TYPE_CHECKING:
+    from surge.ledger import Ledger
+    from surge.wallet import KeySigner
+
+
+def begin(with_parent: int | None) -> None:
+    """What every role does first: log to standard error, and die with its parent if it has one."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("aiohttp", "nats", "web3", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    if with_parent:
+        die_with_parent(with_parent)
+
+
+def load_network(path: Path) -> NetworkFile:
+    """The network in a file."""
+    return network_file.decode(path.read_bytes())
+
+
+@click.command()
+@click.option("--data", required=True, type=click.Path(path_type=Path, file_okay=False), help="The ledger's folder.")
+@click.option("--port", required=True, type=click.IntRange(1, 65535), help="Where it answers, on 127.0.0.1.")
+@click.option("--with-parent", type=int, hidden=True)
+def ledger(data: Path, port: int, with_parent: int | None) -> None:
+    """Run the embedded ledger (anvil) for one machine, with its state on disk.
+
+    Whoever runs it is trusted with the money on it. Any JSON-RPC endpoint of an EVM chain serves in its place.
+    """
+    begin(with_parent)
+    asyncio.run(_ledger(data, port))
+
+
+async def _ledger(data: Path, port: int) -> None:
+    from surge.ledger import EmbeddedLedger
+
+    chain = EmbeddedLedger(data, port)
+    stop = asyncio.create_task(stopped())
+    try:
+        await chain.start()
+        mining = asyncio.create_task(chain.run())
+        say_ready()
+        await asyncio.wait((stop, mining), return_when=asyncio.FIRST_COMPLETED)
+        if mining.done():
+            mining.result()
+        mining.cancel()
+    finally:
+        stop.cancel()
+        await chain.stop()
+
+
+@click.command()
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), default=None, help="The relay's folder. [default: the user's data folder]"
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The interface to listen on.")
+@click.option("--port", default=4222, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on; 0 for any.")
+@click.option("--tls-cert", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Certificate, PEM.")
+@click.option("--tls-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The certificate's key, PEM.")
+@click.option("--network", metavar="FILE", default=None, help="Keep only offers of this network.")
+@click.option("--with-parent", type=int, hidden=True)
+def relay(
+    data: Path | None,
+    host: str,
+    port: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    network: str | None,
+    with_parent: int | None,
+) -> None:
+    """Let devices behind NAT be reached: run and supervise a nats-server that carries sealed sessions."""
+    begin(with_parent)
+    if (tls_cert is None) != (tls_key is None):
+        raise click.BadParameter("a certificate needs its key, and a key its certificate", param_hint="--tls-cert")
+    asyncio.run(_relay(data or places.home() / "relay", host, port, tls_cert, tls_key, network))
+
+
+async def _relay(data: Path, host: str, port: int, tls_cert: Path | None, tls_key: Path | None, network: str | None) -> None:
+    from surge.relay.server import RelayServer, TlsFiles
+    from surge.wallet import Keystore
+
+    identity = Keystore(data / "wallet").load_or_create("relay")
+    network_id = load_network(places.find_network(network)).network_id if network else None
+    tls = TlsFiles(tls_cert, tls_key) if tls_cert and tls_key else None
+    server = RelayServer(data / "nats", identity, host=host, port=port, tls=tls, network=network_id)
+    stop = asyncio.create_task(stopped())
+    try:
+        await server.start()
+        err.print(f"relay {identity.address} at {server.url}", style="dim", markup=False)
+        say_ready()
+        await stop
+    finally:
+        stop.cancel()
+        await server.close()
+
+
+@click.command()
+@network_option
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="The provider's folder. [default: the user's data folder]",
+)
+@click.option("--cores", default=1, show_default=True, type=click.IntRange(1, 4096), help="Units to run at once.")
+@click.option("--memory", default="2G", show_default=True, type=Size(), help="Memory lent.")
+@click.option("--when-idle", is_flag=True, help="Lend only while nobody else uses the processor.")
+@click.option("--on-mains", is_flag=True, help="Lend only while plugged in.")
+@click.option("--hours", default="", metavar="HH:MM-HH:MM", help="Lend only at these local times.")
+@click.option("--region", default="", help="Where the device is, as buyers filter for it.")
+@click.option("--watts", type=float, default=0.0, help="Power drawn at work, for buyers to see.")
+@click.option("--price", type=Amount(), default=None, help="SURGE for a gigafuel (10^9 instructions).")
+@click.option("--price-memory", type=Amount(), default=None, help="SURGE for a gigabyte of memory over a second.")
+@click.option("--price-transfer", type=Amount(), default=None, help="SURGE for a gigabyte moved.")
+@click.option("--price-compile", type=Amount(), default=None, help="SURGE for a megabyte of module compiled.")
+@click.option("--operator", metavar="ADDRESS", default=None, help="Who is paid. [default: the key `operator` in the folder's wallet]")
+@click.option("--yes", is_flag=True, help="Trust the network without asking.")
+@click.option("--with-parent", type=int, hidden=True)
+def provide(network: str | None, data: Path | None, yes: bool, with_parent: int | None, **options: Any) -> None:
+    """Lend this device and earn. Stops cleanly on SIGTERM: finishes what is in flight and redeems what it earned."""
+    from surge.cli.image import ensure_image
+    from surge.cli.networks import ensure_trusted
+
+    begin(with_parent)
+    path = places.find_network(network)
+    ensure_trusted(path, yes=yes)
+    ensure_image()
+    asyncio.run(_provide(load_network(path), data or places.home() / "provider", options))
+
+
+async def _provide(network: NetworkFile, data: Path, options: dict[str, Any]) -> None:
+    from surge.core.types import address
+    from surge.ledger import Ledger
+    from surge.provider import Compute, Provider
+    from surge.relay.client import Relays
+    from surge.sandbox import Sandbox
+    from surge.wallet import Keystore
+
+    keys = Keystore(data / "wallet")
+    device = keys.load_or_create("device")
+    config = provider_config(options)
+    stop = asyncio.create_task(stopped())
+    async with contextlib.AsyncExitStack() as stack:
+        chain = await Ledger.connect(network, data / "transactions.db", patience=30.0)
+        stack.push_async_callback(chain.close)
+        if options["operator"]:
+            operator = address(options["operator"])
+            if await chain.operator_of(device.address) != operator:
+                raise InvalidInput(f"the device {device.address} is not registered for {operator}: let the operator register it first")
+        else:
+            operator_key = keys.load_or_create("operator")
+            operator = operator_key.address
+            await register(chain, network, operator_key, device)
+        relays = await Relays.connect(network.relays, device, network.network_id)
+        stack.push_async_callback(relays.close)
+        sandbox = Sandbox(places.cache(), workers=config.cores, memory=config.memory, spool=data / "spool")
+        service = Compute(sandbox, data=data / "compute", config=config)
+        provider = Provider(
+            network=network, ledger=chain, signer=device, operator=operator, data=data, relays=relays, services=[service], config=config
+        )
+        await provider.start()
+        stack.push_async_callback(provider.close)
+        err.print(f"device {device.address} of operator {operator}", style="dim", markup=False)
+        say_ready()
+        await stop
+        err.print("draining", style="dim")
+
+
+def provider_config(options: dict[str, Any]) -> Any:
+    """The provider's configuration out of the command's options."""
+    from surge.provider import ProviderConfig, Rates
+
+    named = {"gigafuel": "price", "memory": "price_memory", "transfer": "price_transfer", "compile": "price_compile"}
+    rates = Rates(**{field: options[option] for field, option in named.items() if options[option] is not None})
+    return ProviderConfig(
+        cores=options["cores"],
+        memory=options["memory"],
+        rates=rates,
+        region=options["region"],
+        milliwatts=round(options["watts"] * 1000),
+        when_idle=options["when_idle"],
+        on_mains=options["on_mains"],
+        hours=options["hours"],
+    )
+
+
+async def register(chain: Ledger, network: NetworkFile, operator: KeySigner, device: KeySigner) -> None:
+    """See that the registry names the device as the operator's."""
+    found = await chain.operator_of(device.address)
+    if found == operator.address:
+        return
+    if found is not None:
+        raise InvalidInput(f"the device {device.address} works for {found} already: remove it there first", device=device.address)
+    if not await chain.gas_balance(operator.address):
+        raise NotEnough(
+            f"registering this device takes gas: send some of the chain's coin to its operator {operator.address}, "
+            f"and to the device {device.address}, which redeems what it earns ({tokens(0)} so far)"
+        )
+    nonce = await chain.device_nonce(device.address)
+    consent = DeviceConsent(operator.address, device.address, nonce).digest(network.registry_domain)
+    await chain.register_device(operator, device.address, "", device.sign(consent))

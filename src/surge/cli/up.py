@@ -1,0 +1,245 @@
+"""`surge up`: a whole network on one machine, each part a process of its own.
+
+The ledger is anvil on loopback, so whoever runs it is trusted with the money on it: a network for one machine, for learning,
+testing and private clusters. Everything lies in one folder and is found again after any stop, orderly or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from surge.cli import places
+from surge.cli.children import Child, say_ready, stopped
+from surge.cli.children import with_parent as die_with_parent
+from surge.cli.console import err, out
+from surge.errors import InvalidInput, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a network on this machine consists of. Written once, so that a restart finds the same one."""
+
+    relays: int
+    providers: int
+    cores: int
+    """Cores each provider lends."""
+    memory: int
+    """Bytes each provider lends."""
+    ledger_port: int
+    relay_ports: tuple[int, ...]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody uses now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def load_plan(data: Path, relays: int, providers: int, cores: int, memory: int) -> Plan:
+    """The folder's plan, made at its first use."""
+    path = data / "plan.json"
+    if path.is_file():
+        try:
+            fields = json.loads(path.read_text())
+            return Plan(**{**fields, "relay_ports": tuple(fields["relay_ports"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise InvalidInput(f"{path} is damaged: start in another folder, or delete {data} and its network with it") from error
+    ports = free_ports(1 + relays)
+    plan = Plan(relays, providers, cores, memory, ports[0], tuple(ports[1:]))
+    data.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".tmp")
+    beside.write_text(json.dumps(asdict(plan), indent=2))
+    beside.replace(path)
+    return plan
+
+
+def end_leftovers(data: Path) -> None:
+    """End processes that an earlier `surge up` in this folder left running, by their ids and start times."""
+    import psutil
+
+    path = data / "processes.json"
+    if not path.is_file():
+        return
+    try:
+        known = [(int(entry["pid"]), float(entry["started"])) for entry in json.loads(path.read_text())]
+    except (ValueError, TypeError, KeyError):
+        known = []
+    left = []
+    for pid, started in known:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            if abs(process.create_time() - started) < 1.0:
+                left += [process, *process.children(recursive=True)]
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(left, timeout=10)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=10)
+    path.unlink(missing_ok=True)
+
+
+def remember(data: Path, children: list[Child]) -> None:
+    """Write down what runs, so that a later start can end what a kill left behind."""
+    import psutil
+
+    entries = []
+    for pid in [os.getpid(), *(child.pid for child in children)]:
+        if pid is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                entries.append({"pid": pid, "started": psutil.Process(pid).create_time()})
+    beside = data / "processes.tmp"
+    beside.write_text(json.dumps(entries))
+    beside.replace(data / "processes.json")
+
+
+def command(*words: str) -> list[str]:
+    """The argv of a surge command run by this interpreter."""
+    return [sys.executable, "-m", "surge.cli", *words]
+
+
+@contextlib.asynccontextmanager
+async def running(data: Path, plan: Plan) -> AsyncIterator[Path]:
+    """The network of `plan` in `data`, from ready to stopped; yields its network.json."""
+    from surge.cli.founding import found
+
+    end_leftovers(data)
+    await asyncio.to_thread(prepare_image)
+    logs = data / "logs"
+    children = [
+        Child(
+            "ledger",
+            command("ledger", "--data", str(data / "ledger"), "--port", str(plan.ledger_port)),
+            logs / "ledger.log",
+        )
+    ]
+    remember(data, [])
+    watchers: list[asyncio.Task[None]] = []
+    try:
+        await children[0].start()
+        remember(data, children)
+        network = await found(data, plan)
+        relays = [
+            Child(
+                f"relay {index}",
+                command("relay", "--data", str(data / "relays" / str(index)), "--port", str(port), "--network", str(network)),
+                logs / f"relay-{index}.log",
+            )
+            for index, port in enumerate(plan.relay_ports)
+        ]
+        providers = [
+            Child(
+                f"provider {index}",
+                command(
+                    "provide",
+                    "--data", str(data / "providers" / str(index)),
+                    "--network", str(network),
+                    "--cores", str(plan.cores),
+                    "--memory", str(plan.memory),
+                    "--yes",
+                ),
+                logs / f"provider-{index}.log",
+            )
+            for index in range(plan.providers)
+        ]  # fmt: skip
+        children += relays
+        await asyncio.gather(*(child.start() for child in relays))
+        remember(data, children)
+        children += providers
+        await asyncio.gather(*(child.start() for child in providers))
+        remember(data, children)
+        watchers = [asyncio.create_task(keep(child, data, children)) for child in children]
+        yield network
+    finally:
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+        for kind in ("provider", "relay", "ledger"):
+            await asyncio.gather(*(child.stop() for child in children if child.name.startswith(kind)))
+        (data / "processes.json").unlink(missing_ok=True)
+
+
+async def keep(child: Child, data: Path, children: list[Child]) -> None:
+    """Watch a child and write down the new process whenever it was started again."""
+
+    async def note() -> None:
+        known = child.pid
+        while True:
+            await child.ready.wait()
+            if child.pid != known:
+                known = child.pid
+                remember(data, children)
+            await asyncio.sleep(1.0)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(child.watch())
+        group.create_task(note())
+
+
+def prepare_image() -> None:
+    """Compile the Python image before any provider needs it, with a progress bar, once for this machine."""
+    from surge.cli.image import ensure_image
+
+    ensure_image()
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="The network's folder. [default: the user's data folder]",
+)
+@click.option("--relays", default=2, show_default=True, type=click.IntRange(1, 8), help="Relays, at the first start.")
+@click.option("--providers", default=4, show_default=True, type=click.IntRange(0, 64), help="Providers, at the first start.")
+@click.option("--cores", default=1, show_default=True, type=click.IntRange(1, 256), help="Cores each provider lends.")
+@click.option("--memory", default="2G", show_default=True, type=str, help="Memory each provider lends.")
+@click.option("--with-parent", type=int, hidden=True)
+def up(data: Path | None, relays: int, providers: int, cores: int, memory: str, with_parent: int | None) -> None:
+    """Start a whole network on this machine: ledger, relays, providers.
+
+    Runs in the foreground, prints `network ready: DIR/network.json` once jobs can run, and stops everything it started on
+    SIGTERM or Ctrl-C. Started again in the same folder it finds its network as it was.
+    """
+    from surge.cli.console import Size
+
+    if with_parent:
+        die_with_parent(with_parent)
+    folder = (data or places.default_up()).resolve()
+    size = Size().convert(memory, None, None)
+    asyncio.run(_up(folder, load_plan(folder, relays, providers, cores, size), child=bool(with_parent)))
+
+
+async def _up(data: Path, plan: Plan, *, child: bool) -> None:
+    err.print(f"starting a ledger, {plan.relays} relays and {plan.providers} providers in {data}", style="dim", markup=False)
+    stop = asyncio.create_task(stopped())
+    try:
+        async with running(data, plan) as network:
+            places.point_to(network)
+            out.print(f"network ready: {network}", markup=False, soft_wrap=True)
+            if child:
+                say_ready()
+            err.print("a ledger for this machine only: whoever runs it is trusted with the money on it", style="dim")
+            try:
+                await stop
+            finally:
+                places.point_to(None)
+                err.print("stopping", style="dim")
+    except Unavailable:
+        stop.cancel()
+        raise
