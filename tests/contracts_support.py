@@ -1,0 +1,57 @@
+"""Contracts under test run in titanoboa's EVM; gas is measured elsewhere, on anvil."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import boa
+
+from surge.core.eip712 import Domain, channels_domain, registry_domain
+from surge.core.types import address
+from surge.wallet import KeySigner
+
+SOURCES = Path(__file__).parents[1] / "src" / "surge" / "contracts"
+
+
+def key(number: int) -> KeySigner:
+    """A key that tests agree on."""
+    return KeySigner(number.to_bytes(32, "big"))
+
+
+BUYER, OPERATOR, DEVICE, SESSION, STRANGER, OWNER = (key(100 + number) for number in range(6))
+
+
+@dataclass
+class Place:
+    """A fresh set of contracts."""
+
+    token: Any
+    registry: Any
+    channels: Any
+    sink: str
+
+    @property
+    def domain(self) -> Domain:
+        return channels_domain(boa.env.evm.patch.chain_id, address(str(self.channels.address)))
+
+    @property
+    def registry_domain(self) -> Domain:
+        return registry_domain(boa.env.evm.patch.chain_id, address(str(self.registry.address)))
+
+
+def deploy(deployers: dict[str, Any], fee_bps: int = 100) -> Place:
+    """Token, registry, channels; the buyer holds 1,000 SURGE and has approved the channels."""
+    with boa.env.prank(OWNER.address):
+        token = deployers["surge_token"].deploy(10**24)
+        sink = boa.env.generate_address("sink")
+        channels = deployers["channels"].deploy(token.address, sink, fee_bps)
+        registry = deployers["registry"].deploy()
+        token.transfer(BUYER.address, 10**21)
+    with boa.env.prank(BUYER.address):
+        token.approve(channels.address, 2**256 - 1)
+    return Place(token, registry, channels, sink)
