@@ -105,6 +105,14 @@ def unit_id(spec: UnitSpec) -> bytes:
     )
 
 
+def command_seed(spec: UnitSpec) -> bytes:
+    """The seed of a command's random stream: 32 bytes.
+
+    It depends on what is run on what, not on the job, its limits or the engine: the same command gives the same results.
+    """
+    return canonical.digest(["surge command", spec.world, spec.image, spec.bundle, spec.entry, spec.items])
+
+
 class Status(IntEnum):
     """How a unit ended. Below 64 the ending is provable: anyone who runs the unit again sees it. The others are local."""
 
