@@ -30,7 +30,7 @@ setup: .venv/.installed node_modules/.installed
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json .npmrc
-	npm ci
+	npm install --no-save
 	@touch $@
 
 demo: setup
