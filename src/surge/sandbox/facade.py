@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,6 +68,8 @@ class Sandbox:
         self._spools.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in self._spools.iterdir():
             left.unlink(missing_ok=True)
+        with contextlib.suppress(Unavailable):  # without the Python image, commands still run
+            python_image.stdlib()
 
     async def close(self) -> None:
         """End every worker."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from surge.core.units import EMPTY, Status
+from surge.sandbox.claims import false_claim
 from surge.sandbox.process import WorkerProcess
 from surge.sandbox.protocol import SPOOLS, Done, Hold, Load, Ready, Refused, Release, Reply, Spool
 
@@ -186,6 +187,9 @@ class Member:
     def _finished(self, done: Done) -> None:
         from surge.sandbox.pool import Ran
 
+        if (claim := false_claim(done, self.jobs[0].limits)) is not None:
+            self._process.kill(f"claimed {claim}")
+            return
         spool: Path | None = None
         size = sum(part.size for part in (done.value, done.stdout, done.stderr, *(part for _, part in done.files)))
         if done.output is None:

@@ -1,0 +1,311 @@
+"""Guests that try to take more than they were given, and workers that lie."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import sys
+import textwrap
+import time
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from sandbox_support import HELLO, IMPORT_WRITE, Runner, command, pieces, sandbox, wat
+from surge.core.units import Limits, Status, result_hash
+from surge.errors import InternalFault
+from surge.sandbox import protocol
+from surge.sandbox.parent_line import ParentLine
+from surge.sandbox.protocol import MAX_MESSAGE, Ready, Reply
+
+WASI = "wasi_snapshot_preview1"
+
+
+@pytest_asyncio.fixture
+async def runner(tmp_path: Path) -> AsyncIterator[Runner]:
+    async with sandbox(tmp_path) as made:
+        yield made
+
+
+def import_of(name: str, parameters: str) -> str:
+    return f'(import "{WASI}" "{name}" (func ${name} (param {parameters}) (result i32)))'
+
+
+# Guests
+
+
+async def test_an_output_bomb_ends_at_its_limit_with_the_same_bytes_each_time(runner: Runner) -> None:
+    body = """
+      (i32.store (i32.const 4) (i32.const 7000))
+      (loop $l (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) (br $l))"""
+    module = command(body, imports=IMPORT_WRITE)
+    executions = [await runner.run(module, output=1_000_000) for _ in range(2)]
+    assert [execution.outcome.status for execution in executions] == [Status.OUTPUT_LIMIT] * 2
+    assert executions[0].outcome.stdout.size == 1_000_000
+    assert result_hash(executions[0].outcome) == result_hash(executions[1].outcome)
+    assert executions[0].outcome.fuel == Limits().fuel
+    for execution in executions:
+        execution.output.discard()
+
+
+async def test_a_thousand_vectors_over_the_same_bytes_write_no_more_than_the_limit(runner: Runner) -> None:
+    body = """
+      (local $i i32)
+      (loop $l
+        (i32.store offset=4 (local.get $i) (i32.const 60000000))
+        (local.set $i (i32.add (local.get $i) (i32.const 8)))
+        (br_if $l (i32.lt_u (local.get $i) (i32.const 8192))))
+      (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1024) (i32.const 9000)))"""
+    execution = await asyncio.wait_for(runner.run(command(body, imports=IMPORT_WRITE, memory="1000")), 20)
+    assert execution.outcome.status == Status.OUTPUT_LIMIT
+    assert execution.outcome.stdout.size == Limits().output
+    execution.output.discard()
+
+
+async def test_a_file_of_a_terabyte_costs_nothing(runner: Runner) -> None:
+    imports = import_of("path_open", "i32 i32 i32 i32 i32 i64 i64 i32 i32") + import_of("fd_filestat_set_size", "i32 i64")
+    body = """
+      (i32.store8 (i32.const 0) (i32.const 97))
+      (drop (call $path_open (i32.const 4) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 1)
+        (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 8)))
+      (drop (call $fd_filestat_set_size (i32.load (i32.const 8)) (i64.const 1099511627776)))"""
+    execution = await runner.run(command(body, imports=imports))
+    assert execution.outcome.status == Status.OUTPUT_LIMIT
+    assert pieces(execution).files == {"a": b""}
+
+
+async def test_a_memory_bomb_gets_what_was_granted(runner: Runner) -> None:
+    body = """
+      (local $i i32)
+      (block $full (loop $l
+        (br_if $full (i32.eq (memory.grow (i32.const 16)) (i32.const -1)))
+        (i32.store (i32.mul (i32.sub (memory.size) (i32.const 1)) (i32.const 65536)) (i32.const 1))
+        (br $l)))
+      (if (i32.ne (memory.size) (i32.const 1600)) (then unreachable))"""
+    executions = [await runner.run(command(body, memory="16"), memory=1600 << 16) for _ in range(2)]
+    assert {execution.outcome.status for execution in executions} == {Status.FINISHED}
+    assert executions[0].outcome.fuel == executions[1].outcome.fuel
+    assert executions[0].peak_memory == 1600 << 16
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "(loop $l (br $l))",
+        "(loop $l (drop (call $sched_yield)) (br $l))",
+        "(loop $l (drop (call $random_get (i32.const 0) (i32.const 400000000))) (br $l))",
+    ],
+    ids=["wasm", "calls", "one long call"],
+)
+async def test_nothing_runs_past_its_wall_time(runner: Runner, body: str) -> None:
+    imports = f'(import "{WASI}" "sched_yield" (func $sched_yield (result i32)))' + import_of("random_get", "i32 i32")
+    module = command(body, imports=imports, memory="6200")
+    await runner.image(module)
+    started = time.monotonic()
+    execution = await runner.run(module, wall_ms=300, fuel=10**15)
+    assert execution.outcome.status == Status.WALL_TIME
+    assert time.monotonic() - started < 3
+    assert len(runner.sandbox._pool.members) == 1, "the worker noticed by itself"
+
+
+async def test_sleeping_for_a_century_takes_no_time(runner: Runner) -> None:
+    body = """
+      (i64.store (i32.const 24) (i64.const 3000000000000000000))
+      (drop (call $poll_oneoff (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 200)))
+      (if (i32.ne (i32.load (i32.const 200)) (i32.const 1)) (then unreachable))"""
+    started = time.monotonic()
+    execution = await runner.run(command(body, imports=import_of("poll_oneoff", "i32 i32 i32 i32")))
+    assert execution.outcome.status == Status.FINISHED
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("locals_", [1, 40])
+async def test_endless_recursion_into_host_calls_leaves_the_worker_alive(runner: Runner, locals_: int) -> None:
+    keep = " ".join(f"(local.set {n} (i64.extend_i32_u (call $sched_yield)))" for n in range(locals_))
+    spill = " ".join(f"(global.set $sum (i64.add (global.get $sum) (local.get {n})))" for n in range(locals_))
+    rest = f"(global $sum (mut i64) (i64.const 0)) (func $f (local {'i64 ' * locals_}) {keep} (call $f) {spill})"
+    module = command("(call $f)", imports=f'(import "{WASI}" "sched_yield" (func $sched_yield (result i32)))', rest=rest)
+    for _ in range(2):
+        execution = await runner.run(module)
+        assert execution.outcome.status == Status.NATIVE_STACK, execution.detail
+    (member,) = runner.sandbox._pool.members
+    assert member.ready
+    assert await runner.text(wat(HELLO)) == "hello\n"
+
+
+async def test_exceptions_kept_for_ever_stay_within_the_unit(runner: Runner) -> None:
+    rest = "(tag $t (param i64 i64 i64 i64)) (table $kept 1000000 exnref)"
+    body = """
+      (local $i i32)
+      (loop $l
+        (table.set $kept (local.get $i) (block $caught (result exnref)
+          (try_table (catch_all_ref $caught) (throw $t (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4)))
+          unreachable))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $l (i32.lt_u (local.get $i) (i32.const 1000000))))"""
+    execution = await runner.run(command(body, rest=rest), memory=8 << 20)
+    assert execution.outcome.status == Status.HOST_MEMORY, execution.detail
+    (member,) = runner.sandbox._pool.members
+    assert psutil.Process(member.pid).memory_info().rss < 120 << 20
+
+
+async def test_ten_thousand_files_are_not_made(runner: Runner) -> None:
+    imports = import_of("path_open", "i32 i32 i32 i32 i32 i64 i64 i32 i32") + import_of("fd_close", "i32")
+    body = """
+      (local $i i32) (local $made i32)
+      (loop $l
+        (i32.store (i32.const 0) (i32.or (i32.const 0x61616161)
+          (i32.or (i32.and (local.get $i) (i32.const 0xf)) (i32.shl (i32.and (local.get $i) (i32.const 0x3ff0)) (i32.const 12)))))
+        (if (i32.eqz (call $path_open (i32.const 4) (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 5)
+            (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 8)))
+          (then
+            (local.set $made (i32.add (local.get $made) (i32.const 1)))
+            (drop (call $fd_close (i32.load (i32.const 8))))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $l (i32.lt_u (local.get $i) (i32.const 10000))))"""
+    execution = await runner.run(command(body, imports=imports))
+    assert execution.outcome.status == Status.FINISHED
+    assert 0 < len(execution.outcome.files) <= 1000
+    assert sum(len(path) for path, _ in execution.outcome.files) < 256 << 10
+
+
+async def test_a_zip_bomb_is_a_bad_zip(runner: Runner, tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        for n in range(5):
+            with archive.open(str(n), "w") as member:
+                for _ in range(60):
+                    member.write(bytes(1 << 20))
+    assert bomb.stat().st_size < 2 << 20
+    execution = await runner.run(wat(HELLO), files=bomb)
+    assert execution.outcome.status == Status.TRAPPED
+    assert "unpacked" in execution.detail
+
+
+async def test_pointers_from_a_guest_never_hurt_the_worker(runner: Runner) -> None:
+    """Every call with every argument at the edges of memory and of the numbers."""
+    from surge.sandbox.wasi.imports import I64, IMPORTS
+
+    names = sorted(set(IMPORTS) - {"proc_exit"})
+    imports = " ".join(
+        f'(import "{WASI}" "{name}" (func ${name} (param'
+        f" {' '.join('i64' if kind == I64 else 'i32' for kind in IMPORTS[name][0])}) (result i32)))"
+        for name in names
+    )
+    edges = (0, 1, 3, 4, 65535, 65536, 2**31, 2**32 - 1, 2**32 - 4)
+    calls = []
+    for edge in edges:
+        for other in edges:
+            for name in names:
+                kinds = IMPORTS[name][0]
+                arguments = " ".join(f"({'i64' if kind == I64 else 'i32'}.const {(edge, other)[n % 2]})" for n, kind in enumerate(kinds))
+                calls.append(f"(drop (call ${name} {arguments}))")
+    module = command(" ".join(calls), imports=imports)
+    first = await runner.run(module, stdin=b"abc")
+    assert first.outcome.status in (Status.FINISHED, Status.OUTPUT_LIMIT), first.detail
+    second = await runner.run(module, stdin=b"abc")
+    assert result_hash(first.outcome) == result_hash(second.outcome)
+    assert first.outcome.fuel == second.outcome.fuel
+    assert len(runner.sandbox._pool.members) == 1
+
+
+# Workers
+
+FAKE = """
+#!{python}
+import os, socket, sys
+sys.path[:0] = {path!r}
+from surge.core.units import EMPTY, Part
+from surge.sandbox.protocol import Compiled, Done, Ready, Refused, encode
+line = socket.socket(fileno=int(sys.argv[4]))
+def send(message):
+    line.sendall(len(message).to_bytes(4, "little") + message)
+def done(**changes):
+    fields = dict(status=0, exit_code=0, value=EMPTY, stdout=EMPTY, stderr=EMPTY, files=(), state=b"", fuel=1,
+                  seconds=0.0, peak_memory=0, detail="", output=b"")
+    return encode(Done(**{{**fields, **changes}}))
+ready = encode(Ready(layers=()))
+{behaviour}
+while line.recv(1 << 16):
+    pass
+"""
+
+LIES = {
+    "noise": "line.sendall(b'\\xff' * 1000)",
+    "noise after ready": "send(ready); line.recv(1 << 16); send(b'\\xc1garbage')",
+    "a length without end": "send(ready); line.recv(1 << 16); line.sendall(b'\\xff\\xff\\xff\\x7f')",
+    "nothing": "pass",
+    "a closed socket": "line.close(); sys.exit(0)",
+    "a crash": "send(ready); line.recv(1 << 16); os.abort()",
+    "done before ready": "send(done())",
+    "ready twice": "send(ready); send(ready)",
+    "less output than claimed": "send(ready); line.recv(1 << 16); send(done(stdout=Part(bytes(32), 10)))",
+    "more output than claimed": "send(ready); line.recv(1 << 16); send(done(output=b'12345'))",
+    "an empty spool": "send(ready); line.recv(1 << 16); send(done(stdout=Part(bytes(32), 10), output=None))",
+    "an unknown status": "send(ready); line.recv(1 << 16); send(done(status=77))",
+    "negative fuel": "send(ready); line.recv(1 << 16); send(done(fuel=-5))",
+    "another kind of reply": "send(ready); line.recv(1 << 16); send(encode(Compiled(size=1, minimum_memory=1)))",
+    "a refusal": "send(ready); line.recv(1 << 16); send(encode(Refused(reason='no')))",
+    "files out of order": "send(ready); line.recv(1 << 16); send(done(files=(('b', EMPTY), ('a', EMPTY))))",
+    "a digest that is none": "send(ready); line.recv(1 << 16); send(done(value=Part(b'', 0)))",
+    "an exit code of nothing": "send(ready); line.recv(1 << 16); send(done(exit_code=3))",
+    "output of a local ending": "send(ready); line.recv(1 << 16); send(done(status=66, state=bytes(32), fuel=0))",
+    "a trap for less than its price": "send(ready); line.recv(1 << 16); send(done(status=5, fuel=3))",
+    "a file outside": "send(ready); line.recv(1 << 16); send(done(files=(('../../etc/passwd', EMPTY),)))",
+}
+
+
+NEVER_READY = ("noise", "nothing", "a closed socket", "done before ready")
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_worker_that_lies_costs_its_unit_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: str) -> None:
+    monkeypatch.setattr("surge.sandbox.member.START_SECONDS", 1.0)
+    async with sandbox(tmp_path, workers=1) as runner:
+        module = wat(HELLO)
+        await runner.image(module)
+        fake = tmp_path / "python"
+        behaviour = textwrap.dedent(LIES[lie]).replace("; ", "\n")
+        fake.write_text(FAKE.format(python=sys.executable, path=sys.path, behaviour=behaviour).lstrip())
+        fake.chmod(0o755)
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "executable", str(fake))
+            running = runner.run(module, wall_ms=1000)
+            if lie in NEVER_READY:
+                with pytest.raises(InternalFault, match="does not start"):
+                    await asyncio.wait_for(running, 15)
+            else:
+                execution = await asyncio.wait_for(running, 15)
+                assert execution.outcome.status == Status.WORKER_LOST, execution
+                assert execution.detail
+        for member in runner.sandbox._pool.members:
+            member.stop("the test is over")
+        assert await asyncio.wait_for(runner.text(module), 15) == "hello\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        struct.pack("<I", MAX_MESSAGE + 1),
+        struct.pack("<I", 3) + b"\xc1\xc1\xc1",
+        struct.pack("<I", 0),
+        struct.pack("<I", 5) + protocol.encode({"type": "Other"})[:5],
+        struct.pack("<I", 1000) + b"then nothing",
+    ],
+)
+async def test_what_is_no_reply_ends_the_line(sent: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    replies: list[Reply] = []
+    ended = asyncio.get_running_loop().create_future()
+    line = ParentLine(ours, replies.append, ended.set_result)
+    ready = protocol.encode(Ready(layers=("a",)))
+    theirs.sendall(struct.pack("<I", len(ready)) + ready + sent)
+    theirs.close()
+    assert await asyncio.wait_for(ended, 5)
+    assert replies == [Ready(layers=("a",))]
+    line.close()
