@@ -1,1 +1,51 @@
-"""Puts `tests/` on the import path, so that tests of a room can share a module."""
+"""Fixtures that several rooms' tests use. Being here, this file also puts `tests/` on the import path, so that tests can share a module."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from surge.cli.image import ensure_image
+from surge.cli.places import cache
+from surge.sandbox import engine
+from surge.sandbox.code_cache import CodeCache
+from surge.sandbox.python_image import IMAGE
+
+COMPILE_SECONDS = 1200
+"""What compiling the Python image may take on a machine that runs other tests meanwhile: it counts towards the test that waits for it."""
+
+
+def _compiled() -> Path | None:
+    return CodeCache(cache() / "code", engine.identity()).find(IMAGE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if _compiled() is None:
+        for item in items:
+            if "python_image" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.timeout(COMPILE_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def python_image() -> Path:
+    """The Python image's compiled code, made once on this machine, whichever process asks first. Not to be changed."""
+    ensure_image()
+    found = _compiled()
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def python_cache(python_image: Path, tmp_path: Path) -> Path:
+    """A sandbox's cache of the test's own, with the Python image in it and nothing else: a `Sandbox`'s, or `$SURGE_CACHE`."""
+    folder = tmp_path / "python-cache"
+    code = folder / "code" / python_image.parent.name
+    code.mkdir(parents=True, mode=0o700)
+    try:
+        os.link(python_image, code / python_image.name)
+    except OSError:  # another file system
+        shutil.copy2(python_image, code / python_image.name)
+    return folder
