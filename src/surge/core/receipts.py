@@ -12,8 +12,9 @@ from typing import Any
 
 from surge.core import canonical
 from surge.core.eip712 import Domain, address_word, type_hash, typed_digest, word
+from surge.core.keccak import keccak256
 from surge.core.pricing import Prices
-from surge.core.signing import check_signed, keccak256
+from surge.core.signing import check_signed
 from surge.core.types import ZERO, Address, address
 from surge.errors import InvalidInput
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from coincurve import PublicKey
-from Crypto.Hash import keccak as _keccak
 
+from surge.core.keccak import keccak256
 from surge.core.types import Address
 from surge.errors import PeerFault
 
@@ -19,11 +19,6 @@ SIGNATURE_SIZE = 65
 
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 """Half of the group's order: s above it is refused. Source: EIP-2."""
-
-
-def keccak256(data: bytes) -> bytes:
-    """Keccak-256 as Ethereum uses it: 32 bytes."""
-    return _keccak.new(digest_bits=256, data=data).digest()
 
 
 class Signer(Protocol):

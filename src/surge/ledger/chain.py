@@ -15,9 +15,10 @@ from web3 import Web3
 from web3.contract import Contract as Web3Contract
 
 from surge.contracts import artifact
+from surge.core.keccak import keccak256
 from surge.core.network import NetworkFile
 from surge.core.receipts import Receipt, Voucher
-from surge.core.signing import Signer, keccak256
+from surge.core.signing import Signer
 from surge.core.types import Address, Wei, address
 from surge.errors import LedgerError, NotEnough, PeerFault
 from surge.ledger.endpoints import Endpoints, Refused
@@ -216,6 +217,13 @@ class Ledger:
         """Wei of the chain's own coin that redeeming one voucher costs now, about."""
         price = int(await self._endpoints.call("eth_gasPrice"), 16)
         return Wei(100_000 * price)
+
+    async def gas_used(self, transaction: str) -> int:
+        """Gas that a mined transaction took."""
+        receipt = await self._sender.receipt(transaction)
+        if receipt is None:
+            raise LedgerError(f"{transaction} is not mined", hash=transaction)
+        return int(receipt["gasUsed"], 16)
 
     # Writing
 

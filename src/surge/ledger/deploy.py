@@ -13,8 +13,9 @@ from typing import Any
 from eth_abi.abi import encode as abi_encode
 
 from surge.contracts import artifact
+from surge.core.keccak import keccak256
 from surge.core.network import Contract, NetworkFile
-from surge.core.signing import Signer, keccak256
+from surge.core.signing import Signer
 from surge.core.types import Address, address
 from surge.errors import InvalidInput, LedgerError
 from surge.ledger.endpoints import Endpoints

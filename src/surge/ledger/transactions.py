@@ -13,7 +13,8 @@ from typing import Any
 from eth_account.typed_transactions import TypedTransaction
 from web3 import Web3
 
-from surge.core.signing import Signer, keccak256
+from surge.core.keccak import keccak256
+from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import LedgerError, NotEnough, Unavailable
 from surge.ledger.endpoints import Endpoints, Refused
