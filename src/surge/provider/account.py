@@ -1,0 +1,313 @@
+"""One channel's account: receipts issued, answers to them, the voucher that covers them, prices agreed.
+
+Everything that is told to the buyer is on disk first. Whatever the buyer gets wrong stops the account with its last good voucher
+unharmed; the state in memory and on disk are then those before the fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from surge.core import exposure
+from surge.core.channels import Answered, ProviderChannel
+from surge.core.eip712 import Domain
+from surge.core.messages import Acknowledge, CloseChannel, SignedReceipt
+from surge.core.messages.fields import wei, wei_bytes
+from surge.core.pricing import Prices
+from surge.core.receipts import Close, Receipt, ReceiptKind, Signed, Terms, Voucher
+from surge.core.signing import Signer, check_signed
+from surge.core.types import ZERO
+from surge.errors import InvalidInput, PeerFault, SurgeError
+from surge.provider.buyers import Buyer
+from surge.provider.config import ProviderConfig
+from surge.provider.journal import WINDOWED, ChannelRow, History, Journal
+from surge.provider.service import Claim, Refused, Reply
+from surge.provider.tally import Tally
+
+Issued = Callable[[Signed, SurgeError | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What all accounts share."""
+
+    device: Signer
+    domain: Domain
+    config: ProviderConfig
+    journal: Journal
+    spool: Path
+    """Where outputs wait for their acknowledgement."""
+    tally: Tally
+    deposit: Callable[[bytes], Awaitable[int | None]]
+    """Ask the ledger for a channel's deposit; None when it cannot be asked now."""
+    owed: Callable[[bytes], None]
+    """Told of channels whose voucher should be redeemed soon."""
+
+
+class Account:
+    """See the module. Restored from the journal when a buyer opens its channel."""
+
+    def __init__(self, common: Common, row: ChannelRow, channel: ProviderChannel, history: History, buyer: Buyer) -> None:
+        self.row = row
+        self.channel = channel
+        self.buyer = buyer
+        self.terms = Terms.decode(row.terms)
+        self.answers: dict[bytes, int] = {}
+        """Sequences of units' and setups' receipts that are on disk and not acknowledged, by subject."""
+        self.typical = 0
+        """Wei of the last unit: what another one will ask of the deposit."""
+        self.quotes: dict[bytes, tuple[Terms, bytes]] = {}
+        """New prices of jobs that the buyer has not agreed to, with our signature."""
+        self._common = common
+        self._agreed: dict[bytes, Terms] = {}
+        self._defaulted = set(history.defaulted)
+        self._unwritten: set[int] = set()
+        channel.restore(history.waiting, history.leaves, row.voucher, row.signature)
+        channel.stopped = row.stopped
+        for signed in history.waiting:
+            self._remember(signed.receipt)
+        for job, terms, signature, agreed in common.journal.job_terms(row.number):
+            if agreed:
+                self._agreed[job] = Terms.decode(terms)
+            else:
+                self.quotes[job] = (Terms.decode(terms), signature)
+
+    @property
+    def window(self) -> int:
+        """Units the buyer may have in flight or unvouched."""
+        return self.buyer.standing.window
+
+    @property
+    def left(self) -> int:
+        """Wei of the deposit that nothing asks for yet."""
+        return self.channel.deposit - self.channel.amount - self.channel.unvouched()
+
+    @property
+    def uploaded(self) -> int:
+        """Bytes of uploads whose receipts wait for an acknowledgement."""
+        receipts = (each.signed.receipt for each in self.channel.pending.values())
+        return sum(receipt.quantity for receipt in receipts if receipt.kind == ReceiptKind.TRANSFER)
+
+    def pending(self) -> list[SignedReceipt]:
+        """Receipts that are on disk and wait for an acknowledgement, the oldest first."""
+        waiting = self.channel.pending.items()
+        return [on_wire(each.signed) for sequence, each in waiting if sequence not in self._unwritten]
+
+    # Receipts
+
+    async def owe(self, claim: Claim, reply: Reply, done: Issued) -> None:
+        """Issue a receipt and have it written with its answer; `done` is called when it is on disk, or could not be.
+
+        Raises `Refused` when the deposit does not cover it, even after asking the ledger again.
+        """
+        try:
+            receipt = self._issue(claim)
+        except PeerFault:
+            await self.look_at_deposit()
+            try:
+                receipt = self._issue(claim)
+            except PeerFault as fault:
+                raise Refused("deposit" if "deposit" in fault.details else "window", fault.message) from fault
+        size = None
+        if reply.output is not None:
+            size = reply.output_size
+            await asyncio.to_thread(_keep_file, reply.output, self.output(receipt.sequence))
+        digest = receipt.digest(self._common.domain)
+        signed = Signed(receipt, self._common.device.sign(digest))
+        self.channel.issued(signed, digest)
+        self._unwritten.add(receipt.sequence)
+        if receipt.kind == ReceiptKind.UNIT:
+            self.typical = receipt.amount
+
+        def written(error: SurgeError | None) -> None:
+            self._unwritten.discard(receipt.sequence)
+            if error is None:
+                self._remember(receipt)
+            else:
+                self.channel.pending.pop(receipt.sequence, None)
+                if size is not None:
+                    self.output(receipt.sequence).unlink(missing_ok=True)
+            done(signed, error)
+
+        self._common.journal.issue(self.row.number, signed, reply.body, size, written)
+
+    def _issue(self, claim: Claim) -> Receipt:
+        now = int(time.time())
+        return self.channel.issue(claim.kind, claim.subject, claim.result, claim.quantity, claim.amount, now)
+
+    def _remember(self, receipt: Receipt) -> None:
+        if receipt.kind in WINDOWED:
+            self.answers[receipt.subject] = receipt.sequence
+
+    def output(self, sequence: int) -> Path:
+        """Where a receipt's output waits."""
+        return self._common.spool / f"{self.row.number}-{sequence}"
+
+    async def look_at_deposit(self) -> None:
+        """Ask the ledger whether the deposit has grown."""
+        deposit = await self._common.deposit(self.row.id)
+        if deposit is not None:
+            self.channel.deposit = deposit
+
+    # Answers to them
+
+    def acknowledge(self, message: Acknowledge, done: Callable[[int, int], None]) -> None:
+        """Take the buyer's answers; they count for the window at once. Raises `PeerFault` and changes nothing when they are wrong.
+
+        `done(count, window)` is called when they are on disk.
+        """
+        channel, common = self.channel, self._common
+        voucher = Voucher(self.row.id, wei(message.amount), message.count, message.root)
+        receipts = {sequence: channel.pending[sequence].signed.receipt for sequence, _ in message.entries if sequence in channel.pending}
+        answers = channel.acknowledge(message.entries, voucher, message.signature)
+        units, fuel = self._count(answers, receipts)
+        outputs = [self.output(each.sequence) for each in answers]
+
+        def written(error: SurgeError | None) -> None:
+            if error is None:
+                for path in outputs:
+                    with contextlib.suppress(FileNotFoundError):
+                        path.unlink()
+                done(voucher.count, self.window)
+
+        common.journal.acknowledged(
+            self.row.number,
+            answers,
+            voucher,
+            message.signature,
+            units=units,
+            fuel=fuel,
+            buyer=self.buyer.address,
+            standing=self.buyer.standing,
+            done=written,
+        )
+
+    def _count(self, answers: list[Answered], receipts: dict[int, Receipt]) -> tuple[int, int]:
+        """What the answers do to the buyer's standing. Returns the units accepted, and their fuel."""
+        units = fuel = vouched = refused = 0
+        for each in answers:
+            receipt = receipts[each.sequence]
+            late = each.sequence in self._defaulted
+            self._defaulted.discard(each.sequence)
+            if receipt.kind == ReceiptKind.COMPILE:
+                self.buyer.compiling = False
+            if receipt.kind not in WINDOWED:
+                continue
+            self.answers.pop(receipt.subject, None)
+            if each.accepted:
+                units += 1
+                fuel += receipt.quantity
+            if not late:
+                vouched += each.accepted
+                refused += not each.accepted
+        if vouched:
+            self.buyer.standing = exposure.vouched(self.buyer.standing, vouched, self._common.config.window_max)
+        if refused:
+            self.buyer.standing = exposure.defaulted(self.buyer.standing, refused)
+        return units, fuel
+
+    def default(self, sequences: tuple[int, ...]) -> None:
+        """Receipts went unanswered past their time. A late answer still counts as pay, no longer as trust."""
+        late = [each for each in sequences if each in self.channel.pending and each not in self._defaulted]
+        if not late:
+            return
+        self._defaulted.update(late)
+        self.buyer.default([self.channel.pending[each].signed.receipt.kind for each in late])
+        self._common.journal.defaulted(self.row.number, late, self.buyer.address, self.buyer.standing)
+
+    def stop(self, why: str) -> None:
+        """The channel takes no more work; what it owes is to be redeemed."""
+        if not self.channel.stopped:
+            self.channel.stopped = why
+            self._common.journal.stop(self.row.number, why)
+            self._common.owed(self.row.id)
+
+    # Prices of single jobs
+
+    def prices(self, job: bytes) -> Prices:
+        """The prices agreed for a job."""
+        agreed = self._agreed.get(job)
+        return self.terms.prices if agreed is None else agreed.prices
+
+    def quote(self, job: bytes, prices: Prices, done: Callable[[Terms, bytes], None]) -> None:
+        """Ask for new prices for a job, once: its next unit waits for the buyer's agreement. `done` is called when that is on disk."""
+        if job in self.quotes or job in self._agreed or job == ZERO:
+            return
+        terms = replace(self.terms, job=job, prices=prices)
+        signature = self._common.device.sign(terms.digest(self._common.domain))
+        self.quotes[job] = (terms, signature)
+
+        def written(error: SurgeError | None) -> None:
+            if error is None:
+                done(terms, signature)
+            else:
+                self.quotes.pop(job, None)
+
+        self._common.journal.keep_job_terms(self.row.number, job, terms.encode(), signature, agreed=False, done=written)
+
+    async def agree(self, data: bytes, signature: bytes) -> None:
+        """The buyer agrees to a quote. Durable when this returns. Raises `PeerFault` for what was never quoted."""
+        try:
+            terms = Terms.decode(data)
+        except InvalidInput as error:
+            raise PeerFault(f"an agreement to new prices cannot be read: {error}", terms=data) from error
+        check_signed(terms.digest(self._common.domain), signature, self.channel.session_key, "an agreement to new prices")
+        if self._agreed.get(terms.job) == terms:
+            return
+        if terms.job not in self.quotes or self.quotes[terms.job][0] != terms:
+            raise PeerFault("the buyer agrees to prices that were not quoted", terms=terms)
+        written: asyncio.Future[SurgeError | None] = asyncio.get_running_loop().create_future()
+        self._common.journal.keep_job_terms(self.row.number, terms.job, data, signature, agreed=True, done=written.set_result)
+        failure = await asyncio.shield(written)
+        if failure is not None:
+            raise failure
+        self._agreed[terms.job] = terms
+        self.quotes.pop(terms.job, None)
+
+    # Closing
+
+    def close_together(self, message: CloseChannel) -> bytes:
+        """Our half of a co-operative close at the state both hold: a signature. Raises `Refused`, `PeerFault`."""
+        state = self.channel.state()
+        if self.channel.pending.keys() - self._defaulted:
+            raise Refused("window", f"{len(self.channel.pending)} receipts wait for an acknowledgement")
+        if (wei(message.amount), message.count, message.root) != (state.amount, state.count, state.root):
+            raise PeerFault("the buyer would close at another state than ours", close=message, state=state)
+        digest = Close(state.channel, state.amount, state.count, state.root).digest(self._common.domain)
+        check_signed(digest, message.signature, self.channel.session_key, "a close")
+        self.stop("it is being closed together")
+        return self._common.device.sign(digest)
+
+
+def on_wire(signed: Signed) -> SignedReceipt:
+    """A receipt as messages carry it."""
+    receipt = signed.receipt
+    return SignedReceipt(
+        int(receipt.kind),
+        receipt.sequence,
+        receipt.subject,
+        receipt.result,
+        receipt.quantity,
+        wei_bytes(receipt.amount),
+        receipt.finished_at,
+        signed.signature,
+    )
+
+
+def _keep_file(source: Path, target: Path) -> None:
+    """Move an output to its place, durably. Raises `OSError` when the disk is full."""
+    try:
+        shutil.move(source, target)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError:
+        source.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
+        raise

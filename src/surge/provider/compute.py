@@ -1,0 +1,388 @@
+"""The compute service: units in the sandbox, what they need, and what they cost.
+
+`prepare` says what a job misses here and compiles its image; `setup` runs a Python job's module and keeps its memory; `run` runs a
+unit. Bodies are those of `core.messages.compute`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Protocol
+
+from surge.core import canonical
+from surge.core.messages import Prepared, UnitDone, decode_prepare, decode_run_unit, decode_setup, encode_body
+from surge.core.messages.fields import MAX_INLINE
+from surge.core.pricing import compile_amount, unit_amount
+from surge.core.receipts import ReceiptKind
+from surge.core.types import Address
+from surge.core.units import EXACT, PROVABLE, WORLD, Limits, UnitSpec, command_seed, result_hash, unit_id
+from surge.errors import GuestFault, InternalFault, InvalidInput, SurgeError
+from surge.provider import calibration, requote
+from surge.provider.config import ProviderConfig
+from surge.provider.service import Claim, Context, Description, Order, Refused, Reply, Weight
+from surge.provider.turns import Turns
+from surge.sandbox import Execution, Sandbox
+
+log = logging.getLogger("surge.provider")
+
+NOTHING = hashlib.sha256(b"").digest()
+"""The hash of no input."""
+
+MAX_IMAGE = 64 << 20
+"""Bytes of a stranger's module: what the sandbox compiles."""
+
+INLINE_OUTPUT = 64 << 10
+"""Bytes of output carried in an answer; more travels in pieces, so that answers that wait stay small in memory."""
+
+MAX_FAILED = 1024
+"""Modules remembered as impossible to compile."""
+
+WASTE_SECONDS = 120.0
+"""Seconds of compiling in vain that a buyer is granted in each `WASTE_PERIOD`."""
+
+WASTE_PERIOD = 3600.0
+
+
+class Compute:
+    """The service. It owns the sandbox from `start` to `close`.
+
+    Args:
+        sandbox: where units run.
+        folder: where it keeps what it measured, and large outputs on their way out.
+        config: what the device lends.
+    """
+
+    name = "compute"
+
+    def __init__(self, sandbox: Sandbox, folder: Path, config: ProviderConfig) -> None:
+        self.sandbox = sandbox
+        self.folder = folder
+        self.turns = Turns(config.cores)
+        self.config = config
+        self.speed: int | None = None
+        self.failed: OrderedDict[bytes, str] = OrderedDict()
+        self.requotes = requote.Requotes(config.requote_percent)
+        self._waste: dict[Address, tuple[float, float]] = {}
+        self._images: OrderedDict[bytes, None] = OrderedDict()
+        self._preparing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Make the sandbox ready, measure the device, and begin to compile the Python image if that was never done."""
+        await self.sandbox.start()
+        self.speed = await calibration.speed(self.sandbox, self.folder)
+        if self.sandbox.compiled(self.sandbox.python_image):
+            self._images[self.sandbox.python_image] = None
+        else:
+            self._preparing = asyncio.create_task(self._compile_python(), name="compiling the Python image")
+
+    async def close(self) -> None:
+        """End the sandbox."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.gather(self._preparing, return_exceptions=True)
+        await self.sandbox.close()
+
+    async def _compile_python(self) -> None:
+        try:
+            await self.compile_python()
+        except SurgeError as error:
+            log.warning("Python jobs cannot be done here: %s", error)
+
+    async def compile_python(self) -> None:
+        """Compile the pinned Python image, once; it costs buyers nothing. Raises `GuestFault`, `Unavailable`."""
+        from surge.sandbox import python_image
+
+        await self.sandbox.compile(python_image.module(), image=self.sandbox.python_image)
+        self.ready(self.sandbox.python_image)
+
+    def ready(self, image: bytes) -> None:
+        """An image was compiled."""
+        self._images[image] = None
+        self._images.move_to_end(image)
+        while len(self._images) > 64:
+            self._images.popitem(last=False)
+
+    def describe(self) -> Description:
+        """See `Service`."""
+        return Description(self.sandbox.engine, self.sandbox.engine_label, tuple(self._images), self.speed)
+
+    def accept(self, method: str, body: bytes, context: Context) -> Order:
+        """See `Service`."""
+        if method == "run":
+            return _Run(self, body, context)
+        if method == "setup":
+            return _Setup(self, body, context)
+        if method == "prepare":
+            return _Prepare(self, body, context)
+        raise Refused("unknown", f"compute has no method {method!r}: it has prepare, setup, run")
+
+    # What orders share
+
+    def limits(self, limits: Limits) -> Limits:
+        """The limits, if the device lends as much."""
+        if limits.memory > self.config.memory:
+            raise Refused("invalid", f"the unit wants {limits.memory} bytes of memory; this device lends {self.config.memory}")
+        return limits
+
+    def may_waste(self, buyer: Address) -> None:
+        """Raise `Refused` for a buyer whose modules failed to compile for too long."""
+        since, seconds = self._waste.get(buyer, (0.0, 0.0))
+        if seconds > WASTE_SECONDS and time.monotonic() - since < WASTE_PERIOD:
+            raise Refused("busy", f"modules of yours took {seconds:.0f} s to compile in vain; come back later")
+
+    def wasted(self, buyer: Address, seconds: float) -> None:
+        """A module failed to compile after so long."""
+        now = time.monotonic()
+        since, before = self._waste.get(buyer, (now, 0.0))
+        if now - since >= WASTE_PERIOD:
+            since, before = now, 0.0
+        self._waste[buyer] = (since, before + seconds)
+
+    def give_file(self, data: bytes) -> Path:
+        """An output in memory as a file that is the daemon's."""
+        import tempfile
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self.folder, prefix="output-", delete=False) as file:
+            file.write(data)
+        return Path(file.name)
+
+
+class Bodied(Protocol):
+    """A body that names a unit's limits."""
+
+    def limits(self) -> Limits:
+        """The limits."""
+        ...
+
+
+def _checked(compute: Compute, field: Bodied) -> Limits:
+    try:
+        return compute.limits(field.limits())
+    except InvalidInput as error:
+        raise Refused("invalid", error.message) from error
+
+
+async def _answer(compute: Compute, context: Context, job: bytes, execution: Execution, claim: Claim | None, inline: int) -> Reply:
+    output = execution.output
+    if output.size <= inline:
+        data = output.read() if output.data is not None else await asyncio.to_thread(output.read)
+        output.discard()
+        return Reply(encode_body(UnitDone.of(execution.outcome, execution.seconds, data, execution.detail)), claim)
+    path = output.path
+    if path is None:
+        path = await asyncio.to_thread(compute.give_file, output.read())
+    body = encode_body(UnitDone.of(execution.outcome, execution.seconds, b"", execution.detail))
+    return Reply(body, claim, path, output.size)
+
+
+def _local(execution: Execution) -> Refused:
+    execution.output.discard()
+    status = execution.outcome.status
+    return Refused("local", execution.detail or f"it ended here as {status.name}", status=status.name)
+
+
+class _Run:
+    """One unit."""
+
+    weight = Weight.UNIT
+
+    def __init__(self, compute: Compute, body: bytes, context: Context) -> None:
+        unit = decode_run_unit(body)
+        self._compute, self._context, self._unit = compute, context, unit
+        self._limits = _checked(compute, unit.limits)
+        python = unit.image == compute.sandbox.python_image
+        if bool(unit.setup) != python or (unit.content and unit.items):
+            raise Refused("invalid", "a unit has a setup if and only if it is Python, and its input once")
+        digest = unit.content or hashlib.sha256(unit.items).digest()
+        self._spec: UnitSpec = unit.spec(WORLD, compute.sandbox.engine, digest)
+        self.subject = unit_id(self._spec)
+        self.job = unit.job
+        self.begun = False
+        self._python = python
+        self._prices = context.prices(unit.job)
+        self._check_present()
+
+    def _check_present(self) -> None:
+        unit, contents, sandbox = self._unit, self._context.contents, self._compute.sandbox
+        missing = [each for each in (unit.bundle, unit.content) if each and not contents.has(each)]
+        if not self._python and not sandbox.compiled(unit.image):
+            missing.append(unit.image)
+        if missing:
+            raise Refused("missing", "prepare the job first: something it needs is not here", contents=missing)
+        if self._python and sandbox.python.snapshot(unit.bundle or None, unit.setup) is None:
+            raise Refused("missing", "prepare the job first: its setup is not here", contents=[])
+
+    async def run(self) -> Reply:
+        compute, unit, context = self._compute, self._unit, self._context
+        contents = context.contents
+        await compute.turns.enter(context.buyer)
+        self.begun = True
+        try:
+            with contents.pinned(*(each for each in (unit.bundle, unit.content) if each)):
+                execution = await self._execute()
+        except GuestFault as fault:
+            raise Refused("guest", fault.message) from fault
+        except InvalidInput as error:
+            raise Refused("invalid", error.message) from error
+        finally:
+            compute.turns.leave()
+        outcome = execution.outcome
+        compute.turns.took(execution.seconds)
+        if outcome.status not in PROVABLE:
+            raise _local(execution)
+        moved = len(unit.items) + outcome.size()
+        amount = unit_amount(self._prices, outcome.fuel, self._limits.memory, moved)
+        claim = Claim(ReceiptKind.UNIT, self.subject, result_hash(outcome), outcome.fuel, amount)
+        if outcome.status in EXACT and compute.speed:
+            quote = compute.requotes.consider((context.channel, unit.job), execution.seconds, outcome.fuel, self._prices, compute.speed)
+            if quote is not None:
+                context.quote(unit.job, quote)
+        return await _answer(compute, context, unit.job, execution, claim, INLINE_OUTPUT)
+
+    async def _execute(self) -> Execution:
+        unit, sandbox, contents = self._unit, self._compute.sandbox, self._context.contents
+        items = contents.path(unit.content) if unit.content else unit.items
+        bundle = contents.path(unit.bundle) if unit.bundle else None
+        if self._python:
+            return await sandbox.python.run(unit.bundle or None, bundle, unit.setup, unit.entry, items, self._limits)
+        argv, env = _entry(unit.entry)
+        return await sandbox.run_command(unit.image, argv, env, items, bundle, self._limits, command_seed(self._spec))
+
+
+def _entry(data: bytes) -> tuple[list[str], list[tuple[str, str]]]:
+    """(argv, environment) of a command's entry. Raises `Refused`."""
+    try:
+        argv, env = canonical.decode(data)
+        pairs = [(name, value) for name, value in env]
+        if all(type(text) is str for text in (*argv, *(text for pair in pairs for text in pair))) and type(argv) is list:
+            return argv, pairs
+    except (InvalidInput, TypeError, ValueError):
+        raise Refused("invalid", "the command's arguments and environment cannot be read") from None
+    raise Refused("invalid", "arguments and environment are text")
+
+
+class _Setup:
+    """The setup of a Python job: run once for each device, bundle and setup."""
+
+    weight = Weight.UNIT
+
+    def __init__(self, compute: Compute, body: bytes, context: Context) -> None:
+        setup = decode_setup(body)
+        sandbox = compute.sandbox
+        self._compute, self._context, self._setup = compute, context, setup
+        self._limits = _checked(compute, setup.limits)
+        if setup.image != sandbox.python_image or not setup.setup:
+            raise Refused("invalid", "only the Python image has setups")
+        bundle = setup.bundle or None
+        if bundle is not None and not context.contents.has(bundle):
+            raise Refused("missing", "prepare the job first: its bundle is not here", contents=[bundle])
+        spec = UnitSpec(WORLD, sandbox.engine, setup.image, bundle, setup.setup, b"", NOTHING, self._limits, setup.salt)
+        self.subject = unit_id(spec)
+        self.job = setup.job
+        self.begun = False
+
+    async def run(self) -> Reply:
+        """Answer from the snapshot that is here, or run the module and keep its memory."""
+        compute, setup, context = self._compute, self._setup, self._context
+        sandbox, bundle = compute.sandbox, setup.bundle or None
+        kept = sandbox.python.snapshot(bundle, setup.setup)
+        if kept is not None and not kept.size():
+            return Reply(encode_body(UnitDone.of(kept, 0.0, b"", "")))
+        if not sandbox.compiled(sandbox.python_image):
+            raise Refused("missing", "prepare the job first: the Python image is not ready", contents=[])
+        await compute.turns.enter(context.buyer)
+        self.begun = True
+        try:
+            with context.contents.pinned(*([bundle] if bundle else [])):
+                path = context.contents.path(bundle) if bundle else None
+                execution = await sandbox.python.setup(bundle, path, setup.setup, self._limits)
+        except GuestFault as fault:
+            raise Refused("guest", fault.message) from fault
+        except InvalidInput as error:
+            raise Refused("invalid", error.message) from error
+        finally:
+            compute.turns.leave()
+        outcome = execution.outcome
+        if outcome.status not in PROVABLE:
+            raise _local(execution)
+        if outcome.size() > MAX_INLINE:
+            execution.output.discard()
+            raise Refused("guest", f"the module's top level prints {outcome.size()} bytes; at most {MAX_INLINE} are carried")
+        claim = None
+        if not context.billed(self.subject):
+            amount = unit_amount(context.prices(setup.job), outcome.fuel, self._limits.memory, outcome.size())
+            claim = Claim(ReceiptKind.SETUP, self.subject, result_hash(outcome), outcome.fuel, amount)
+        return await _answer(compute, context, setup.job, execution, claim, MAX_INLINE)
+
+
+class _Prepare:
+    """What a job misses here; when nothing is missing, its image is compiled."""
+
+    subject: bytes | None = None
+
+    def __init__(self, compute: Compute, body: bytes, context: Context) -> None:
+        wanted = decode_prepare(body)
+        config, sandbox = compute.config, compute.sandbox
+        self._compute, self._context, self._wanted = compute, context, wanted
+        self.job = wanted.job
+        self.begun = False
+        sizes = [wanted.image_size, wanted.bundle_size, *(size for _, size in wanted.contents)]
+        if wanted.image_size > MAX_IMAGE or max(sizes) > config.max_content or sum(sizes) > config.disk:
+            raise Refused("storage", f"this device takes images of {MAX_IMAGE} bytes and contents of {config.max_content}")
+        self._python = wanted.image == sandbox.python_image
+        needed = not self._python and not sandbox.compiled(wanted.image)
+        self.weight = Weight.COMPILE if needed and context.contents.has(wanted.image) else Weight.FREE
+
+    async def run(self) -> Reply:
+        wanted, context, sandbox = self._wanted, self._context, self._compute.sandbox
+        contents = [(each, size) for each, size in ((wanted.bundle, wanted.bundle_size), *wanted.contents) if each]
+        if not self._python and not sandbox.compiled(wanted.image):
+            if (why := self._compute.failed.get(wanted.image)) is not None:
+                raise Refused("guest", why)
+            contents.append((wanted.image, wanted.image_size))
+        missing = [(each, size) for each, size in contents if not context.contents.has(each)]
+        for each, size in missing:
+            context.want(each, size, wanted.job)
+        if missing:
+            return Reply(encode_body(Prepared([each for each, _ in missing], 0)))
+        return await self._compile()
+
+    async def _compile(self) -> Reply:
+        compute, wanted, context = self._compute, self._wanted, self._context
+        sandbox = compute.sandbox
+        if self._python:
+            if not sandbox.compiled(wanted.image):
+                self.begun = True
+                try:
+                    await compute.compile_python()
+                except GuestFault as fault:
+                    raise InternalFault(f"the Python image does not compile: {fault.message}") from fault
+            return Reply(encode_body(Prepared([], 0)))
+        if sandbox.compiled(wanted.image):
+            return Reply(encode_body(Prepared([], 0)))
+        compute.may_waste(context.buyer)
+        started = time.monotonic()
+        self.begun = True
+        path = context.contents.path(wanted.image)
+        size = context.contents.size(wanted.image)
+        try:
+            with context.contents.pinned(wanted.image):
+                compiled = await sandbox.compile(path, image=wanted.image)
+        except GuestFault as fault:
+            compute.wasted(context.buyer, time.monotonic() - started)
+            compute.failed[wanted.image] = fault.message
+            while len(compute.failed) > MAX_FAILED:
+                compute.failed.popitem(last=False)
+            raise Refused("guest", fault.message) from fault
+        compute.ready(wanted.image)
+        amount = compile_amount(context.prices(wanted.job), size)
+        claim = None
+        if compiled.seconds and amount:
+            claim = Claim(ReceiptKind.COMPILE, wanted.image, sandbox.engine, size, amount)
+        return Reply(encode_body(Prepared([], round(compiled.seconds * 1000))), claim)

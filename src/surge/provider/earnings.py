@@ -1,0 +1,257 @@
+"""Turning vouchers into money: when a voucher is worth its gas, when a channel ends, and when the provider stops.
+
+A voucher is cumulative and its holder's; nothing is lost by waiting but what a close on the ledger cuts off. So every channel that owes
+something is looked at on the ledger again and again, and redeemed at the latest when a close has begun there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from surge.core.receipts import Voucher
+from surge.core.signing import Signer
+from surge.core.types import GIGA, Address
+from surge.errors import LedgerError, NotEnough, Unavailable
+from surge.provider.config import ProviderConfig
+from surge.provider.journal import ChannelRow, Journal
+from surge.provider.reception import Chain, ChainState
+
+log = logging.getLogger("surge.provider")
+
+BATCH = 64
+"""Vouchers in one transaction, as the contract bounds it."""
+
+NEARLY_EMPTY = 10
+"""A channel with less than 1/NEARLY_EMPTY of its deposit left is as good as emptied."""
+
+LOOK_SECONDS = 15.0
+"""How long the ledger may take for one answer."""
+
+SWEEP_SECONDS = 900.0
+"""Between looks at channels that owe nothing, to notice which were closed."""
+
+REDEEM_SECONDS = 180.0
+"""How long a redemption may take to be mined."""
+
+
+class Bank(Chain, Protocol):
+    """What earning asks of the ledger, as `surge.ledger.Ledger` answers it."""
+
+    async def redeem(self, signer: Signer, vouchers: Sequence[tuple[Voucher, bytes]]) -> Sequence[Any]:
+        """Redeem vouchers; returns what was redeemed."""
+        ...
+
+    async def redemption_cost(self) -> int:
+        """Wei of the chain's own coin that redeeming one voucher costs now."""
+        ...
+
+    async def close_by_provider(self, signer: Signer, channel: bytes) -> str:
+        """Give a channel up as its provider: it is paid its floor, the buyer gets the rest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What is known of a channel when deciding whether to redeem."""
+
+    row: ChannelRow
+    state: ChainState
+    overdue: bool
+    """Whether receipts of it went unanswered and nobody has been heard of for the terms' longest offline time."""
+
+    @property
+    def worth(self) -> int:
+        """Wei that redeeming would pay now."""
+        return self.row.amount - self.state.redeemed if self.row.signature else 0
+
+
+def worth_redeeming(prospect: Prospect, cost: int, factor: int, *, last_chance: bool) -> bool:
+    """Whether to redeem a channel's voucher now. Pure.
+
+    Args:
+        prospect: the channel.
+        cost: wei of tokens that the gas is worth.
+        factor: how many times its gas a voucher must pay when there is no hurry.
+        last_chance: whether the provider is about to stop.
+    """
+    row, state = prospect.row, prospect.state
+    if state.closed or prospect.worth <= cost:
+        return False
+    emptied = (state.deposit - row.amount) * NEARLY_EMPTY < state.deposit
+    hurry = last_chance or state.closing_at or row.stopped or emptied or prospect.overdue
+    return bool(hurry) or prospect.worth >= factor * cost
+
+
+def worth_giving_up(prospect: Prospect, cost: int) -> bool:
+    """Whether to close a channel whose buyer vanished, for the sake of its floor. Pure."""
+    state = prospect.state
+    return prospect.overdue and not state.closed and state.floor - max(state.redeemed, prospect.row.amount) > cost
+
+
+class Earnings:
+    """The provider's channels on the ledger. `run` keeps them paid."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        bank: Bank,
+        signer: Signer,
+        gas_signer: Signer,
+        config: ProviderConfig,
+        stop: Callable[[bytes, str], None],
+    ) -> None:
+        self.waits_for = ""
+        """Why pay is not being redeemed now; empty when all is well."""
+        self.redeemed = 0
+        """Wei redeemed since the start."""
+        self.transactions: list[str] = []
+        """The last redemptions' transactions."""
+        self._journal = journal
+        self._bank = bank
+        self._device = signer
+        self._gas = gas_signer
+        self._config = config
+        self._stop = stop
+        self._woken = asyncio.Event()
+        self._sweep_at = time.monotonic() + SWEEP_SECONDS
+        self._absent_since: dict[bytes, float] = {}
+        self._working = asyncio.Lock()
+
+    def hurry(self, channel: bytes) -> None:
+        """A channel's voucher should be redeemed soon."""
+        log.info("the channel %s is to be redeemed", channel.hex())
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Look and redeem, until cancelled."""
+        while True:
+            await self.settle()
+            try:
+                async with asyncio.timeout(self._config.earnings_seconds):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def settle(self, *, last_chance: bool = False) -> None:
+        """Look at every channel that owes something, and redeem what is worth it. The ledger being away is only noted."""
+        self._woken.clear()
+        async with self._working:
+            try:
+                await self._settle(last_chance)
+                self.waits_for = ""
+            except NotEnough as error:
+                self.waits_for = f"no money for gas: {error.message}"
+            except (Unavailable, LedgerError, TimeoutError) as error:
+                self.waits_for = f"the ledger: {error}"
+            if self.waits_for:
+                log.warning("earnings wait for %s", self.waits_for)
+
+    async def _settle(self, last_chance: bool) -> None:
+        overdue = set(self._defaulters())
+        sweep = time.monotonic() >= self._sweep_at
+        rows = [row for row in self._journal.channels() if sweep or row.amount > row.redeemed or row.id in overdue]
+        if not rows:
+            return
+        async with asyncio.timeout(LOOK_SECONDS):
+            cost = await self._bank.redemption_cost() * self._config.tokens_per_coin
+        found: list[Prospect] = []
+        for row in rows:
+            async with asyncio.timeout(LOOK_SECONDS):
+                state = await self._bank.channel(row.id)
+            if self._saw(row, state):
+                found.append(Prospect(row, state, row.id in overdue))
+        due = [each for each in found if worth_redeeming(each, cost, self._config.gas_factor, last_chance=last_chance)]
+        for start in range(0, len(due), BATCH):
+            await self._redeem(due[start : start + BATCH])
+        if sweep:
+            self._sweep_at = time.monotonic() + SWEEP_SECONDS
+        for prospect in found:
+            if worth_giving_up(prospect, cost):
+                await self._give_up(prospect)
+
+    def _defaulters(self) -> list[bytes]:
+        before = int(time.time()) - self._config.offline_seconds
+        return self._journal.defaulters(before)
+
+    def _saw(self, row: ChannelRow, state: ChainState) -> bool:
+        """Note what the ledger says. False when there is nothing to be had."""
+        if not state.exists:
+            # The chain lost the blocks it was opened in; the buyer's wallet sends that transaction again, so the voucher is kept.
+            since = self._absent_since.setdefault(row.id, time.monotonic())
+            log.warning("the ledger has lost the channel %s, for %.0f s now", row.id.hex(), time.monotonic() - since)
+            return False
+        self._absent_since.pop(row.id, None)
+        if (state.redeemed, state.deposit, state.closed) != (row.redeemed, row.deposit, row.closed):
+            self._journal.on_ledger(row.number, redeemed=state.redeemed, deposit=state.deposit, closed=state.closed)
+        if (state.closing_at or state.closed) and not row.stopped:
+            self._stop(row.id, "it is closed on the ledger" if state.closed else "its close has begun on the ledger")
+        return not state.closed
+
+    async def _redeem(self, batch: list[Prospect]) -> None:
+        vouchers = [(each.row.voucher, each.row.signature) for each in batch if each.row.voucher is not None]
+        async with asyncio.timeout(REDEEM_SECONDS):
+            done = await self._bank.redeem(self._gas, vouchers)
+        numbers = {each.row.id: each for each in batch}
+        for redemption in done:
+            prospect = numbers.get(redemption.channel)
+            if prospect is None:
+                continue
+            self.redeemed += redemption.paid
+            self.transactions = [*self.transactions[-63:], redemption.transaction]
+            state, row = prospect.state, prospect.row
+            self._journal.redemption(row.number, redemption.amount, redemption.paid, redemption.fee, redemption.transaction)
+            self._journal.on_ledger(row.number, redeemed=redemption.amount, deposit=state.deposit, closed=False)
+            log.info("redeemed %d wei of the channel %s", redemption.paid, row.id.hex())
+
+    async def _give_up(self, prospect: Prospect) -> None:
+        row = prospect.row
+        log.info("the buyer of the channel %s has vanished: it is closed for its floor", row.id.hex())
+        self._stop(row.id, "its buyer vanished")
+        async with asyncio.timeout(REDEEM_SECONDS):
+            await self._bank.close_by_provider(self._device, row.id)
+        self._journal.on_ledger(row.number, redeemed=prospect.state.floor, deposit=prospect.state.deposit, closed=True)
+
+    # For people
+
+    def show(self) -> list[dict[str, Any]]:
+        """Every channel there ever was, as plain data; amounts in wei."""
+        return channel_rows(self._journal)
+
+
+def channel_rows(journal: Journal) -> list[dict[str, Any]]:
+    """Every channel in a journal as plain data: what was done in it, what is owed for it, what the ledger has paid."""
+    paid = journal.redemptions()
+    return [
+        {
+            "channel": "0x" + row.id.hex(),
+            "buyer": row.buyer,
+            "units": row.units,
+            "gigafuel": row.fuel / GIGA,
+            "refused": row.refused,
+            "amount": row.amount,
+            "redeemed": row.redeemed,
+            "deposit": row.deposit,
+            "floor": row.floor,
+            "count": row.count,
+            "stopped": row.stopped,
+            "closed": row.closed,
+            "redemptions": paid.get(row.number, []),
+        }
+        for row in journal.channels(closed=True)
+    ]
+
+
+def total(rows: Sequence[dict[str, Any]], operator: Address) -> dict[str, Any]:
+    """Sums over channels."""
+    return {
+        "operator": operator,
+        "units": sum(row["units"] for row in rows),
+        "gigafuel": sum(row["gigafuel"] for row in rows),
+        "owed": sum(max(0, row["amount"] - row["redeemed"]) for row in rows if not row["closed"]),
+        "redeemed": sum(row["redeemed"] for row in rows),
+    }

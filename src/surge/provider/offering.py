@@ -1,0 +1,179 @@
+"""The device's offer on the relays' boards: made, renewed before it expires, and withdrawn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from surge.core import offers
+from surge.core.network import RelayAddress
+from surge.core.offers import LIFETIME, Offer
+from surge.core.signing import Signer
+from surge.core.types import Address
+from surge.errors import InternalFault, InvalidInput, Unavailable
+from surge.provider.config import ProviderConfig
+from surge.provider.journal import Journal
+from surge.provider.reception import HONOURED
+from surge.provider.service import Service
+
+log = logging.getLogger("surge.provider")
+
+RENEW_SECONDS = LIFETIME / 3
+"""An offer is renewed when a third of its life is over: two renewals may fail before it is gone."""
+
+RETRY_SECONDS = 5.0
+"""Seconds until a publication that reached no relay is tried again."""
+
+PUBLISH_SECONDS = 20.0
+"""How long relays may take to answer."""
+
+
+class Boards(Protocol):
+    """Where offers go, as `surge.relay.client.Relays` is one."""
+
+    @property
+    def endpoints(self) -> list[RelayAddress]:
+        """All relays in use."""
+        ...
+
+    async def publish_offer(self, offer: bytes) -> int:
+        """Put an offer on every board; how many took it."""
+        ...
+
+    async def withdraw_offer(self, sequence: int) -> int:
+        """Take offers up to this one off the boards."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The offer that stands."""
+
+    offer: Offer
+    relays: int
+    """Boards that took it at once."""
+
+
+class Offering:
+    """The offer of one device. `run` keeps it published while `wanted`."""
+
+    def __init__(
+        self,
+        *,
+        network: bytes,
+        device: Signer,
+        operator: Address,
+        config: ProviderConfig,
+        services: Sequence[Service],
+        boards: Boards,
+        journal: Journal,
+    ) -> None:
+        self.published: Published | None = None
+        self.trouble = ""
+        """Why the last publication failed; empty when it did not."""
+        self._network = network
+        self._device = device
+        self._operator = operator
+        self._config = config
+        self._services = services
+        self._boards = boards
+        self._journal = journal
+        self.wanted = False
+        """Whether an offer should stand."""
+        self._news = asyncio.Event()
+        self._settled = asyncio.Event()
+
+    def want(self, wanted: bool) -> None:
+        """Have an offer stand, or none; or have it renewed, because it changed."""
+        self.wanted = wanted
+        self._settled.clear()
+        self._news.set()
+
+    async def settled(self) -> None:
+        """Wait until what is wanted was tried once."""
+        await self._settled.wait()
+
+    async def stands(self) -> None:
+        """Wait until an offer is published."""
+        while self.published is None:
+            await self._settled.wait()
+            if self.published is None:
+                self._settled.clear()
+
+    async def run(self) -> None:
+        """Publish, renew and withdraw, until cancelled."""
+        while True:
+            self._news.clear()
+            pause: float | None = None
+            try:
+                async with asyncio.timeout(PUBLISH_SECONDS):
+                    if self.wanted:
+                        await self._publish()
+                        pause = RENEW_SECONDS
+                    elif self.published is not None:
+                        await self._withdraw(self.published.offer.sequence)
+                self.trouble = ""
+            except (Unavailable, InvalidInput, TimeoutError) as error:
+                self.trouble = str(error) or "the relays do not answer"
+                log.warning("the offer could not be %s: %s", "published" if self.wanted else "withdrawn", self.trouble)
+                pause = RETRY_SECONDS if self.wanted else None
+                if not self.wanted:
+                    self.published = None  # it expires by itself
+            if not self._news.is_set():
+                self._settled.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._news.wait()
+
+    async def _publish(self) -> None:
+        """Keep the offer, then publish it: terms may name it as soon as anyone has seen it."""
+        offer = self.make(int(time.time()))
+        signed = offers.sign(offer, self._device)
+        await self._journal.keep_offer(
+            offer.digest(), signed.encode(), offer.sequence, offer.expires, forget_before=offer.issued - HONOURED
+        )
+        taken = await self._boards.publish_offer(signed.encode())
+        self.published = Published(offer, taken)
+        log.info("offer %d is on %d relays", offer.sequence, taken)
+
+    async def _withdraw(self, sequence: int) -> None:
+        await self._boards.withdraw_offer(sequence)
+        self.published = None
+        log.info("offer %d is withdrawn", sequence)
+
+    def make(self, now: int) -> Offer:
+        """The offer as it would be made at `now`, Unix seconds."""
+        config = self._config
+        described = [service.describe() for service in self._services]
+        engine = next((each for each in described if each.engine is not None), None)
+        if engine is None or engine.engine is None or engine.speed is None:
+            raise InternalFault("no service says what its engine is and how fast")
+        kept = self._journal.setting("sequence")
+        return Offer(
+            network=self._network,
+            device=self._device.address,
+            operator=self._operator,
+            sequence=max(int(kept) + 1 if kept else 0, now),
+            issued=now,
+            expires=now + LIFETIME,
+            prices=config.rates.prices(engine.speed),
+            cores=config.cores,
+            memory=config.memory,
+            engine=engine.engine,
+            engine_label=engine.engine_label,
+            images=engine.images[:64],
+            services=tuple(service.name for service in self._services),
+            region=config.region,
+            milliwatts=config.milliwatts,
+            relays=tuple(relay.url for relay in self._boards.endpoints)[:16],
+            window=config.window,
+            window_max=config.window_max,
+            offline_seconds=config.offline_seconds,
+            audit_seconds=config.audit_seconds,
+            opening=config.opening,
+        )

@@ -1,0 +1,160 @@
+"""What a service is to the daemon that hosts it.
+
+A service takes a call apart (`accept`, cheap and without waiting) into an `Order`, and does it when told to (`Order.run`). Between the
+two the daemon sees whether it did the same thing before, and whether the buyer's window has room; afterwards it turns the reply's
+claim into a receipt. Services know nothing of channels, vouchers, signatures or sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+from surge.core import canonical
+from surge.core.pricing import Prices
+from surge.core.types import Address
+from surge.errors import SurgeError
+from surge.store import Blobs
+
+
+class Weight(Enum):
+    """What an order counts as while it is under way or unpaid."""
+
+    FREE = "free"
+    """Nothing: it is answered from what is here."""
+    UNIT = "unit"
+    """One unit of the buyer's window."""
+    COMPILE = "compile"
+    """The one compilation that a buyer may have under way or unpaid, beside its window."""
+
+
+class Refused(SurgeError):
+    """A call is not done. `code` is one of those in `core.messages.Refusal`; the details travel with it."""
+
+    def __init__(self, code: str, text: str, **details: Any) -> None:
+        super().__init__(text, **details)
+        self.code = code
+
+    def encoded(self) -> bytes:
+        """The details as canonical bytes; empty when there are none."""
+        return canonical.encode(dict(self.details)) if self.details else b""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a receipt is to say."""
+
+    kind: int
+    """A `ReceiptKind`."""
+    subject: bytes
+    """32 bytes."""
+    result: bytes
+    """32 bytes."""
+    quantity: int
+    """In the kind's unit."""
+    amount: int
+    """Wei."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an order came to."""
+
+    body: bytes
+    """The answer's body."""
+    claim: Claim | None = None
+    """What is owed for it; None where nothing is."""
+    output: Path | None = None
+    """A file that follows the answer; it belongs to the daemon from now on."""
+    output_size: int = 0
+    """Bytes of that file."""
+
+
+class Order(Protocol):
+    """A call that was understood."""
+
+    @property
+    def weight(self) -> Weight:
+        """What it counts as."""
+        ...
+
+    @property
+    def subject(self) -> bytes | None:
+        """What its receipt will be about: the same subject asked again gives the same answer. None for what may be repeated."""
+        ...
+
+    @property
+    def job(self) -> bytes:
+        """The job it belongs to, 32 bytes; zeros for none."""
+        ...
+
+    @property
+    def begun(self) -> bool:
+        """Whether it can no longer be called off: before, cancelling `run` costs nobody anything."""
+        ...
+
+    async def run(self) -> Reply:
+        """Do it. Raises `Refused` when that was impossible; then nothing is owed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """For whom an order is accepted."""
+
+    channel: bytes
+    """32 bytes."""
+    buyer: Address
+    """The wallet that pays."""
+    contents: Blobs
+    """What buyers have uploaded."""
+    prices: Callable[[bytes], Prices]
+    """The prices agreed for a job."""
+    want: Callable[[bytes, int, bytes], None]
+    """Allow the upload of a content: its SHA-256, its size, the job whose prices it is moved at."""
+    quote: Callable[[bytes, Prices], None]
+    """Ask for new prices for a job, from its next unit on."""
+    billed: Callable[[bytes], bool]
+    """Whether a setup with this subject was billed on the channel before: it is not billed twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a service puts into the offer."""
+
+    engine: bytes | None = None
+    """32 bytes, where units run on an engine."""
+    engine_label: str = ""
+    """Its name for people."""
+    images: tuple[bytes, ...] = ()
+    """Images that are ready, at most 64."""
+    speed: int | None = None
+    """Fuel a second, measured."""
+
+
+class Service(Protocol):
+    """Something a device lends."""
+
+    @property
+    def name(self) -> str:
+        """What calls name it by."""
+        ...
+
+    async def start(self) -> None:
+        """Make ready. The daemon offers nothing before."""
+        ...
+
+    async def close(self) -> None:
+        """Stop, and leave nothing running."""
+        ...
+
+    def describe(self) -> Description:
+        """What goes into the offer now."""
+        ...
+
+    def accept(self, method: str, body: bytes, context: Context) -> Order:
+        """The order in a call. Raises `Refused` or, for what no honest buyer sends, `PeerFault`."""
+        ...
