@@ -46,9 +46,13 @@ def _encode(value: Any, out: list[bytes], depth: int) -> None:
     elif isinstance(value, int):
         _encode_int(int(value), out)
     elif isinstance(value, bytes | bytearray | memoryview):
-        out += (_head(2, len(value)), bytes(value))
+        body = bytes(value)
+        out += (_head(2, len(body)), body)
     elif isinstance(value, str):
-        text = value.encode()
+        try:
+            text = value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput("text with a lone surrogate has no canonical bytes") from error
         out += (_head(3, len(text)), text)
     elif isinstance(value, list | tuple):
         out.append(_head(4, len(value)))
@@ -57,6 +61,8 @@ def _encode(value: Any, out: list[bytes], depth: int) -> None:
     elif isinstance(value, dict):
         pairs = []
         for key, item in value.items():
+            if isinstance(key, tuple):
+                raise InvalidInput("a map's keys are scalars, not arrays")
             parts: list[bytes] = []
             _encode(key, parts, depth + 1)
             encoded_key = b"".join(parts)
@@ -160,6 +166,8 @@ class _Reader:
             encoded = self.data[start : self.at]
             if encoded <= before or isinstance(key, list | dict):
                 raise InvalidInput("map keys are not sorted, unique scalars", at=start)
+            if key in found:  # 1 and true are one key in Python
+                raise InvalidInput("map keys are not distinct", at=start)
             before = encoded
             found[key] = self.value(depth + 1)
         return found
