@@ -1,0 +1,246 @@
+"""The compute service over real workers: what a buyer's own audit says of its answers."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provider_support import DEVICE, NETWORK, Bench, Client, until
+from sandbox_support import HELLO, command, wat
+from surge.buyer.auditor import Asked, Party, audit, audit_compile, audit_transfer
+from surge.core import canonical, values
+from surge.core.messages import (
+    Answer,
+    Prepare,
+    Received,
+    Refusal,
+    RunUnit,
+    Setup,
+    decode_prepared,
+    decode_unit_done,
+    encode_body,
+)
+from surge.core.messages.compute import LimitsField
+from surge.core.receipts import ReceiptKind
+from surge.core.units import WORLD, Limits, Status, UnitSpec, split_output, unit_id
+from surge.provider.compute import INLINE_OUTPUT, Compute
+from surge.provider.config import ProviderConfig
+from surge.sandbox import Sandbox
+
+SALT, JOB = b"\x05" * 32, b"\x06" * 32
+LIMITS = Limits(memory=64 << 20, fuel=10**10, wall_ms=20_000, output=8 << 20)
+
+ECHO = """
+(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 17)
+  (func (export "_start")
+    (i32.store (i32.const 0) (i32.const 65536))
+    (loop $again
+      (i32.store (i32.const 4) (i32.const 1048576))
+      (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+      (i32.store (i32.const 4) (i32.load (i32.const 8)))
+      (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))
+      (br_if $again (i32.load (i32.const 8))))))
+"""
+
+
+class Buyer(Client):
+    """A buyer of compute."""
+
+    sandbox: Sandbox
+
+    @property
+    def party(self) -> Party:
+        return Party(self.channel, DEVICE.address, self.buyer, NETWORK.channels_domain)
+
+    async def prepare(self, image: bytes, contents: dict[bytes, bytes], bundle: bytes = b"") -> int:
+        """Bring a job to the device, paying for it; Wei paid."""
+        sizes = {each: len(data) for each, data in contents.items()}
+        others = [(each, size) for each, size in sizes.items() if each not in (image, bundle)]
+        body = encode_body(Prepare(JOB, image, sizes.get(image, 0), bundle, sizes.get(bundle, 0), others))
+        prices, paid = self.terms_agreed.prices, 0
+        while True:
+            answer = await self.ask(body, "prepare", "compute")
+            assert isinstance(answer, Answer), answer
+            if answer.receipt is not None:
+                receipt, _ = audit_compile(answer.receipt, image, self.sandbox.engine, sizes[image], prices, self.party)
+                paid += receipt.amount
+                await self.acknowledge(answer.receipt)
+            missing = decode_prepared(answer.body).missing
+            if not missing:
+                return paid
+            for each in missing:
+                received = await self.upload(contents[each])
+                assert isinstance(received, Received), received
+                assert received.receipt is not None
+                receipt, _ = audit_transfer(received.receipt, each, sizes[each], prices, self.party)
+                paid += receipt.amount
+                await self.acknowledge(received.receipt)
+
+    def spec(self, image: bytes, entry: bytes, items: bytes, bundle: bytes = b"", setup: bytes = b"", limits: Limits = LIMITS) -> UnitSpec:
+        return UnitSpec(WORLD, self.sandbox.engine, image, bundle or None, setup, entry, hashlib.sha256(items).digest(), limits, SALT)
+
+    async def run(
+        self,
+        image: bytes,
+        entry: bytes,
+        items: bytes,
+        *,
+        bundle: bytes = b"",
+        setup: bytes = b"",
+        content: bytes = b"",
+        limits: Limits = LIMITS,
+    ) -> tuple[Any, bytes]:
+        """Run a unit, audit it, pay for it: (outcome, output)."""
+        body = RunUnit(JOB, image, bundle, setup, entry, b"" if content else items, content, LimitsField.of(limits), SALT)
+        number = await self.call(encode_body(body), "run", "compute")
+        answer = await self.answer(number)
+        assert isinstance(answer, Answer), answer
+        done = decode_unit_done(answer.body)
+        subject = unit_id(self.spec(image, entry, items, bundle, setup, limits))
+        asked = Asked(ReceiptKind.UNIT, subject, limits, self.terms_agreed.prices, 0 if content else len(items))
+        assert answer.receipt is not None
+        outcome, _, _ = audit(asked, done, answer.receipt, self.party)
+        if answer.output:
+            await until(lambda: len(self.outputs.get(number, b"")) == answer.output, 30)
+        blob = bytes(self.outputs[number]) if answer.output else done.output
+        await self.acknowledge(answer.receipt)
+        return outcome, blob
+
+
+@asynccontextmanager
+async def device(folder: Path, cache: Path | None = None, **config: Any) -> AsyncIterator[Buyer]:
+    settings = ProviderConfig(earnings_seconds=0.5, drain_seconds=5.0, memory=1 << 30, **config)
+    sandbox = Sandbox(cache or folder / "cache", workers=1, memory=1 << 30)
+    bench = Bench(folder, config=settings)
+    compute = Compute(sandbox, folder / "compute", settings)
+    if cache is None:
+        compute._compile_python = nothing  # type: ignore[method-assign]
+    bench.services = [compute]
+    async with bench.running():
+        buyer = Buyer(bench)
+        buyer.sandbox = sandbox
+        await buyer.open()
+        yield buyer
+
+
+async def nothing() -> None:
+    """In place of compiling the Python image where no test needs it."""
+
+
+async def test_a_strangers_module_is_moved_compiled_run_and_priced(tmp_path: Path) -> None:
+    module = wat(HELLO)
+    image = hashlib.sha256(module).digest()
+    async with device(tmp_path) as buyer:
+        assert await buyer.prepare(image, {image: module}) > 0
+        assert await buyer.prepare(image, {image: module}) == 0, "it is here now"
+        entry = canonical.encode([["prog"], []])
+        outcome, output = await buyer.run(image, entry, b"")
+        assert (outcome.status, outcome.exit_code) == (Status.FINISHED, 0)
+        assert split_output(outcome, output).stdout == b"hello\n"
+
+
+async def test_an_endless_loop_is_billed_its_fuel(tmp_path: Path) -> None:
+    module = command("(loop $l (br $l))")
+    image = hashlib.sha256(module).digest()
+    limits = Limits(memory=1 << 20, fuel=10**6, wall_ms=20_000, output=0)
+    async with device(tmp_path) as buyer:
+        await buyer.prepare(image, {image: module})
+        outcome, _ = await buyer.run(image, canonical.encode([["prog"], []]), b"", limits=limits)
+        assert (outcome.status, outcome.fuel) == (Status.OUT_OF_FUEL, 10**6)
+
+
+async def test_a_corrupt_module_is_refused_once_compiled_and_at_once_afterwards(tmp_path: Path) -> None:
+    module = b"\0asm\x01\0\0\0 and nonsense"
+    image = hashlib.sha256(module).digest()
+    async with device(tmp_path) as buyer:
+        body = encode_body(Prepare(JOB, image, len(module), b"", 0, []))
+        await buyer.ask(body, "prepare", "compute")
+        received = await buyer.upload(module)
+        assert isinstance(received, Received)
+        for _ in range(2):
+            refusal = await buyer.ask(body, "prepare", "compute")
+            assert isinstance(refusal, Refusal)
+            assert refusal.code == "guest"
+
+
+async def test_large_input_and_output_travel_through_files(tmp_path: Path) -> None:
+    module = wat(ECHO)
+    image = hashlib.sha256(module).digest()
+    data = bytes(range(256)) * (INLINE_OUTPUT // 64)
+    content = hashlib.sha256(data).digest()
+    async with device(tmp_path) as buyer:
+        await buyer.prepare(image, {image: module, content: data})
+        outcome, output = await buyer.run(image, canonical.encode([["echo"], []]), data, content=content)
+        assert outcome.status is Status.FINISHED
+        assert split_output(outcome, output).stdout == data
+        left = [path for path in (tmp_path / "provider" / "spool").iterdir()]
+        assert not left, "acknowledged outputs are gone"
+
+
+@pytest.mark.parametrize("broken", ["memory", "setup", "limits", "entry"])
+async def test_units_that_cannot_be_are_refused_before_anything_runs(tmp_path: Path, broken: str) -> None:
+    module = wat(HELLO)
+    image = hashlib.sha256(module).digest()
+    async with device(tmp_path) as buyer:
+        await buyer.prepare(image, {image: module})
+        limits = LimitsField.of(Limits(memory=2 << 30) if broken == "memory" else LIMITS)
+        if broken == "limits":
+            limits = LimitsField(1, 0, 0, 0, 0)
+        setup = b"\x80" if broken == "setup" else b""
+        entry = b"\x01" if broken == "entry" else canonical.encode([["prog"], []])
+        body = RunUnit(JOB, image, b"", setup, entry, b"", b"", limits, SALT)
+        refusal = await buyer.ask(encode_body(body), "run", "compute")
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "invalid"
+        outcome, _ = await buyer.run(image, canonical.encode([["prog"], []]), b"")
+        assert outcome.status is Status.FINISHED, "the window is free again"
+
+
+def bundle(source: str) -> bytes:
+    """A bundle with one module, `task`."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("task.py", (1980, 1, 1, 0, 0, 0)), source)
+    return file.getvalue()
+
+
+async def test_a_python_job_is_set_up_once_and_runs_from_its_snapshot(tmp_path: Path, python_cache: Path) -> None:
+    zipped = bundle("import random\n\ndef double(x):\n    return 2 * x\n\ndef fails(x):\n    raise ValueError(x)\n")
+    zip_id = hashlib.sha256(zipped).digest()
+    setup = canonical.encode({"module": "task", "packages": []})
+    limits = Limits(memory=512 << 20, fuel=10**11, wall_ms=60_000)
+    async with device(tmp_path, python_cache) as buyer:
+        image = buyer.sandbox.python_image
+        assert buyer.bench.relays.published[-1].images == (image,)
+        await buyer.prepare(image, {zip_id: zipped}, zip_id)
+        entry = canonical.encode(["double", 0, 0, bytes(32)])
+        unit = RunUnit(JOB, image, zip_id, setup, entry, values.dumps([1, 2]), b"", LimitsField.of(limits), SALT)
+        early = await buyer.ask(encode_body(unit), "run", "compute")
+        assert isinstance(early, Refusal)
+        assert early.code == "missing", "a setup is nobody's gift"
+        body = encode_body(Setup(JOB, image, zip_id, setup, LimitsField.of(limits), SALT))
+        answer = await buyer.ask(body, "setup", "compute")
+        assert isinstance(answer, Answer), answer
+        assert answer.receipt is not None
+        done = decode_unit_done(answer.body)
+        subject = unit_id(buyer.spec(image, b"", b"", zip_id, setup, limits))
+        audit(Asked(ReceiptKind.SETUP, subject, limits, buyer.terms_agreed.prices, 0), done, answer.receipt, buyer.party)
+        assert len(done.state) == 32
+        await buyer.acknowledge(answer.receipt)
+        again = await buyer.ask(body, "setup", "compute")
+        assert isinstance(again, Answer)
+        assert again.receipt is None
+        items = values.dumps([1, 2, "x"])
+        outcome, output = await buyer.run(image, entry, items, bundle=zip_id, setup=setup, limits=limits)
+        assert outcome.status is Status.FINISHED
+        assert values.loads(split_output(outcome, output).value) == [["ok", 2], ["ok", 4], ["ok", "xx"]]
