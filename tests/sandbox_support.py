@@ -63,14 +63,14 @@ class Runner:
     def __init__(self, sandbox: Sandbox, folder: Path) -> None:
         self.sandbox = sandbox
         self._folder = folder
-        self._locks: dict[bytes, asyncio.Lock] = {}
 
     async def image(self, module: bytes) -> bytes:
         """Compile a module if it is new; its hash."""
         image = hashlib.sha256(module).digest()
         path = self._folder / f"{image.hex()}.wasm"
         if not self.sandbox.compiled(image):
-            path.write_bytes(module)
+            if not path.exists():
+                path.write_bytes(module)
             await self.sandbox.compile(path, image=image)
         return image
 
@@ -123,3 +123,8 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+def unfinished(runner: Runner) -> list[Path]:
+    """Files with something in them that were made for the moment."""
+    return [path for path in runner.sandbox.scratch.folder.iterdir() if path.stat().st_size]

@@ -218,7 +218,7 @@ async def test_bytes_go_through_whole_inline_or_by_file(runner: Runner, probe: b
         with execution.output.open() as stream:
             assert hashlib.sha256(stream.read()).digest() == execution.outcome.stdout.digest
         assert pieces(execution).stdout == data
-    assert [left for left in (tmp_path / "cache" / "spool").iterdir() if left.stat().st_size] == []
+    assert [left for left in runner.sandbox.scratch.folder.iterdir() if left.stat().st_size] == []
 
 
 async def test_many_large_outputs_in_a_row_each_come_back(runner: Runner, probe: bytes) -> None:
@@ -292,7 +292,7 @@ async def test_wrong_arguments_are_refused_before_anything_runs(runner: Runner) 
         with pytest.raises(InvalidInput):
             await runner.run(hello, argv, env=env)
     with pytest.raises(InvalidInput, match="memory"):
-        async with sandbox(Path(runner.sandbox._cache.parent / "small"), memory=1 << 20) as small:
+        async with sandbox(runner.sandbox.scratch.folder / "small", memory=1 << 20) as small:
             await small.run(hello, memory=2 << 20)
     with pytest.raises(Unavailable, match="not compiled"):
         await runner.sandbox.run_command(bytes(32), ["a"], [], b"", None, Limits(), SEED)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
-import os
+import shutil
 import stat
 from pathlib import Path
 
 import psutil
 import pytest
 
-from sandbox_support import HELLO, Runner, command, sandbox, until, wat
+from sandbox_support import HELLO, Runner, command, sandbox, unfinished, until, wat
 from surge.core.units import Status
 from surge.errors import GuestFault, SurgeError, Unavailable
 from surge.sandbox import compiling
@@ -88,7 +88,7 @@ async def limited(tmp_path: Path, wasm: bytes, **changes: float) -> str:
     async with sandbox(tmp_path, compile_limits=limits) as runner:
         words = await refusal(runner, wasm)
         assert await runner.text(wat(HELLO)) == "hello\n"
-        assert [left.name for left in (tmp_path / "cache" / "code").rglob("*.new")] == []
+        assert unfinished(runner) == []
     children = psutil.Process().children(recursive=True)
     await until(lambda: not any("surge.sandbox.worker" in " ".join(child.cmdline()) for child in children))
     return words
@@ -156,33 +156,50 @@ async def test_compiled_code_that_others_could_have_written_is_not_used(tmp_path
 async def test_a_compilation_given_up_leaves_nothing(tmp_path: Path) -> None:
     async with sandbox(tmp_path) as runner:
         waiting = asyncio.create_task(runner.image(bomb(12_000)))
-        await until(lambda: bool(list((tmp_path / "cache" / "code").rglob("*.new"))))
+        await until(lambda: len(list(runner.sandbox.scratch.folder.iterdir())) > 1)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert list((tmp_path / "cache" / "code").rglob("*.new")) == []
+        assert [path.name for path in runner.sandbox.scratch.folder.iterdir()] == [".lock"]
         assert await runner.text(wat(HELLO)) == "hello\n"
 
 
-async def test_what_an_interrupted_process_left_is_cleared(tmp_path: Path) -> None:
-    async with sandbox(tmp_path) as runner:
-        image = await runner.image(wat(HELLO))
-    left = next((tmp_path / "cache" / "code").iterdir()) / "half.new"
-    left.write_bytes(b"half")
-    spool = tmp_path / "cache" / "spool" / "old"
-    spool.write_bytes(b"old")
-    async with sandbox(tmp_path) as runner:
-        assert not left.exists()
-        assert not spool.exists()
-        assert runner.sandbox.compiled(image)
+async def test_what_a_killed_process_left_is_cleared_and_what_a_living_one_uses_is_not(tmp_path: Path) -> None:
+    async with sandbox(tmp_path) as first:
+        image = await first.image(wat(HELLO))
+        dead = tmp_path / "cache" / "scratch" / "dead"
+        dead.mkdir()
+        (dead / ".lock").touch()
+        (dead / "half").write_bytes(b"half")
+        path = first.sandbox.spool(b"in use")
+        async with sandbox(tmp_path) as second:
+            assert not dead.exists()
+            assert path.read_bytes() == b"in use"
+            assert second.sandbox.compiled(image)
+            assert await second.text(wat(HELLO)) == "hello\n"
+        assert path.exists()
+    assert not path.exists()
+
+
+async def test_processes_that_share_a_cache_compile_a_module_once(tmp_path: Path) -> None:
+    module = bomb(1500)
+    path = tmp_path / "module.wasm"
+    path.write_bytes(module)
+    image = hashlib.sha256(module).digest()
+    told: list[float] = []
+    async with sandbox(tmp_path) as one, sandbox(tmp_path) as two:
+        results = await asyncio.gather(
+            one.sandbox.compile(path, image=image, on_progress=lambda spent, _: told.append(spent)),
+            two.sandbox.compile(path, image=image, on_progress=lambda spent, _: told.append(spent)),
+        )
+        assert sorted(result.seconds > 0 for result in results) == [False, True]
+        assert len(told) > 2
 
 
 async def test_no_room_for_compiled_code(tmp_path: Path) -> None:
-    if os.getuid() == 0 and not Path("/dev/full").exists():
-        pytest.skip("needs a device that is always full")
     async with sandbox(tmp_path) as runner:
-        folder = next((tmp_path / "cache" / "code").iterdir())
-        folder.rmdir()
+        await runner.image(wat(HELLO))
+        shutil.rmtree(tmp_path / "cache" / "code")
         with pytest.raises(Unavailable, match="no room"):
             await runner.image(wat(HELLO))
 

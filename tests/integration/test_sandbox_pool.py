@@ -223,6 +223,43 @@ async def test_a_caller_that_gives_up_does_not_disturb_the_others(tmp_path: Path
         assert (await runner.run(module)).outcome.status == Status.FINISHED
 
 
+async def test_a_unit_nobody_waits_for_does_not_keep_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surge.sandbox.pool.GIVEN_UP", 0.1)
+    async with sandbox(tmp_path, workers=1) as runner:
+        running = [asyncio.create_task(runner.run(FOREVER, wall_ms=600_000, fuel=10**18)) for _ in range(3)]
+        await until(lambda: any(member.jobs for member in runner.sandbox._pool.members))
+        for task in running:
+            task.cancel()
+        assert await asyncio.wait_for(runner.text(wat(HELLO)), 10) == "hello\n"
+        assert not any(member.jobs for member in runner.sandbox._pool.members)
+
+
+async def test_idle_workers_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surge.sandbox.member.IDLE_SECONDS", 0.2)
+    monkeypatch.setattr("surge.sandbox.member.START_SECONDS", 3.0)
+    async with sandbox(tmp_path, workers=1) as runner:
+        assert await runner.text(wat(HELLO)) == "hello\n"
+        await until(lambda: not runner.sandbox._pool.members)
+        assert await runner.text(wat(HELLO)) == "hello\n"
+
+
+async def test_a_worker_starts_fast_and_loads_no_more_than_it_needs(tmp_path: Path) -> None:
+    code = "import surge.sandbox.worker, sys; print(*sys.modules)"
+    script = await asyncio.create_subprocess_exec(sys.executable, "-I", "-c", code, stdout=asyncio.subprocess.PIPE)
+    said, _ = await asyncio.wait_for(script.communicate(), 30)
+    assert not {"asyncio", "web3", "nats", "numpy", "rich", "click", "cryptography"} & set(said.decode().split())
+    async with sandbox(tmp_path, workers=1) as runner:
+        image = await runner.image(wat(HELLO))
+        started = asyncio.get_running_loop().time()
+        await runner.run(wat(HELLO))
+        assert asyncio.get_running_loop().time() - started < 3
+        (member,) = runner.sandbox._pool.members
+        process = psutil.Process(member.pid)
+        assert process.environ() in ({}, {"LC_CTYPE": "C.UTF-8"})
+        assert process.memory_info().rss < 60 << 20
+        assert image
+
+
 async def test_five_hundred_mixed_units_leave_a_worker_as_it_was(tmp_path: Path) -> None:
     mixed = """
     (module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from surge.core.units import EXACT, PROVABLE, Limits, Part, Status
@@ -41,7 +42,7 @@ def false_claim(done: Done, limits: Limits) -> str | None:
         if len(paths) > MAX_ENTRIES or not all(map(_is_plain, paths)):
             return "files that cannot be"
         encoded = [path.encode() for path in paths]
-        if any(one >= other for one, other in zip(encoded, encoded[1:], strict=False)):
+        if any(one >= other for one, other in itertools.pairwise(encoded)):
             return "files out of order"
     # 4.
     least, most = (0, limits.fuel) if status in EXACT else (limits.fuel,) * 2 if status in PROVABLE else (0, 0)

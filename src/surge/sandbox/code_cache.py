@@ -1,9 +1,14 @@
-"""Compiled code on disk, by engine and image: made here, readable by this user only, never taken from a peer."""
+"""Compiled code on disk, by engine and image: made here, readable by this user only, never taken from a peer.
+
+Processes may share a cache. One of them compiles a module; the others wait for it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -14,10 +19,8 @@ class CodeCache:
         self._folder = folder / engine.hex()[:32]
 
     def open(self) -> None:
-        """Make the folder, and clear what an interrupted compilation left in it."""
+        """Make the folder."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in self._folder.glob("*.new"):
-            left.unlink(missing_ok=True)
 
     def find(self, image: bytes) -> Path | None:
         """The compiled code of an image. A file that somebody else could have written is not used."""
@@ -34,13 +37,22 @@ class CodeCache:
         found = self.find(image)
         return None if found is None else found.stat().st_size
 
-    def begin(self) -> tuple[int, Path]:
-        """An empty file to compile into: a descriptor and its path."""
-        fd, name = tempfile.mkstemp(dir=self._folder, suffix=".new")
-        return fd, Path(name)
+    @contextlib.contextmanager
+    def alone(self, image: bytes) -> Iterator[bool]:
+        """Whether this process is now the only one that may compile an image; held inside, and given up with it."""
+        lock = os.open(self._folder / f"{image.hex()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(lock)
 
     def keep(self, image: bytes, fd: int, path: Path) -> Path:
-        """Make a finished file the image's compiled code, durably."""
+        """Make a finished file, on the same file system, the image's compiled code, durably."""
         os.fsync(fd)
         final = self._folder / f"{image.hex()}.cwasm"
         path.replace(final)

@@ -48,6 +48,14 @@ def estimate(size: int) -> float:
     return 0.3 + size / 10**6 * SECONDS_PER_MEGABYTE / (os.cpu_count() or 1)
 
 
+def estimate_file(module: Path) -> float:
+    """As `estimate`, for a module's file; 0 when it is not there."""
+    try:
+        return estimate(module.stat().st_size)
+    except OSError:
+        return 0.0
+
+
 async def compile_into(
     module: Path, target: int, *, image: bytes, python: bool, limits: CompileLimits, on_progress: Progress | None
 ) -> Compiled:

@@ -18,6 +18,7 @@ from surge.sandbox.execution import CompiledImage, Execution, Output
 from surge.sandbox.pool import ImageFiles, Pool, Ran
 from surge.sandbox.protocol import INLINE, RunCommand, UnitRequest
 from surge.sandbox.python_jobs import PythonJobs
+from surge.sandbox.scratch import Scratch
 from surge.sandbox.snapshots import Snapshots
 
 MAX_ARGUMENTS: Final = 1024
@@ -46,15 +47,14 @@ class Sandbox:
         self.engine = engine.identity()
         self.engine_label = engine.label()
         self.python_image = python_image.IMAGE
-        self._cache = cache
         self._code = CodeCache(cache / "code", self.engine)
         self._compile_limits = compile_limits
-        self._snapshots = Snapshots(cache / "snapshots", snapshot_budget)
+        self.scratch = Scratch(cache / "scratch")
+        """Where files in the making lie; other processes may share the cache."""
+        self._snapshots = Snapshots(cache / "snapshots", snapshot_budget, self.scratch)
         self.python = PythonJobs(self, self._snapshots, private_mappings=private_mappings)
         """Python jobs: setups and units."""
-        self._spools = cache / "spool"
-        self._pool = Pool(self._spools, workers=workers, memory=memory)
-        self._compiling: dict[bytes, asyncio.Lock] = {}
+        self._pool = Pool(self.scratch, workers=workers, memory=memory)
         self._one_compiler = asyncio.Semaphore(1)
 
     async def start(self) -> None:
@@ -65,15 +65,14 @@ class Sandbox:
         engine.check_installed()
         self._code.open()
         self._snapshots.open()
-        self._spools.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in self._spools.iterdir():
-            left.unlink(missing_ok=True)
+        self.scratch.open()
         with contextlib.suppress(Unavailable):  # without the Python image, commands still run
             python_image.stdlib()
 
     async def close(self) -> None:
-        """End every worker."""
+        """End every worker. Outputs that are files and were not read are gone after this."""
         await self._pool.close()
+        await asyncio.to_thread(self.scratch.close)
 
     # Compiling
 
@@ -89,22 +88,34 @@ class Sandbox:
                 or too much memory to compile.
             Unavailable: its file cannot be read, or there is no room.
         """
-        lock = self._compiling.setdefault(image, asyncio.Lock())
-        async with lock:
-            if (size := self._code.size(image)) is not None:
-                return CompiledImage(image, size, 0.0)
-            async with self._one_compiler:
-                return await self._compile(module, image, on_progress)
-
-    async def _compile(self, module: Path, image: bytes, on_progress: Progress | None) -> CompiledImage:
-        loop = asyncio.get_running_loop()
         python = image == self.python_image
         limits = compiling.PYTHON if python else self._compile_limits
+        loop = asyncio.get_running_loop()
         started = loop.time()
-        try:
-            fd, path = self._code.begin()
-        except OSError as wrong:
-            raise Unavailable(f"no room for compiled code: {wrong}") from wrong
+        while True:
+            if (size := self._code.size(image)) is not None:
+                return CompiledImage(image, size, 0.0)
+            try:
+                with self._code.alone(image) as alone:
+                    if alone and not self.compiled(image):
+                        async with self._one_compiler:
+                            return await self._compile(module, image, python, limits, on_progress)
+            except OSError as wrong:
+                raise Unavailable(f"no room for compiled code: {wrong}") from wrong
+            # Another task or process compiles it, for no longer than its limits let it.
+            spent = loop.time() - started
+            if spent > 2 * limits.wall_seconds:
+                raise Unavailable("another process has been compiling this module for too long", image=image.hex())
+            if on_progress is not None:
+                on_progress(spent, max(compiling.estimate_file(module), spent))
+            await asyncio.sleep(compiling.PROGRESS_SECONDS)
+
+    async def _compile(
+        self, module: Path, image: bytes, python: bool, limits: CompileLimits, on_progress: Progress | None
+    ) -> CompiledImage:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        fd, path = self.scratch.file()
         try:
             compiled = await compiling.compile_into(module, fd, image=image, python=python, limits=limits, on_progress=on_progress)
             if os.fstat(fd).st_size != compiled.size:
@@ -187,12 +198,10 @@ class Sandbox:
 
     def spool(self, data: bytes) -> Path:
         """Write a large input to a file that its caller removes."""
-        import tempfile
-
-        fd, name = tempfile.mkstemp(dir=self._spools)
+        fd, path = self.scratch.file()
         with os.fdopen(fd, "wb") as file:
             file.write(data)
-        return Path(name)
+        return path
 
 
 def file_key(path: Path) -> bytes:

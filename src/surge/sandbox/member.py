@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +15,16 @@ from surge.core.units import EMPTY, Status
 from surge.sandbox.claims import false_claim
 from surge.sandbox.process import WorkerProcess
 from surge.sandbox.protocol import SPOOLS, Done, Hold, Load, Ready, Refused, Release, Reply, Spool
+from surge.sandbox.scratch import Scratch
 
 if TYPE_CHECKING:
     from surge.sandbox.pool import ImageFiles, Job
 
 START_SECONDS: Final = 30.0
 """A worker that is not ready by then is ended."""
+
+IDLE_SECONDS: Final = 60.0
+"""A worker without work keeps its memory for so long; another takes a fifth of a second to start."""
 
 GRACE: Final = 5.0
 """Seconds past its wall-time limit that a unit's worker has to notice by itself, before it is ended."""
@@ -39,7 +42,7 @@ class Member:
     def __init__(
         self,
         image: ImageFiles,
-        spools: Path,
+        scratch: Scratch,
         memory: int,
         on_change: Callable[[Member], None],
         on_end: Callable[[Member, str, Job | None, list[Job]], None],
@@ -63,7 +66,7 @@ class Member:
         self._mean: float | None = None
         self._on_change = on_change
         self._on_end = on_end
-        self._spool_folder = spools
+        self._scratch = scratch
         self._spools: deque[Path] = deque()
         self._held: OrderedDict[bytes, None] = OrderedDict()
         self._deadline = self.ready_at + START_SECONDS
@@ -91,8 +94,8 @@ class Member:
                 os.close(fd)
 
     def _new_spool(self) -> int:
-        fd, name = tempfile.mkstemp(dir=self._spool_folder)
-        self._spools.append(Path(name))
+        fd, path = self._scratch.file()
+        self._spools.append(path)
         return fd
 
     @property
@@ -155,7 +158,10 @@ class Member:
         """The timer went off: the deadline it was set for may have moved on since."""
         now = self._loop.time()
         if not self.jobs and self.ready:
-            self._timer = self._loop.call_later(START_SECONDS, self._look)
+            if now >= self.used_at + IDLE_SECONDS:
+                self.stop("had nothing to do")
+            else:
+                self._timer = self._loop.call_at(self.used_at + IDLE_SECONDS, self._look)
         elif now < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._look)
         else:

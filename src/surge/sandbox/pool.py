@@ -22,9 +22,13 @@ from surge.core.units import MAX_MEMORY, Limits
 from surge.errors import InternalFault, InvalidInput, Unavailable
 from surge.sandbox.member import Member
 from surge.sandbox.protocol import Done, UnitRequest
+from surge.sandbox.scratch import Scratch
 
 QUANTUM: Final = 1.0
 """Seconds an image keeps a worker that another image without any is waiting for."""
+
+GIVEN_UP: Final = 1.0
+"""Seconds a running unit has to end once nobody waits for it; starting another worker costs a fifth of that."""
 
 MAX_FAILED_STARTS: Final = 2
 """Workers of an image that may fail to start, one after another, before its units fail."""
@@ -40,7 +44,7 @@ class ImageFiles:
     """The standard library's zip, for the Python image."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
     """One unit on its way."""
 
@@ -66,8 +70,8 @@ class Ran:
 class Pool:
     """All workers of this process. Belongs to the event loop it is used on."""
 
-    def __init__(self, spools: Path, *, workers: int, memory: int) -> None:
-        self._spools = spools
+    def __init__(self, scratch: Scratch, *, workers: int, memory: int) -> None:
+        self._scratch = scratch
         self._workers = workers
         self._memory = memory
         self._members: list[Member] = []
@@ -103,7 +107,11 @@ class Pool:
         self._images[image.image] = image
         self._queues.setdefault(image.image, deque()).append(job)
         self._dispatch()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._given_up(job)
+            raise
 
     @property
     def members(self) -> list[Member]:
@@ -123,6 +131,19 @@ class Pool:
             member.stop("the sandbox was closed")
         for member in members:
             await member.gone()
+
+    def _given_up(self, job: Job) -> None:
+        """Nobody waits for a unit any more: it leaves its queue, or has a moment to end before its worker does."""
+        for queue in self._queues.values():
+            if job in queue:
+                queue.remove(job)
+                return
+        asyncio.get_running_loop().call_later(GIVEN_UP, self._end_given_up, job)
+
+    def _end_given_up(self, job: Job) -> None:
+        for member in self._members:
+            if member.jobs and member.jobs[0] is job:
+                member.stop("ran a unit nobody waits for")
 
     # Placing
 
@@ -172,7 +193,7 @@ class Pool:
     def _start(self, image: bytes) -> None:
         most = min(self._memory, MAX_MEMORY)
         try:
-            member = Member(self._images[image], self._spools, most, self._on_change, self._on_end)
+            member = Member(self._images[image], self._scratch, most, self._on_change, self._on_end)
         except OSError as wrong:
             self._fail_start(image, str(wrong))
             return

@@ -43,6 +43,8 @@ class WorkerProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
                 pass_fds=(theirs.fileno(),),
+                # A terminal's Ctrl-C is for the parent, which drains its workers as it sees fit.
+                start_new_session=True,
             )
             undo.pop_all()
         self.pid = self._process.pid

@@ -57,7 +57,8 @@ class PythonJobs:
                     if made.outcome.status is not Status.FINISHED:
                         raise GuestFault(f"the job's setup ended as {made.outcome.status.name}: {made.detail}", status=made.outcome.status)
         snapshot = self._snapshots.path(key)
-        held = {file_key(snapshot): snapshot}
+        # By what it is a function of: its times change whenever it is used.
+        held = {key: snapshot}
         if bundle_file is not None:
             held[file_key(bundle_file)] = bundle_file
         spooled: Path | None = None
@@ -67,7 +68,7 @@ class PythonJobs:
         inputs = ((items, os.O_RDONLY),) if isinstance(items, Path) else ()
         request = RunPython(
             bundle=file_key(bundle_file) if bundle_file is not None else None,
-            snapshot=file_key(snapshot),
+            snapshot=key,
             setup=setup,
             entry=entry,
             items=inline,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from surge.core import canonical
 from surge.core.units import WORLD, Outcome
+from surge.sandbox.scratch import Scratch
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Outcome)
@@ -28,15 +28,14 @@ def snapshot_key(engine: bytes, image: bytes, bundle: bytes | None, setup: bytes
 class Snapshots:
     """A folder of snapshots."""
 
-    def __init__(self, folder: Path, budget: int) -> None:
+    def __init__(self, folder: Path, budget: int, scratch: Scratch) -> None:
         self.folder = folder
         self.budget = budget
+        self._scratch = scratch
 
     def open(self) -> None:
-        """Make the folder ready and remove what a crash left."""
+        """Make the folder ready."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for leftover in self.folder.glob("making-*"):
-            leftover.unlink(missing_ok=True)
 
     def path(self, key: bytes) -> Path:
         """Where the snapshot lies, or would lie."""
@@ -53,17 +52,17 @@ class Snapshots:
 
     def begin(self) -> Path:
         """An empty file for a snapshot in the making."""
-        descriptor, name = tempfile.mkstemp(dir=self.folder, prefix="making-")
+        descriptor, path = self._scratch.file()
         os.close(descriptor)
-        return Path(name)
+        return path
 
     def keep(self, key: bytes, made: Path, outcome: Outcome) -> None:
         """Take a snapshot that was made; others may have to go for it."""
-        descriptor, name = tempfile.mkstemp(dir=self.folder, prefix="making-")
+        descriptor, path = self._scratch.file()
         with os.fdopen(descriptor, "wb") as file:
             file.write(_encoder.encode(outcome))
         made.replace(self.path(key))
-        Path(name).replace(self._outcome(key))
+        path.replace(self._outcome(key))
         self._make_room(self.path(key))
 
     def drop(self, key: bytes) -> None:
