@@ -142,17 +142,18 @@ class Child:
             await process.wait()
 
 
-async def stopped() -> None:
-    """Wait for SIGTERM or SIGINT."""
+def stop_event() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set, from now until the loop ends."""
     event = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, event.set)
-    try:
-        await event.wait()
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+    return event
+
+
+async def stopped() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    await stop_event().wait()
 
 
 def say_ready() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from surge.cli import places
-from surge.cli.children import say_ready, stopped
+from surge.cli.children import say_ready, stop_event, stopped
 from surge.cli.children import with_parent as die_with_parent
 from surge.cli.console import Amount, Size, err, tokens
 from surge.cli.options import network_option
@@ -152,7 +152,8 @@ def provide(network: str | None, data: Path | None, yes: bool, with_parent: int 
 async def _provide(network: NetworkFile, data: Path, options: dict[str, Any]) -> None:
     from surge.core.types import address
     from surge.ledger import Ledger
-    from surge.provider import Compute, Provider
+    from surge.provider.compute import Compute
+    from surge.provider.daemon import Provider
     from surge.relay.client import Relays
     from surge.sandbox import Sandbox
     from surge.wallet import Keystore
@@ -160,7 +161,7 @@ async def _provide(network: NetworkFile, data: Path, options: dict[str, Any]) ->
     keys = Keystore(data / "wallet")
     device = keys.load_or_create("device")
     config = provider_config(options)
-    stop = asyncio.create_task(stopped())
+    stop = stop_event()
     async with contextlib.AsyncExitStack() as stack:
         chain = await Ledger.connect(network, data / "transactions.db", patience=30.0)
         stack.push_async_callback(chain.close)
@@ -172,24 +173,33 @@ async def _provide(network: NetworkFile, data: Path, options: dict[str, Any]) ->
             operator_key = keys.load_or_create("operator")
             operator = operator_key.address
             await register(chain, network, operator_key, device)
-        relays = await Relays.connect(network.relays, device, network.network_id)
+        relays = await Relays.connect(network.relays, device, network=network.network_id, timeout=30.0)
         stack.push_async_callback(relays.close)
-        sandbox = Sandbox(places.cache(), workers=config.cores, memory=config.memory, spool=data / "spool")
-        service = Compute(sandbox, data=data / "compute", config=config)
+        sandbox = Sandbox(places.cache(), workers=config.cores, memory=config.memory)
+        stack.push_async_callback(sandbox.close)
+        sending = asyncio.create_task(chain.run(), name="sending transactions again")
+        stack.callback(sending.cancel)
         provider = Provider(
-            network=network, ledger=chain, signer=device, operator=operator, data=data, relays=relays, services=[service], config=config
+            network=network,
+            ledger=chain,
+            relays=relays,
+            device=device,
+            operator=operator,
+            data=data,
+            services=[Compute(sandbox, data / "compute", config)],
+            config=config,
         )
-        await provider.start()
-        stack.push_async_callback(provider.close)
+        await stack.enter_async_context(provider)
+        await provider.ready()
         err.print(f"device {device.address} of operator {operator}", style="dim", markup=False)
         say_ready()
-        await stop
+        await provider.run(stop)
         err.print("draining", style="dim")
 
 
 def provider_config(options: dict[str, Any]) -> Any:
     """The provider's configuration out of the command's options."""
-    from surge.provider import ProviderConfig, Rates
+    from surge.provider.config import ProviderConfig, Rates
 
     named = {"gigafuel": "price", "memory": "price_memory", "transfer": "price_transfer", "compile": "price_compile"}
     rates = Rates(**{field: options[option] for field, option in named.items() if options[option] is not None})

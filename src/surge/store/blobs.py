@@ -12,11 +12,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from surge.errors import InvalidInput, PeerFault, Unavailable
+
+LEFTOVER_SECONDS = 3600.0
+"""A file in the making that nobody wrote to for so long is a crash's, and not another process's."""
 
 
 class BlobWriter:
@@ -75,7 +78,7 @@ class Blobs:
     """A folder of contents.
 
     Args:
-        folder: where they lie; made if missing. Leftovers of a crash are removed.
+        folder: where they lie; made if missing. Old leftovers of a crash are removed.
         budget: bytes to keep at most, or None for no bound.
     """
 
@@ -85,7 +88,9 @@ class Blobs:
         self._pins: Counter[bytes] = Counter()
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("incoming-*"):
-            leftover.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
+                    leftover.unlink()
 
     def path(self, digest: bytes) -> Path:
         """Where the content lies, or would lie."""

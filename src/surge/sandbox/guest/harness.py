@@ -8,6 +8,7 @@ Calls of the host: b"i" gives entry and items, b"b" + index (8 bytes, little-end
 import gc
 import hashlib
 import importlib
+import importlib.machinery
 import os
 import random
 import sys
@@ -48,10 +49,32 @@ def _inert_surge():
         def __exit__(self, *error):
             return False
 
-    surge = types.ModuleType("surge")
+    class Finder:
+        """`import surge.anything` gives an inert module too."""
+
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name.startswith("surge."):
+                return importlib.machinery.ModuleSpec(name, Finder, is_package=True)
+            return None
+
+        @staticmethod
+        def create_module(spec):
+            return inert_module(spec.name)
+
+        @staticmethod
+        def exec_module(module):
+            return None
+
+    def inert_module(name):
+        module = types.ModuleType(name)
+        module.__getattr__ = lambda attribute: Inert(f"{name}.{attribute}")
+        return module
+
+    sys.meta_path.insert(0, Finder)
+    surge = inert_module("surge")
     for name in ("SurgeError", "InvalidInput", "GuestFault", "RemoteError", "Unavailable", "NoProvider", "NotEnough"):
         setattr(surge, name, type(name, (Exception,), {"__module__": "surge"}))
-    surge.__getattr__ = lambda name: Inert(f"surge.{name}")
     surge.__path__ = []
     return surge
 
