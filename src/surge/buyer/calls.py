@@ -86,6 +86,7 @@ class UnitCall:
         "bills",
         "body",
         "complete",
+        "digest",
         "id",
         "job",
         "lane",
@@ -114,6 +115,8 @@ class UnitCall:
         self.complete = False
         self.wanted = True
         """False once the answer is no longer needed: it is still audited and paid."""
+        self.digest = b""
+        """The receipt's digest, once there is one."""
         self._answer: tuple[UnitDone, Answer] | None = None
         self._pieces: list[bytes] = []
         self._at = 0
@@ -160,6 +163,7 @@ class UnitCall:
             raise PeerFault("a unit's answer comes without a receipt", unit=self.asked.subject)
         outcome, receipt, digest = audit(self.asked, done, answer.receipt, party)
         self.complete = True
+        self.digest = digest
         rows = self.owner.unit_done(self, outcome, blob, done, receipt)
         return Paid(receipt, answer.receipt.signature, digest, True, outcome_bytes(outcome), self.job, rows)
 

@@ -6,15 +6,16 @@ import json
 
 from surge.core import canonical
 from surge.core.messages import Refusal
-from surge.core.units import Outcome, Status
+from surge.core.receipts import Receipt
+from surge.core.units import Outcome, Part, Status
 from surge.errors import GuestFault, InternalFault, InvalidInput
 
 
-def command_value(outcome: Outcome, blob: bytes) -> bytes:
+def command_value(outcome: Outcome, blob: bytes, receipt: Receipt, digest: bytes) -> bytes:
     """The result of a command's run, as the journal keeps it: what it says of itself, then its output."""
     files = [[path, part.size] for path, part in outcome.files]
-    head = [outcome.exit_code, outcome.value.size, outcome.stdout.size, outcome.stderr.size, files, outcome.fuel]
-    return canonical.encode([head, blob])
+    sizes = [outcome.value.size, outcome.stdout.size, outcome.stderr.size]
+    return canonical.encode([outcome.exit_code, sizes, files, outcome.fuel, receipt.amount, receipt.device, digest, blob])
 
 
 def guest_fault(outcome: Outcome, blob: bytes, detail: str) -> GuestFault:
@@ -30,6 +31,16 @@ def guest_fault(outcome: Outcome, blob: bytes, detail: str) -> GuestFault:
     }.get(outcome.status, outcome.status.name)
     text = what + (f" ({detail})" if detail else "") + (f"\n{said}" if said else "")
     return GuestFault(text, status=outcome.status.name, exit_code=outcome.exit_code, stderr=said)
+
+
+def outcome_of(data: bytes) -> Outcome:
+    """The outcome in a journal's bytes (`calls.outcome_bytes`), its fuel unknown."""
+    try:
+        status, exit_code, value, stdout, stderr, files, state = canonical.decode(data)
+        named = tuple((path, Part(digest, size)) for path, digest, size in files)
+        return Outcome(Status(status), exit_code, Part(*value), Part(*stdout), Part(*stderr), named, state, 0)
+    except (InvalidInput, ValueError, TypeError) as error:
+        raise InternalFault("the journal holds an outcome that cannot be read: its file is damaged") from error
 
 
 def local_status(refusal: Refusal) -> str:

@@ -144,6 +144,15 @@ class Job:
         log.info("job %s: %s", self.plan.id.hex()[:12], text)
         self.journal.event_soon(self.plan.id, text)
 
+    def replay_endings(self, bad: Mapping[int, GuestFault]) -> None:
+        """Cuts whose units ended badly before a restart: halve them, or blame their item."""
+        rows: list[ResultRow] = []
+        for number, fault in bad.items():
+            if number in self.scheduler.cuts:
+                self._apply(self.scheduler.ended_badly(number, ""), rows, error=fault)
+        if rows:
+            self.journal.results_soon(rows)
+
     # The loop
 
     async def run(self) -> None:
@@ -220,7 +229,7 @@ class Job:
         if good:
             if cut is not None:
                 self.purse.measured(cut.count, outcome.fuel)
-            value = blob[: outcome.value.size] if self.plan.is_python else command_value(outcome, blob)
+            value = blob[: outcome.value.size] if self.plan.is_python else command_value(outcome, blob, receipt, call.digest)
             effects = self.scheduler.finished(number, lane, now=time.monotonic(), seconds=done.seconds_us / 1e6)
             self._apply(effects, rows, value=value)
         else:
@@ -239,13 +248,13 @@ class Job:
         self.purse.release((number, lane))
         now = time.monotonic()
         code = refusal.code
-        if code in ("busy", "window", "draining", "price", "missing", "deposit"):
+        if code in ("busy", "window", "draining", "price", "missing", "deposit", "cancelled"):
             self.scheduler.released(number, lane, now=now, rest=BUSY_REST if code in ("busy", "window") else 0.0)
             self.lanes.refused(lane, refusal)
         elif code in ("invalid", "unknown", "storage"):
             self.say(f"{lane} cannot run this job ({code}): {refusal.text}")
             self.scheduler.released(number, lane)
-            self.lanes.dismiss(lane, Unavailable(f"{lane} refuses ({code}): {refusal.text}"))
+            self.lanes.dismiss(lane, Unavailable(f"{lane} refuses ({code}): {refusal.text}", for_good=True))
         else:
             status = local_status(refusal)
             if call.wanted:

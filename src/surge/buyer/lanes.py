@@ -7,10 +7,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from surge.buyer.auditor import audit, audit_compile, audit_transfer
-from surge.buyer.calls import Refused, outcome_bytes
+from surge.buyer.auditor import audit_compile, audit_transfer
+from surge.buyer.calls import Refused
 from surge.buyer.cuts import Lane
 from surge.buyer.endings import guest_fault
+from surge.buyer.orphans import pay_setup
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.peers import Peer
 from surge.buyer.scheduler import DEPTH
@@ -18,7 +19,7 @@ from surge.buyer.work import make_setup
 from surge.core.messages import NewPrices, Prepare, Refusal, Reprice, decode_prepared, decode_unit_done, encode, encode_body
 from surge.core.pricing import Prices, compile_amount, transfer_amount
 from surge.core.receipts import Receipt, Terms
-from surge.core.units import OutputVerifier, Status
+from surge.core.units import Status
 from surge.errors import GuestFault, NotEnough, PeerFault, SurgeError, Unavailable
 
 if TYPE_CHECKING:
@@ -96,6 +97,10 @@ class Lanes:
             for call in peer.calls_of(self._job):
                 if call.number == number:
                     peer.cancel(call)
+
+    def left_for_good(self) -> list[str]:
+        """Devices that broke the protocol, or cannot run the job: they are not asked to come back."""
+        return [key for key, error in self.left.items() if error.details.get("for_good") or isinstance(error, PeerFault)]
 
     def dismiss(self, key: str, error: SurgeError) -> None:
         """The lane takes no further part in this job."""
@@ -280,7 +285,7 @@ class Lanes:
             if answer.receipt is not None:
                 self._afford(compile_amount(prices, plan.image_size))
                 receipt, digest = audit_compile(answer.receipt, plan.image, peer.terms.engine, plan.image_size, prices, peer.payer.party)
-                self._pay(peer, receipt, answer.receipt.signature, digest, None)
+                self._pay(peer, receipt, answer.receipt.signature, digest)
             missing = decode_prepared(answer.body).missing
             if not missing:
                 return
@@ -292,7 +297,7 @@ class Lanes:
                 wire = await peer.upload(content, size, source, UPLOAD_SECONDS)
                 if wire is not None:
                     receipt, digest = audit_transfer(wire, content, size, prices, peer.payer.party)
-                    self._pay(peer, receipt, wire.signature, digest, None)
+                    self._pay(peer, receipt, wire.signature, digest)
         raise Unavailable(f"{peer.device} keeps asking for what it was sent", device=peer.device)
 
     async def _set_up(self, peer: Peer) -> None:
@@ -312,15 +317,13 @@ class Lanes:
         await job.remember_setup(peer.terms.channel, asked)
         try:
             answer = await peer.question("setup", body, seconds=plan.limits.wall_ms / 1000 + 60, bills=True)
+            # 1
             done = decode_unit_done(answer.body)
             outcome = done.outcome()
-            # 1
-            verifier = OutputVerifier(outcome)
-            verifier.update(done.output)
-            verifier.finish()
             if answer.receipt is not None:
-                outcome, receipt, digest = audit(asked, done, answer.receipt, peer.payer.party)
-                self._pay(peer, receipt, answer.receipt.signature, digest, outcome_bytes(outcome))
+                receipt = pay_setup(peer, asked, done, answer.receipt, plan.id)
+                if receipt is not None:
+                    job.paid(receipt)
         finally:
             job.purse.release(key)
         # 2
@@ -338,8 +341,8 @@ class Lanes:
         if left is not None and amount > left:
             raise NotEnough(f"the budget has {left} wei left, and preparing a provider costs {amount}", left=left, amount=amount)
 
-    def _pay(self, peer: Peer, receipt: Receipt, signature: bytes, digest: bytes, outcome: bytes | None) -> None:
-        paid = Paid(receipt, signature, digest, True, outcome, self._job.plan.id, ())
+    def _pay(self, peer: Peer, receipt: Receipt, signature: bytes, digest: bytes) -> None:
+        paid = Paid(receipt, signature, digest, True, None, self._job.plan.id, ())
         if peer.pay(paid):
             self._job.paid(receipt)
 

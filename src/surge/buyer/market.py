@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from surge.buyer.accounts import acknowledgement_since
 from surge.buyer.doors import Link
-from surge.buyer.journal import Journal
+from surge.buyer.journal import ChannelRow, Journal
 from surge.buyer.peers import Peer
 from surge.buyer.plan import Plan
 from surge.buyer.treasury import Account, Treasury
@@ -22,13 +23,21 @@ from surge.core.network import NetworkFile
 from surge.core.offers import Constraints, Match, Offer, SignedOffer, cheapest, match
 from surge.core.types import Address
 from surge.errors import LedgerError, NoProvider, NotEnough, PeerFault, SurgeError, Unavailable
-from surge.ledger import Ledger
 from surge.relay.board import OfferQuery
-from surge.relay.client import Relays
+
+if TYPE_CHECKING:
+    from surge.ledger import Ledger
+    from surge.relay.client import Relays
 
 log = logging.getLogger("surge.buyer")
 
 SERVICE = "compute"
+
+OPEN_SECONDS = 20.0
+"""How long a session may take to open when a channel is to be closed."""
+
+POLL_SECONDS = 0.25
+"""Seconds between two looks at the boards, where somebody waits for offers."""
 
 
 class Market:
@@ -127,6 +136,35 @@ class Market:
                     raise
                 raise Unavailable(f"no channel to {offer.device} could be opened: {error}", device=offer.device) from error
             return self._start(offer, account)
+
+    async def channel_peer(self, row: ChannelRow) -> tuple[Account, Peer]:
+        """An open channel and a session on it, to close it. Raises `Unavailable`, `PeerFault`."""
+        device = Address(row.device)
+        known, account = self.peers.get(device), self.accounts.get(device)
+        if known is not None and known.gone is None and account is not None and account.row.id == row.id:
+            return account, known
+        if known is not None and known.gone is None:
+            raise Unavailable(f"another channel to {device} is in use here", device=device)
+        for signed in await self.offers():
+            if signed.offer.device == device:
+                if known is not None:
+                    await self._forget(device)
+                account = await self._treasury.account_of(signed, row)
+                peer = self._start(signed.offer, account)
+                await peer.wait_open(OPEN_SECONDS)
+                return account, peer
+        raise Unavailable(f"{device} offers nothing now", device=device)
+
+    async def wait_for(self, count: int, seconds: float) -> None:
+        """Wait until so many providers offer work."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            found = await self.offers()
+            if len(found) >= count:
+                return
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unavailable(f"{len(found)} of {count} providers offer work after {seconds:.0f} s", found=len(found))
+            await asyncio.sleep(POLL_SECONDS)
 
     def _start(self, offer: Offer, account: Account) -> Peer:
         session_key = account.payer.signer

@@ -417,6 +417,11 @@ class Peer:
         return True
 
     def _refused(self, refusal: Refusal) -> None:
+        if refusal.id == 0:
+            log.info("%s refuses: %s", self.device, refusal.text)
+            if self._closing is not None and not self._closing.done():
+                self._closing.set_exception(Refused(refusal))
+            return
         upload = self._uploads.get(refusal.id)
         if upload is not None:
             if not upload.done.done():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from surge.core import values
-from surge.errors import PeerFault, RemoteError, SurgeError
+from surge.errors import GuestFault, RemoteError, SurgeError
 
 
 @dataclass(slots=True)
@@ -57,17 +57,17 @@ def item_error(entry: list[Any], index: int) -> RemoteError:
 def decode_piece(value: bytes, count: int) -> list[list[Any]]:
     """The entries of a Python unit's value: one ["ok", value] or ["error", type, text, traceback] per item.
 
-    Raises `PeerFault` when the bytes are no such list. Only called on bytes whose hash a device signed for.
+    Raises `GuestFault` when the bytes are no such list: then the user's code has broken the harness it ran in.
     """
     try:
         entries = values.loads(value)
     except ValueError as error:
-        raise PeerFault(f"a unit's value cannot be read: {error}", value=value[:256]) from error
+        raise GuestFault(f"the unit's results cannot be read: {error}", value=value[:256]) from error
     if type(entries) is not list or len(entries) != count:
-        raise PeerFault(f"a unit of {count} items gave something else than {count} results", value=value[:256])
+        raise GuestFault(f"a unit of {count} items gave something else than {count} results", value=value[:256])
     for entry in entries:
         if type(entry) is not list or not ((len(entry) == 2 and entry[0] == "ok") or (len(entry) == 4 and entry[0] == "error")):
-            raise PeerFault("a unit's value holds something that is no result", value=value[:256])
+            raise GuestFault("the unit's results hold something that is none", value=value[:256])
     return entries
 
 
@@ -80,6 +80,7 @@ class Results(Iterator[Any]):
         progress: Progress,
         *,
         errors: str,
+        decode: Callable[[bytes, int], list[list[Any]]] | None = None,
         cancel: Callable[[], None],
         consumed: Callable[[int], None],
     ) -> None:
@@ -88,6 +89,7 @@ class Results(Iterator[Any]):
         self.progress = progress
         """How far the job is; it changes while the job runs."""
         self._errors = errors
+        self._decode = decode or decode_piece
         self._cancel = cancel
         self._consumed = consumed
         self._condition = threading.Condition()
@@ -111,7 +113,7 @@ class Results(Iterator[Any]):
                 self._move_on(piece)
                 return self._give_error(piece.error)
             assert piece.value is not None
-            self._entries, self._at = decode_piece(piece.value, piece.count), 0
+            self._entries, self._at = self._entries_of(piece.value, piece), 0
             self._base = piece.first
             self._consumed(piece.first + piece.count)
         entry = self._entries[self._at]
@@ -119,6 +121,12 @@ class Results(Iterator[Any]):
         if len(entry) == 2:
             return entry[1]
         return self._give_error(item_error(entry, self._base + self._at - 1))
+
+    def _entries_of(self, value: bytes, piece: Piece) -> list[list[Any]]:
+        try:
+            return self._decode(value, piece.count)
+        except GuestFault as error:
+            return [["error", "GuestFault", error.message, ""]] * piece.count
 
     def cancel(self) -> None:
         """Stop the job: nothing more is sent out. What was accepted stays paid and recorded."""

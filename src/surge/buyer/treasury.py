@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from surge.buyer.accounts import Lease, open_payer
 from surge.buyer.auditor import Party
@@ -27,9 +28,11 @@ from surge.core.receipts import Close, Terms
 from surge.core.signing import Signer, recover
 from surge.core.types import ZERO, Address
 from surge.core.units import Limits
-from surge.errors import LedgerError, NotEnough, PeerFault, SurgeError, Unavailable
-from surge.ledger import ChannelState, Ledger
+from surge.errors import InvalidInput, LedgerError, NotEnough, PeerFault, SurgeError, Unavailable
 from surge.wallet import Keystore
+
+if TYPE_CHECKING:
+    from surge.ledger import ChannelState, Ledger
 
 log = logging.getLogger("surge.buyer")
 
@@ -71,7 +74,7 @@ class Treasury:
         offer = signed.offer
         async with self._devices.setdefault(offer.device, asyncio.Lock()):
             found = await self._reuse(offer)
-            return found or await self._open(offer, budget)
+            return found or await self._open(offer, await self._deposit(offer, budget))
 
     async def _reuse(self, offer: Offer) -> Account | None:
         for row in await self._journal.channels(device=offer.device, state=OPEN):
@@ -92,8 +95,23 @@ class Treasury:
             lease.release()
         return None
 
-    async def _open(self, offer: Offer, budget: int | None) -> Account:
-        deposit = await self._deposit(offer, budget)
+    async def open_for(self, offer: Offer, deposit: int) -> bytes:
+        """Open a channel with a deposit of the user's choice; returns its id."""
+        if deposit < offer.opening:
+            raise InvalidInput(f"{offer.device} asks for a floor of {offer.opening} wei, more than {deposit}", needed=offer.opening)
+        async with self._devices.setdefault(offer.device, asyncio.Lock()):
+            account = await self._open(offer, deposit)
+        account.lease.release()
+        return account.row.id
+
+    async def account_of(self, signed: SignedOffer, row: ChannelRow) -> Account:
+        """An open channel of ours, to be closed. Raises `Unavailable` when another process uses it."""
+        lease = Lease(self._leases, row.id)
+        if not lease.held:
+            raise Unavailable(f"the channel 0x{row.id.hex()} is in use by another process", channel=row.id)
+        return await self._with_payer(row, signed.offer, lease)
+
+    async def _open(self, offer: Offer, deposit: int) -> Account:
         session = self._keystore.create_session()
         channel = await self._ledger.open_channel(
             self.wallet,

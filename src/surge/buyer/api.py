@@ -1,0 +1,355 @@
+"""The public API: a network, and what can be asked of it.
+
+    with surge.connect() as network:
+        for result in network.map(function, items):
+            ...
+
+Everything here is blocking and may be called from any thread; the work happens on one event loop in the background.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sized
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+from surge.buyer import records
+from surge.buyer.background import Background
+from surge.buyer.bundle import Files
+from surge.buyer.client import Client
+from surge.buyer.encoding import Run, RunResult, decode_run, encode_run, encode_value
+from surge.buyer.home import find_home
+from surge.buyer.intake import Intake
+from surge.buyer.job import Job
+from surge.buyer.journal import CANCELLED, DONE
+from surge.buyer.listing import Listing
+from surge.buyer.options import Asked, chunk_of
+from surge.buyer.plan import CALLS, COMMANDS, MAP, Plan
+from surge.buyer.plans import command_plan, python_plan
+from surge.buyer.rehearsal import Rehearsal, rehearse
+from surge.buyer.results import Progress, Results, decode_piece
+from surge.buyer.scheduler import AIM_SECONDS
+from surge.buyer.submitting import CALL_SECONDS, Calls, Executor
+from surge.core.signing import Signer
+from surge.errors import InvalidInput
+
+T = TypeVar("T")
+
+EAGER = 1 << 40
+"""Items a sized input is spooled ahead: all of them, so that the job can be finished after a kill."""
+
+
+def connect(
+    network: str | Path | None = None,
+    *,
+    wallet: str | Signer | None = None,
+    home: str | Path | None = None,
+    offline: bool = False,
+) -> Network:
+    """Join a network.
+
+    Args:
+        network: a network.json or its folder; by default `$SURGE_NETWORK`, ./network.json, or the running `surge up`.
+        wallet: the name of the key that pays, or a signer; by default the network's own buyer, or the user's default key.
+        home: where this buyer's journal lies; by default beside an embedded network, or in the user's data folder.
+        offline: read local state only; nothing is reached before something needs it anyway.
+
+    Raises:
+        InvalidInput: there is no such network, no such key, or the network was not made here and is not trusted yet.
+        Unavailable: the ledger, or all relays, are away.
+    """
+    place = find_home(network, home)
+    background = Background()
+    try:
+        client = background.call(Client.open(place, wallet))
+        if not offline:
+            background.call(client.online())
+    except BaseException:
+        background.stop()
+        raise
+    return Network(client, background)
+
+
+class Network(Listing):
+    """A network, joined with one wallet. `surge.connect` makes it; leaving its `with` block closes it."""
+
+    def __init__(self, client: Client, background: Background) -> None:
+        super().__init__(client, background)
+        self._shared: dict[Any, tuple[Calls, Job]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def address(self) -> str:
+        """The wallet's address."""
+        return self._client.wallet.address
+
+    # Maps
+
+    def map(
+        self,
+        function: Callable[[Any], T],
+        items: Iterable[Any],
+        *,
+        chunk: int | str = "auto",
+        files: Files = (),
+        packages: Iterable[str | Path] = (),
+        seed: int | str | bytes = 0,
+        errors: str = "raise",
+        total: int | None = None,
+        **asked: Unpack[Asked],
+    ) -> Results:
+        """Run `function` over `items`; an ordered iterator over the results, which arrive as they are computed.
+
+        Items are pulled as they are needed: an endless generator works. An item whose call raised raises `RemoteError` at its
+        place, and iteration goes on behind it; with `errors="return"` the error stands in the results instead.
+
+        Args:
+            function: a function at the top level of a module, a script or a notebook.
+            items: one argument each: plain data.
+            chunk: items in a unit, or "auto" for units of about half a second. Results do not depend on it.
+            files: paths the function may read under /job, or a mapping of names to paths.
+            packages: pure-Python wheels to ship.
+            seed: of the job's randomness: the same seed gives the same draws.
+            errors: "raise" or "return".
+            total: how many items there are, where `items` does not know its length.
+            asked: limits of a unit and wishes about providers (`surge.buyer.options.Asked`).
+        """
+        _check_errors(errors)
+        plan = python_plan(
+            function,
+            self._client.home.contents,
+            kind=MAP,
+            asked=asked,
+            files=files,
+            packages=packages,
+            seed=seed,
+            chunk=chunk_of(chunk),
+        )
+        return self._stream(plan, items, encode_value, decode_piece, errors, total)
+
+    def run_each(
+        self,
+        module: str | Path,
+        runs: Iterable[Run],
+        *,
+        files: Files = (),
+        errors: str = "raise",
+        total: int | None = None,
+        **asked: Unpack[Asked],
+    ) -> Results:
+        """Run a WASI command many times, each with its own arguments and standard input; ordered `RunResult`s."""
+        _check_errors(errors)
+        plan = command_plan(module, self._client.home.contents, asked=asked, files=files)
+        program = Path(module).stem
+        return self._stream(plan, runs, lambda run: encode_run(program, run), decode_run, errors, total)
+
+    def _stream(
+        self,
+        plan: Plan,
+        items: Iterable[Any],
+        encode: Callable[[Any], bytes],
+        decode: Callable[[bytes, int], list[list[Any]]],
+        errors: str,
+        total: int | None,
+    ) -> Results:
+        sized = len(items) if isinstance(items, Sized) else None
+        progress = Progress(total=total if total is not None else sized)
+        results, wake, bind = self._results(plan, progress, decode, errors)
+        feed = Intake(items, encode, wake)
+        ahead = None if sized is None else EAGER
+        bind(self._background.call(self._client.start(plan, feed, results, progress, ahead=ahead)))
+        feed.start()
+        return results
+
+    def _results(
+        self, plan: Plan, progress: Progress, decode: Callable[[bytes, int], list[list[Any]]], errors: str
+    ) -> tuple[Results, Callable[[], None], Callable[[Job], None]]:
+        """Results of a job that is about to start: the iterator, what wakes the job, and what tells them of it."""
+        soon = self._background.soon
+        started: list[Job] = []
+
+        def each(call: Callable[[Job], None]) -> None:
+            if started:
+                soon(call, started[0])
+
+        results = Results(
+            plan.id.hex(),
+            progress,
+            errors=errors,
+            decode=decode,
+            cancel=lambda: each(Job.cancel),
+            consumed=lambda upto: each(lambda job: job.consumed(upto)),
+        )
+
+        def bind(job: Job) -> None:
+            started.append(job)
+            soon(job.poke)
+
+        return results, lambda: each(Job.poke), bind
+
+    # Single calls
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
+        """Run `function(*args, **kwargs)` on some provider; a `concurrent.futures.Future`. Calls of one function share a job."""
+        calls = self._calls_of((function,), lambda: python_plan(function, self._client.home.contents, kind=CALLS, asked={}))
+        return calls.submit((args, kwargs))
+
+    def executor(
+        self,
+        *,
+        files: Files = (),
+        packages: Iterable[str | Path] = (),
+        seed: int | str | bytes = 0,
+        **asked: Unpack[Asked],
+    ) -> Executor:
+        """A `concurrent.futures.Executor`, for code that takes one. The options hold for everything submitted to it."""
+        mark = object()
+        contents = self._client.home.contents
+
+        def submit(function: Callable[..., Any], args: Any, kwargs: Any) -> concurrent.futures.Future[Any]:
+            def make() -> Plan:
+                return python_plan(function, contents, kind=CALLS, asked=asked, files=files, packages=packages, seed=seed)
+
+            return self._calls_of((mark, function), make).submit((args, kwargs))
+
+        def finish() -> None:
+            for key in [key for key in self._shared if key[0] is mark]:
+                self._shared.pop(key)[0].finish()
+
+        return Executor(submit, finish)
+
+    def run(
+        self,
+        module: str | Path,
+        argv: Iterable[str] = (),
+        stdin: bytes | str | Path = b"",
+        env: Mapping[str, str] | None = None,
+        files: Files = (),
+        **asked: Unpack[Asked],
+    ) -> RunResult:
+        """Run a WASI command once and wait for it: its output, exit code, files, price.
+
+        Args:
+            module: the WebAssembly module's path.
+            argv: arguments behind the program's name.
+            stdin: bytes, text, or a file's path.
+            env: the environment; nothing else is in it.
+            files: what it may read under /job.
+            asked: limits of the run and wishes about providers.
+        """
+        status = Path(module).stat() if Path(module).is_file() else None
+        named = tuple(sorted(files.items())) if isinstance(files, Mapping) else (files if isinstance(files, str | Path) else tuple(files))
+        key = ("run", str(module), status and (status.st_mtime_ns, status.st_size), named, tuple(sorted(asked.items())))
+        contents = self._client.home.contents
+        calls = self._calls_of(key, lambda: command_plan(module, contents, asked=asked, files=files), command=True)
+        program = Path(module).stem
+        future = calls.submit((program, Run(tuple(argv), stdin, dict(env or {}))))
+        result: RunResult = future.result()
+        return result
+
+    def _calls_of(self, key: Any, make: Callable[[], Plan], *, command: bool = False) -> Calls:
+        with self._lock:
+            found = self._shared.get(key)
+            if found is not None and found[0].open:
+                return found[0]
+            return self._open_calls(key, make(), command=command)
+
+    def _open_calls(self, key: Any, plan: Plan, *, command: bool) -> Calls:
+        soon = self._background.soon
+        started: list[Job] = []
+
+        def wake() -> None:
+            if started:
+                soon(started[0].poke)
+
+        calls = Calls(lambda item: encode_run(*item), decode_run, wake) if command else Calls(encode_value, decode_piece, wake)
+        aim = AIM_SECONDS if command else CALL_SECONDS
+        job = self._background.call(self._client.start(plan, calls, calls, Progress(), aim=aim))
+        started.append(job)
+        self._shared[key] = (calls, job)
+        return calls
+
+    # Rehearsing
+
+    def check(
+        self,
+        function: Callable[[Any], Any],
+        item: Any,
+        *,
+        files: Files = (),
+        packages: Iterable[str | Path] = (),
+        seed: int | str | bytes = 0,
+        **asked: Unpack[Asked],
+    ) -> Rehearsal:
+        """Run `function(item)` here, in the same sandbox, for nothing: its value, fuel, seconds, and what it would cost."""
+        plan = python_plan(function, self._client.home.contents, kind=MAP, asked=asked, files=files, packages=packages, seed=seed)
+        return self._background.call(rehearse(self._client, plan, encode_value(item)))
+
+    # Going on with jobs
+
+    def resume(self, job: str, items: Iterable[Any] | None = None, *, errors: str = "raise", budget: int | None = None) -> Results:
+        """Finish a job that was interrupted; its results from the first on, those already there included.
+
+        Accepted units are not run again and nothing is paid for twice. `items` continues the input where its maker was killed
+        before all of it was recorded: pass the same iterable again. `budget` replaces the job's.
+        """
+        _check_errors(errors)
+        record = records.find_job(self._client.journal, job)
+        if record.plan.kind == CALLS:
+            raise InvalidInput("single calls are not resumed: whoever waits for them is gone", job=record.id)
+        saved = self._background.call(records.load(self._client.journal, record))
+        whole = record.total is not None and record.spooled >= record.total
+        if not whole and items is None and record.state != DONE:
+            raise InvalidInput(
+                f"only {record.spooled} items of the job were recorded before it stopped: pass items= to go on with the rest",
+                spooled=record.spooled,
+            )
+        command = record.plan.kind == COMMANDS
+        progress = Progress(total=record.total)
+        results, wake, bind = self._results(record.plan, progress, decode_run if command else decode_piece, errors)
+        encode = (lambda run: encode_run(record.plan.name, run)) if command else encode_value
+        feed = Intake(() if whole or items is None else items, encode, wake, skip=0 if whole else record.spooled)
+        allowed = budget if budget is not None else record.plan.wishes.budget
+        bind(self._background.call(self._client.resume(saved, feed, results, progress, budget=allowed)))
+        feed.start()
+        return results
+
+    def cancel(self, job: str) -> None:
+        """Stop a job for good, also one that runs in another process; what was accepted stays paid and recorded."""
+        record = records.find_job(self._client.journal, job)
+        running = self._client.jobs.get(bytes.fromhex(record.id))
+        if running is not None:
+            self._background.soon(running.cancel)
+        elif record.state != DONE:
+            self._background.call(self._client.journal.set_job(bytes.fromhex(record.id), CANCELLED))
+
+    # The end
+
+    def close(self, *, wait: bool = True) -> None:
+        """Leave the network. With `wait`, single calls under way are waited for; other jobs are stopped and can be resumed."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            for calls, _ in self._shared.values():
+                if wait:
+                    concurrent.futures.wait(calls.unfinished())
+                calls.finish()
+            self._background.call(self._client.close())
+        finally:
+            self._background.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close(wait=kind is None)
+
+
+def _check_errors(errors: str) -> None:
+    if errors not in ("raise", "return"):
+        raise InvalidInput(f'errors={errors!r} is neither "raise" nor "return"', errors=errors)

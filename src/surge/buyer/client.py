@@ -1,0 +1,308 @@
+"""The buyer as a whole, asynchronous: one wallet on one network, its channels, its providers, its jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from surge.buyer.accounts import Lease
+from surge.buyer.calls import Refused
+from surge.buyer.endings import error_of, guest_fault, outcome_of
+from surge.buyer.home import Home
+from surge.buyer.job import Feed, Job, Sink
+from surge.buyer.journal import CANCELLED, CLOSED, CLOSING, OPEN, RUNNING, ChannelRow, Journal, TryRow
+from surge.buyer.lanes import Source
+from surge.buyer.market import Market
+from surge.buyer.orphans import Orphans
+from surge.buyer.peers import Peer
+from surge.buyer.plan import Plan
+from surge.buyer.purse import Purse
+from surge.buyer.records import Saved
+from surge.buyer.results import Piece, Progress
+from surge.buyer.scheduler import AIM_SECONDS, Scheduler
+from surge.buyer.spool import Spool
+from surge.buyer.treasury import Treasury
+from surge.buyer.trust import require_trusted
+from surge.core.messages.fields import MAX_CHUNK
+from surge.core.signing import Signer
+from surge.errors import InvalidInput, PeerFault, Unavailable
+
+if TYPE_CHECKING:
+    from surge.ledger import Ledger
+    from surge.relay.client import Relays
+
+log = logging.getLogger("surge.buyer")
+
+RELAYS_WANTED = 1
+"""Relays that must answer before anything starts; all that are named are used, and a buyer merges their offers."""
+
+QUIET_SECONDS = 5.0
+"""How long closing waits for what is under way to be answered and paid."""
+
+LEDGER_PATIENCE = 10.0
+"""Seconds to wait for the ledger when connecting."""
+
+WATCH_SECONDS = 1.0
+"""Seconds between looks at whether another process cancelled a job."""
+
+
+class Client:
+    """Open it with `await Client.open(home)`; it goes online when something needs that."""
+
+    def __init__(self, home: Home, wallet: Signer, journal: Journal) -> None:
+        self.home = home
+        self.wallet = wallet
+        self.journal = journal
+        self.jobs: dict[bytes, Job] = {}
+        self._ledger: Ledger | None = None
+        self._relays: Relays | None = None
+        self._market: Market | None = None
+        self._treasury: Treasury | None = None
+        self._orphans: Orphans | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._going_online = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, home: Home, wallet: str | Signer | None = None) -> Client:
+        """Open the wallet and the journal. Raises `InvalidInput` when there is no wallet, or the network is not trusted."""
+        keystore = home.keystore()
+        if wallet is None or isinstance(wallet, str):
+            signer: Signer = keystore.load(wallet or home.wallet, os.environ.get("SURGE_PASSPHRASE"))
+        else:
+            signer = wallet
+        journal = await asyncio.to_thread(Journal, home.journal)
+        return cls(home, signer, journal)
+
+    # The network
+
+    async def ledger(self) -> Ledger:
+        """The ledger, its contracts recognised. Raises `InvalidInput` for a network that is not trusted."""
+        await self.online()
+        assert self._ledger is not None
+        return self._ledger
+
+    async def market(self) -> Market:
+        """The providers."""
+        await self.online()
+        assert self._market is not None
+        return self._market
+
+    async def treasury(self) -> Treasury:
+        """The channels."""
+        await self.online()
+        assert self._treasury is not None
+        return self._treasury
+
+    async def online(self) -> None:
+        """Reach the ledger and the relays, once."""
+        async with self._going_online:
+            if self._market is not None:
+                return
+            from surge.ledger import Ledger, verify_contracts
+            from surge.relay.client import Relays
+
+            home = self.home
+            require_trusted(home.file, home.network)
+            ledger = await Ledger.connect(home.network, home.transactions, patience=LEDGER_PATIENCE)
+            try:
+                await verify_contracts(home.network)
+                relays = await Relays.connect(home.network.relays, self.wallet, network=home.network.network_id, minimum=RELAYS_WANTED)
+            except BaseException:
+                await ledger.close()
+                raise
+            self._ledger, self._relays = ledger, relays
+            self._spawn(ledger.run(), "ledger")
+            self._treasury = Treasury(home.network.channels_domain, ledger, self.wallet, home.keystore(), self.journal, home.folder)
+            self._market = Market(home.network, ledger, relays, self._treasury, self.journal)
+            self._orphans = Orphans(self.journal, self.content)
+            self._market.on_opened = self._peer_opened
+
+    def _peer_opened(self, peer: Peer) -> None:
+        assert self._orphans is not None
+        if peer.orphans:
+            self._spawn(self._orphans.settle(peer), f"orphans of {peer.device}")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("%s ended: %s", task.get_name(), error)
+
+    # Jobs
+
+    def content(self, digest: bytes) -> Path | None:
+        """Where a bundle or an image lies here; None if it does not."""
+        for suffix in (".zip", ".wasm"):
+            path = self.home.contents / f"{digest.hex()}{suffix}"
+            if path.is_file():
+                return path
+        return None
+
+    def contents_of(self, plan: Plan) -> Mapping[bytes, tuple[int, Source]]:
+        """What providers may miss for a job: its bundle, and its image if it is not the pinned one."""
+        found: dict[bytes, tuple[int, Source]] = {}
+        wanted = [(plan.bundle, plan.bundle_size)] if plan.bundle else []
+        if plan.image_size:
+            wanted.append((plan.image, plan.image_size))
+        for digest, size in wanted:
+            path = self.content(digest)
+            if path is None:
+                raise InvalidInput(f"the job's content sha256:{digest.hex()} is no longer in {self.home.contents}", digest=digest)
+            found[digest] = (size, _file_source(path))
+        return found
+
+    async def start(
+        self,
+        plan: Plan,
+        feed: Feed,
+        sink: Sink,
+        progress: Progress,
+        *,
+        ahead: int | None = None,
+        aim: float = AIM_SECONDS,
+    ) -> Job:
+        """A new job, durable before this returns."""
+        contents = self.contents_of(plan)
+        lease = self._lease(plan)
+        await self.journal.create_job(plan, progress.total)
+        job = Job(
+            plan,
+            self.journal,
+            feed,
+            sink,
+            self._recruit,
+            contents=contents,
+            scheduler=Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000, aim=aim),
+            spool=Spool(plan.id, self.journal),
+            purse=Purse(plan.wishes.budget),
+            progress=progress,
+            ahead=ahead,
+        )
+        return self._run(job, lease)
+
+    async def resume(self, saved: Saved, feed: Feed, sink: Sink, progress: Progress, *, budget: int | None) -> Job:
+        """Go on with a job: results that are there are given out, units that were asked are asked again first."""
+        plan = saved.record.plan
+        lease = self._lease(plan)
+        scheduler = Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000, numbers_from=saved.numbers)
+        scheduler.items_arrived(saved.record.spooled)
+        scheduler.restore(saved.done, saved.cuts)
+        progress.done, progress.price = scheduler.done_items, saved.record.price
+        tries: dict[bytes, list[TryRow]] = {}
+        for row in saved.tries:
+            if row.number in scheduler.cuts and row.number not in saved.bad:
+                tries.setdefault(row.channel, []).append(row)
+        job = Job(
+            plan,
+            self.journal,
+            feed,
+            sink,
+            self._recruit,
+            contents=self.contents_of(plan),
+            scheduler=scheduler,
+            spool=Spool(plan.id, self.journal, count=saved.record.spooled),
+            purse=Purse(budget, spent=saved.record.price),
+            progress=progress,
+            tries=tries,
+        )
+        devices = [row.device for row in await self.journal.channels() if row.id in tries]
+        job.lanes.restore(saved.terms, devices)
+        for first, count, value, error in await self.journal.read(
+            "SELECT first, count, value, error FROM results WHERE job = ? ORDER BY first", (plan.id,)
+        ):
+            sink.put(Piece(first, count, value, None if error is None else error_of(error)))
+        job.replay_endings({number: guest_fault(outcome_of(data), b"", "") for number, data in saved.bad.items()})
+        await self.journal.set_job(plan.id, RUNNING)
+        return self._run(job, lease)
+
+    def _run(self, job: Job, lease: Lease) -> Job:
+        self.jobs[job.plan.id] = job
+
+        async def run() -> None:
+            watching = asyncio.create_task(self._watch(job))
+            try:
+                await job.run()
+            finally:
+                watching.cancel()
+                self.jobs.pop(job.plan.id, None)
+                lease.release()
+
+        self._spawn(run(), f"job {job.plan.id.hex()[:12]}")
+        return job
+
+    def _lease(self, plan: Plan) -> Lease:
+        """The right to work on a job: one process at a time."""
+        lease = Lease(self.home.folder / "leases", plan.id)
+        if not lease.held:
+            raise InvalidInput(f"the job {plan.id.hex()[:12]} is running already", job=plan.id.hex())
+        return lease
+
+    async def _watch(self, job: Job) -> None:
+        """See whether another process cancels the job."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            rows = await self.journal.read("SELECT state FROM jobs WHERE id = ?", (job.plan.id,))
+            if rows and rows[0][0] == CANCELLED:
+                job.cancel()
+
+    async def _recruit(self, job: Job, count: int, first: Sequence[str]) -> Sequence[Peer]:
+        market = await self.market()
+        return await market.recruit(job.plan, count, taken=[*job.lanes.peers, *job.lanes.left_for_good()], first=first)
+
+    async def close_channel(self, row: ChannelRow) -> tuple[str, str]:
+        """Close a channel, together if its provider answers; ("together" or "alone", transaction)."""
+        treasury, market = await self.treasury(), await self.market()
+        if row.state == CLOSING:
+            return "finished", await treasury.finish_close(row)
+        if row.state == CLOSED:
+            raise InvalidInput(f"the channel 0x{row.id.hex()} is closed already", channel=row.id)
+        if row.state == OPEN:
+            try:
+                account, peer = await market.channel_peer(row)
+                return "together", await treasury.close_together(account, peer)
+            except (Unavailable, PeerFault, Refused) as error:
+                log.info("the channel 0x%s is closed alone: %s", row.id.hex(), error)
+        return "alone", await treasury.start_close(row)
+
+    async def close(self) -> None:
+        """Stop jobs, which can be resumed; settle what is under way; leave."""
+        running = list(self.jobs.values())
+        for job in running:
+            job.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(QUIET_SECONDS):
+                await asyncio.gather(*(job.settled.wait() for job in running))
+        if self._market is not None:
+            await self._market.close(QUIET_SECONDS)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._relays is not None:
+            await self._relays.close()
+        if self._ledger is not None:
+            await self._ledger.close()
+        await self.journal.close()
+
+
+def _file_source(path: Path) -> Source:
+    """A file in chunks as messages carry them."""
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            with path.open("rb") as file:
+                while piece := file.read(MAX_CHUNK):
+                    yield piece
+        except OSError as error:
+            raise Unavailable(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
+
+    return pieces

@@ -1,0 +1,124 @@
+"""Where a buyer's state lies, which network is meant, and whether it was recognised.
+
+An embedded network keeps its buyer beside its network.json; every other network has a folder of its own under the user's data
+folder. A network.json that was not made here is used only after `trust` was given once, for exactly those contracts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from surge.core.network import NetworkFile
+from surge.core.network import decode as decode_network
+from surge.errors import InvalidInput
+from surge.wallet import Keystore
+
+OWN_FOLDER = OWN_WALLET = "buyer"
+"""The folder of an embedded network's own buyer, beside its network.json, and the name of its wallet's key."""
+
+USER_WALLET = "default"
+"""The name of the user's own key, used on every other network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A buyer's place on disk for one network."""
+
+    network: NetworkFile
+    file: Path
+    """The network.json."""
+    folder: Path
+    own: bool
+    """Whether the network was made here, with a buyer of its own."""
+
+    wallets: Path
+    """The folder of keys."""
+    transactions: Path
+    """The journal of the wallet's transactions, shared by every program that uses the wallet."""
+
+    @property
+    def wallet(self) -> str:
+        """The name of the wallet's key."""
+        return OWN_WALLET if self.own else USER_WALLET
+
+    @property
+    def journal(self) -> Path:
+        """The buyer's journal."""
+        return self.folder / "buyer.db"
+
+    @property
+    def contents(self) -> Path:
+        """Bundles and images of jobs, by SHA-256."""
+        return self.folder / "contents"
+
+    def keystore(self) -> Keystore:
+        """The keys: the wallet's, and one for each channel."""
+        return Keystore(self.wallets)
+
+
+def user_folder() -> Path:
+    """Where this user's Surge state lies: `$SURGE_HOME`, or the XDG data folder."""
+    chosen = os.environ.get("SURGE_HOME")
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "surge"
+
+
+def cache_folder() -> Path:
+    """Where compiled code and snapshots lie, for every program of this user: `$SURGE_CACHE`, or the XDG cache folder."""
+    chosen = os.environ.get("SURGE_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surge"
+
+
+def running_pointer() -> Path:
+    """The file that says where the running `surge up` keeps its network."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "surge" / "running.json"
+
+
+def find_network(named: str | Path | None = None) -> Path:
+    """The network.json meant: the one named, `$SURGE_NETWORK`, `./network.json`, or the running `surge up`'s."""
+    if named or (named := os.environ.get("SURGE_NETWORK")):
+        path = Path(named).expanduser()
+        path = path / "network.json" if path.is_dir() else path
+        if not path.is_file():
+            raise InvalidInput(f"there is no network file {path}: start one with `surge up`, or name another", path=str(path))
+        return path
+    here = Path("network.json")
+    if here.is_file():
+        return here
+    try:
+        path = Path(json.loads(running_pointer().read_text())["network"])
+    except FileNotFoundError:
+        path = here
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"{running_pointer()} is damaged: delete it, or name a network", path=str(running_pointer())) from error
+    if not path.is_file():
+        raise InvalidInput(
+            "no network to join: start one with `surge up`, or name one with surge.connect(path) or $SURGE_NETWORK, "
+            "or put network.json here"
+        )
+    return path
+
+
+def find_home(network: str | Path | None = None, home: str | Path | None = None) -> Home:
+    """The buyer's place for the network meant. Raises `InvalidInput`."""
+    file = find_network(network).resolve()
+    try:
+        described = decode_network(file.read_bytes())
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror}", path=str(file)) from error
+    beside = file.parent / OWN_FOLDER
+    own = described.kind == "embedded" and (beside / "wallet" / f"{OWN_WALLET}.json").is_file()
+    if home is not None:
+        folder = base = Path(home).expanduser()
+    elif own:
+        folder = base = beside
+    else:
+        base = user_folder()
+        folder = base / described.network_id.hex()[:8]
+    return Home(described, file, folder, own, base / "wallet", base / "transactions.db")

@@ -1,0 +1,172 @@
+"""What a network knows of the past and the present: jobs, receipts, channels, offers, as plain rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from surge.buyer import cases, records
+from surge.buyer.background import Background
+from surge.buyer.client import Client
+from surge.buyer.records import JobRecord
+from surge.core.receipts import Receipt
+from surge.core.types import address
+from surge.errors import InvalidInput, SurgeError, Unavailable
+
+
+class Listing:
+    """The part of a network that looks things up. Use `Network`."""
+
+    def __init__(self, client: Client, background: Background) -> None:
+        self._client = client
+        self._background = background
+
+    # Jobs
+
+    def jobs(self) -> list[JobRecord]:
+        """Every job of this wallet, the newest first."""
+        return records.list_jobs(self._client.journal)
+
+    def job(self, named: str) -> JobRecord:
+        """The job whose id begins with these hex digits."""
+        return records.find_job(self._client.journal, named)
+
+    def job_providers(self, named: str) -> list[dict[str, Any]]:
+        """Who worked on a job: `provider`, `units`, `gigafuel`, `pay` in wei."""
+        return records.job_providers(self._client.journal, self.job(named).id)
+
+    def job_log(self, named: str) -> list[dict[str, Any]]:
+        """What happened to a job: `time` (Unix seconds) and `text`."""
+        return records.job_log(self._client.journal, self.job(named).id)
+
+    # Receipts
+
+    def receipts(self, job: str | None = None) -> list[dict[str, Any]]:
+        """Every receipt this wallet answered, or those of one job, the newest first."""
+        found = records.list_receipts(self._client.journal, None if job is None else self.job(job).id)
+        rows = [
+            {
+                "receipt": each.id,
+                "kind": each.receipt.kind,
+                "job": each.job[:12],
+                "device": each.receipt.device,
+                "quantity": each.receipt.quantity,
+                "amount": each.amount,
+                "accepted": each.accepted,
+                "finished": each.receipt.finished_at,
+            }
+            for each in found
+        ]
+        return sorted(rows, key=lambda row: -row["finished"])
+
+    def receipt(self, named: str) -> dict[str, Any]:
+        """Everything a receipt says, and the answer to it."""
+        found = records.find_receipt(self._client.journal, named)
+        names: tuple[str, ...] = Receipt.__slots__
+        return {
+            "receipt": found.id,
+            **{name: getattr(found.receipt, name) for name in names},
+            "accepted": found.accepted,
+            "acknowledged": found.amount,
+            "index": found.index,
+            "job": found.job,
+            "signature": found.signature,
+        }
+
+    def export_case(self, named: str, output: str | Path, *, inputs: bool = False) -> Path:
+        """Write a case file: the receipt, the answer to it and its proof, for someone else to verify.
+
+        With `inputs` it also holds the unit's code and input, so that anyone can replay it. Raises `Unavailable` when no voucher
+        that covers the receipt was redeemed yet.
+        """
+        record = records.find_receipt(self._client.journal, named)
+        case = self._background.call(cases.export_case(self._client, record, inputs=inputs))
+        return cases.write(case, Path(output))
+
+    def replay(self, named: str) -> cases.Report:
+        """Run a receipt's unit again on this machine and compare result and fuel, bit for bit."""
+        record = records.find_receipt(self._client.journal, named)
+        return self._background.call(cases.replay_own(self._client, record))
+
+    # Channels
+
+    def channels(self) -> list[dict[str, Any]]:
+        """The wallet's channels: deposit, what is vouched for and what was redeemed, in wei, and the state."""
+
+        async def read() -> list[dict[str, Any]]:
+            rows = await self._client.journal.channels()
+            treasury = await self._client.treasury()
+            found = []
+            for row, state in zip(rows, await treasury.states(rows), strict=True):
+                entry = {
+                    "channel": row.id.hex(),
+                    "device": row.device,
+                    "deposit": row.deposit,
+                    "vouched": row.amount,
+                    "redeemed": 0,
+                    "receipts": row.count,
+                    "state": row.state,
+                }
+                if not isinstance(state, SurgeError):
+                    entry["deposit"], entry["redeemed"] = state.deposit, state.redeemed
+                    entry["state"] = "closed" if state.closed else "closing" if state.closing_at else row.state
+                found.append(entry)
+            return found
+
+        return self._background.call(read())
+
+    def open_channel(self, device: str, amount: int) -> bytes:
+        """Deposit `amount` wei for a provider; returns the channel's id."""
+
+        async def work() -> bytes:
+            market, treasury = await self._client.market(), await self._client.treasury()
+            for signed in await market.offers():
+                if signed.offer.device == address(device):
+                    return await treasury.open_for(signed.offer, amount)
+            raise Unavailable(f"{device} offers nothing now", device=device)
+
+        return self._background.call(work())
+
+    def close_channel(self, named: str) -> dict[str, Any]:
+        """Close a channel: together with its provider if it answers, otherwise one-sidedly. The rest of the deposit returns."""
+
+        async def work() -> dict[str, Any]:
+            row = records.find_channel(await self._client.journal.channels(), named)
+            how, transaction = await self._client.close_channel(row)
+            return {"channel": row.id.hex(), "how": how, "transaction": transaction}
+
+        return self._background.call(work())
+
+    # Offers
+
+    def offers(self) -> list[dict[str, Any]]:
+        """What is offered now, the cheapest first. Prices in wei."""
+
+        async def read() -> list[dict[str, Any]]:
+            market = await self._client.market()
+            return [
+                {
+                    "device": signed.offer.device,
+                    "operator": signed.offer.operator,
+                    "region": signed.offer.region,
+                    "cores": signed.offer.cores,
+                    "memory": signed.offer.memory,
+                    "gigafuel_price": signed.offer.prices.gigafuel,
+                    "engine": signed.offer.engine_label,
+                    "expires": signed.offer.expires,
+                }
+                for signed in sorted(await market.offers(), key=lambda each: each.offer.prices.gigafuel)
+            ]
+
+        return self._background.call(read())
+
+    def wait_for_providers(self, count: int, seconds: float) -> None:
+        """Wait until `count` providers offer work. Raises `Unavailable` after `seconds`."""
+
+        async def work() -> None:
+            market = await self._client.market()
+            await market.wait_for(count, seconds)
+
+        if count < 1:
+            raise InvalidInput("wait for at least one provider", count=count)
+        self._background.call(work())

@@ -1,0 +1,111 @@
+"""What a user may ask of a job, checked and turned into limits and wishes."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypedDict
+
+from surge.buyer.plan import Wishes
+from surge.core.types import address
+from surge.core.units import Limits
+from surge.errors import InvalidInput
+
+MAX_CHUNK_ITEMS = 65_536
+"""Items in one unit, when the user chooses."""
+
+
+class Asked(TypedDict, total=False):
+    """Options that every kind of job takes.
+
+    Limits of one unit: `memory` and `output` in bytes, `fuel`, `timeout` in seconds of wall time, `open_files`.
+    Wishes: `max_price` in wei a gigafuel, `budget` in wei, `region`, `providers` (how many, or which devices), `deadline` in
+    seconds from now or a `datetime`. `name` is what listings call the job.
+    """
+
+    memory: int
+    fuel: int
+    timeout: float
+    output: int
+    open_files: int
+    max_price: int
+    budget: int
+    region: str
+    providers: int | Sequence[str]
+    deadline: float | datetime.datetime
+    name: str
+
+
+_KNOWN = frozenset(Asked.__annotations__)
+
+
+def limits_of(asked: Asked) -> Limits:
+    """The limits of one unit. Raises `InvalidInput` for one out of bounds."""
+    changes: dict[str, int] = {}
+    for name in ("memory", "fuel", "output", "open_files"):
+        value = asked.get(name)
+        if value is not None:
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InvalidInput(f"{name}={value!r} is no whole number", name=name)
+            changes[name] = value
+    timeout = asked.get("timeout")
+    if timeout is not None:
+        changes["wall_ms"] = round(timeout * 1000)
+    return replace(Limits(), **changes)
+
+
+def wishes_of(asked: Asked) -> Wishes:
+    """What is asked of providers. Raises `InvalidInput`."""
+    for name in ("max_price", "budget"):
+        value = asked.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+            raise InvalidInput(f"{name}={value!r} is no amount: write whole wei, such as {name}=5 * 10**18", name=name)
+    return Wishes(
+        max_price=asked.get("max_price"),
+        budget=asked.get("budget"),
+        region=asked.get("region"),
+        providers=_providers(asked.get("providers")),
+        deadline_ms=_deadline(asked.get("deadline")),
+    )
+
+
+def check_known(asked: Asked) -> None:
+    """Raise `TypeError` for an option that does not exist, as a function does."""
+    unknown = set(asked) - _KNOWN
+    if unknown:
+        raise TypeError(f"no such option: {', '.join(sorted(unknown))}; there are {', '.join(sorted(_KNOWN))}")
+
+
+def chunk_of(chunk: int | str) -> int:
+    """Items in a unit; 0 for "auto"."""
+    if chunk == "auto":
+        return 0
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or not 1 <= chunk <= MAX_CHUNK_ITEMS:
+        raise InvalidInput(f'chunk={chunk!r} is neither "auto" nor a number from 1 to {MAX_CHUNK_ITEMS}', chunk=chunk)
+    return chunk
+
+
+def _providers(value: int | Sequence[str] | None) -> int | tuple[str, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, int):
+        if isinstance(value, bool) or not 1 <= value <= 256:
+            raise InvalidInput(f"providers={value!r} is no number from 1 to 256", providers=value)
+        return value
+    if isinstance(value, str):
+        value = [value]
+    found = tuple(address(each) for each in value)
+    if not found:
+        raise InvalidInput("providers= names nobody: leave it out, or name devices")
+    return found
+
+
+def _deadline(value: float | datetime.datetime | None) -> int | None:
+    if value is None:
+        return None
+    seconds = value.timestamp() - time.time() if isinstance(value, datetime.datetime) else float(value)
+    if seconds <= 0:
+        raise InvalidInput("the deadline has passed already", deadline=value)
+    return round(seconds * 1000)

@@ -1,0 +1,143 @@
+"""Receipts that nobody waits for: what a provider did for a buyer that was killed.
+
+They are honest debts if they are for units we asked for. The unit is asked for once more, which runs nothing again: the same
+answer comes, is audited like any other, and is paid. What we never asked for is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from surge.buyer.auditor import Asked, audit
+from surge.buyer.calls import Refused, UnitCall, outcome_bytes
+from surge.buyer.endings import command_value
+from surge.buyer.journal import SETUP, Journal, ResultRow
+from surge.buyer.payer import Answer as Paid
+from surge.buyer.peers import Peer
+from surge.buyer.plan import Plan
+from surge.buyer.spool import Spool
+from surge.buyer.work import make_setup, make_unit
+from surge.core import canonical
+from surge.core.messages import Refusal, SignedReceipt, UnitDone, decode_unit_done
+from surge.core.pricing import Prices, compile_amount, transfer_amount
+from surge.core.receipts import Receipt, ReceiptKind
+from surge.core.units import Limits, Outcome, OutputVerifier, Status
+from surge.errors import PeerFault, Unavailable
+
+log = logging.getLogger("surge.buyer")
+
+ANSWER_SECONDS = 60.0
+"""How long an answer that exists already may take."""
+
+
+class Orphans:
+    """Settles them. `content` says where a bundle or image of ours lies."""
+
+    def __init__(self, journal: Journal, content: Callable[[bytes], Path | None]) -> None:
+        self._journal = journal
+        self._content = content
+
+    async def settle(self, peer: Peer) -> None:
+        """Answer every orphan of a channel that was just opened."""
+        orphans, peer.orphans = peer.orphans, []
+        for wire in orphans:
+            try:
+                await self._settle(peer, wire)
+            except (Unavailable, Refused) as error:
+                log.info("a receipt of %s waits for another day: %s", peer.device, error)
+            except PeerFault as error:
+                peer.drop(error)
+                return
+
+    async def _settle(self, peer: Peer, wire: SignedReceipt) -> None:
+        signed = peer.payer.party.receipt(wire)
+        digest = signed.verify(peer.payer.party.domain)
+        if peer.payer.knows(wire.sequence):
+            return
+        rows = await self._journal.read(
+            "SELECT tries.job, tries.number, fuel, prices, plan FROM tries JOIN jobs ON jobs.id = tries.job WHERE channel = ? AND unit = ?",
+            (peer.terms.channel, wire.subject),
+        )
+        if rows:
+            job, number, fuel, prices, plan = rows[0]
+            await self._ask_again(peer, wire, Plan.decode(plan), job, number, fuel, Prices(*canonical.decode(prices)))
+            return
+        accepted = await self._is_ours(peer, signed.receipt)
+        if not accepted:
+            log.warning("%s bills something that was never asked: refused", peer.device)
+        peer.pay(Paid(signed.receipt, wire.signature, digest, accepted, None, None, ()))
+
+    async def _ask_again(self, peer: Peer, wire: SignedReceipt, plan: Plan, job: bytes, number: int, fuel: int, prices: Prices) -> None:
+        limits = replace(plan.limits, fuel=fuel)
+        if number == SETUP:
+            await self._setup_again(peer, plan, limits, prices)
+            return
+        ((first, count),) = await self._journal.read("SELECT first, count FROM cuts WHERE job = ? AND number = ?", (job, number))
+        items = await Spool(job, self._journal).load(first, count)
+        unit = make_unit(plan, peer.terms.engine, first, items, limits, prices)
+        if unit.id != wire.subject:
+            raise Unavailable(f"the engine of {peer.device} has changed since", device=peer.device)
+        owner = _Heir(plan, first, count)
+        peer.ask(UnitCall(owner, job, number, peer.device, "run", unit.body, unit.asked))
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await owner.over.wait()
+        except TimeoutError as error:
+            raise Unavailable(f"{peer.device} does not give an answer again", device=peer.device) from error
+
+    async def _setup_again(self, peer: Peer, plan: Plan, limits: Limits, prices: Prices) -> None:
+        body, asked = make_setup(plan, peer.terms.engine, limits, prices)
+        answer = await peer.question("setup", body, seconds=ANSWER_SECONDS, bills=True)
+        if answer.receipt is None:
+            return
+        done = decode_unit_done(answer.body)
+        pay_setup(peer, asked, done, answer.receipt, plan.id)
+
+    async def _is_ours(self, peer: Peer, receipt: Receipt) -> bool:
+        """Whether a receipt is for an upload or a compilation that one of our jobs needed, at its price."""
+        prices = peer.terms.prices
+        if receipt.kind == ReceiptKind.TRANSFER:
+            path = self._content(receipt.subject)
+            known = path is not None and path.stat().st_size == receipt.quantity
+            return known and receipt.result == receipt.subject and receipt.amount == transfer_amount(prices, receipt.quantity)
+        if receipt.kind == ReceiptKind.COMPILE:
+            path = self._content(receipt.subject)
+            known = path is not None and path.stat().st_size == receipt.quantity
+            return known and receipt.result == peer.terms.engine and receipt.amount == compile_amount(prices, receipt.quantity)
+        return False
+
+
+class _Heir:
+    """Takes the answer of a unit whose asker is gone: it is journalled for whoever resumes the job."""
+
+    def __init__(self, plan: Plan, first: int, count: int) -> None:
+        self.over = asyncio.Event()
+        self._plan = plan
+        self._first = first
+        self._count = count
+
+    def unit_done(self, call: UnitCall, outcome: Outcome, blob: bytes, done: UnitDone, receipt: Receipt) -> Sequence[ResultRow]:
+        """See `calls.Owner`."""
+        self.over.set()
+        if self._plan.is_python and outcome.status is Status.FINISHED:
+            return [ResultRow(self._plan.id, self._first, self._count, blob[: outcome.value.size])]
+        if not self._plan.is_python and outcome.status in (Status.FINISHED, Status.EXITED):
+            return [ResultRow(self._plan.id, self._first, self._count, command_value(outcome, blob, receipt, call.digest))]
+        return []
+
+    def unit_refused(self, call: UnitCall, refusal: Refusal) -> None:
+        """See `calls.Owner`."""
+        self.over.set()
+
+
+def pay_setup(peer: Peer, asked: Asked, done: UnitDone, wire: SignedReceipt, job: bytes) -> Receipt | None:
+    """Audit a setup's answer and pay it; the receipt, or None when that was done before. Raises `PeerFault`."""
+    verifier = OutputVerifier(done.outcome())
+    verifier.update(done.output)
+    verifier.finish()
+    outcome, receipt, digest = audit(asked, done, wire, peer.payer.party)
+    return receipt if peer.pay(Paid(receipt, wire.signature, digest, True, outcome_bytes(outcome), job, ())) else None

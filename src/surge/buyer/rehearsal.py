@@ -1,0 +1,154 @@
+"""Rehearsing: the same sandbox on this machine, before anything is spent; and running a unit again to compare.
+
+What runs here is the user's own code, in the same locked-down workers that a provider uses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from surge.buyer.endings import guest_fault
+from surge.buyer.home import cache_folder
+from surge.buyer.plan import Plan
+from surge.buyer.results import decode_piece, item_error
+from surge.buyer.work import join
+from surge.core import canonical
+from surge.core.pricing import unit_amount
+from surge.core.units import Outcome, Status, UnitSpec, command_seed
+from surge.errors import GuestFault, InvalidInput, Unavailable
+
+if TYPE_CHECKING:
+    from surge.buyer.client import Client
+    from surge.sandbox import Execution, Sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What running one item here showed."""
+
+    value: Any
+    """What the function returned."""
+    fuel: int
+    """Fuel of the item: on a provider it is the same."""
+    seconds: float
+    """Wall seconds of the item here."""
+    setup_fuel: int
+    """Fuel of the module's top level, which runs once on every provider."""
+    setup_seconds: float
+    price: int | None
+    """Wei one item costs at the cheapest present offer; None when there is none, or the network is away."""
+    setup_price: int | None
+    """Wei the setup costs on each provider, there."""
+    stdout: bytes = b""
+    stderr: bytes = b""
+    offers: dict[str, int] = field(default_factory=dict)
+    """Wei one item costs by device, for every present offer."""
+
+
+@asynccontextmanager
+async def sandbox(memory: int) -> AsyncIterator[Sandbox]:
+    """A sandbox with one worker, on this machine's shared cache of compiled code."""
+    from surge.sandbox import Sandbox
+
+    found = Sandbox(cache_folder(), workers=1, memory=memory)
+    await found.start()
+    try:
+        yield found
+    finally:
+        await found.close()
+
+
+async def ready(box: Sandbox, image: bytes, module: Path | None) -> None:
+    """Compile an image unless this machine has it; the pinned Python image takes minutes, once."""
+    if box.compiled(image):
+        return
+    if image == box.python_image:
+        from surge.sandbox import python_image
+
+        module = python_image.module()
+    if module is None:
+        raise Unavailable("the module that ran is not on this machine", image=image)
+    await box.compile(module, image=image)
+
+
+async def rehearse(client: Client, plan: Plan, item: bytes) -> Rehearsal:
+    """Run one item here. Raises what the item would raise there: `RemoteError`, `GuestFault`."""
+    assert plan.bundle is not None
+    bundle = client.content(plan.bundle)
+    async with sandbox(plan.limits.memory) as box:
+        await ready(box, plan.image, None)
+        made = await box.python.setup(plan.bundle, bundle, plan.setup, plan.limits)
+        _check(made.outcome, made, "the module's top level failed: ")
+        ran = await box.python.run(plan.bundle, bundle, plan.setup, plan.entry(0), join([item]), plan.limits)
+        blob = await asyncio.to_thread(ran.output.read)
+    _check(ran.outcome, ran, "", blob)
+    at = ran.outcome.value.size
+    (entry,) = decode_piece(blob[:at], 1)
+    if len(entry) != 2:
+        raise item_error(entry, 0)
+    offers, setups = await _prices(client, plan, ran.outcome, made.outcome, len(item))
+    cheapest = min(offers, key=lambda device: offers[device]) if offers else None
+    out = ran.outcome.stdout.size
+    return Rehearsal(
+        value=entry[1],
+        fuel=ran.outcome.fuel,
+        seconds=ran.seconds,
+        setup_fuel=made.outcome.fuel,
+        setup_seconds=made.seconds,
+        price=None if cheapest is None else offers[cheapest],
+        setup_price=None if cheapest is None else setups[cheapest],
+        stdout=blob[at : at + out],
+        stderr=blob[at + out : at + out + ran.outcome.stderr.size],
+        offers=offers,
+    )
+
+
+async def _prices(client: Client, plan: Plan, outcome: Outcome, setup: Outcome, moved: int) -> tuple[dict[str, int], dict[str, int]]:
+    """What the item and the setup cost at every present offer that passes the job's wishes; nothing while the network is away."""
+    try:
+        market = await client.market()
+        found = await market.matching(plan)
+    except Unavailable:
+        return {}, {}
+    memory = plan.limits.memory
+    offers = {one.offer.device: one.offer.prices for one in found.chosen}
+    return (
+        {device: unit_amount(prices, outcome.fuel, memory, moved + outcome.size()) for device, prices in offers.items()},
+        {device: unit_amount(prices, setup.fuel, memory, setup.size()) for device, prices in offers.items()},
+    )
+
+
+def _check(outcome: Outcome, ran: Execution, what: str, blob: bytes | None = None) -> None:
+    if outcome.status is Status.FINISHED:
+        return
+    said = ran.output.read() if blob is None else blob
+    fault = guest_fault(outcome, said, ran.detail)
+    raise GuestFault(what + fault.message, **fault.details)
+
+
+async def run_again(spec: UnitSpec, *, setup: bool, module: Path | None, bundle: Path | None, items: bytes) -> Outcome:
+    """Run a unit again here. Raises `Unavailable` when this machine's engine is another, so that nothing could be compared."""
+    async with sandbox(spec.limits.memory) as box:
+        if box.engine != spec.engine:
+            raise Unavailable(
+                f"the unit ran on the engine {spec.engine.hex()[:16]}, this machine has {box.engine_label}: their results are the same, "
+                "their fuel need not be",
+                engine=spec.engine,
+            )
+        await ready(box, spec.image, module)
+        if setup:
+            return (await box.python.setup(spec.bundle, bundle, spec.setup, spec.limits)).outcome
+        if spec.setup:
+            return (await box.python.run(spec.bundle, bundle, spec.setup, spec.entry, items, spec.limits)).outcome
+        try:
+            argv, env = canonical.decode(spec.entry)
+            pairs = [(name, value) for name, value in env]
+        except (InvalidInput, ValueError, TypeError) as error:
+            raise InvalidInput("the unit's entry is none of a command") from error
+        ran = await box.run_command(spec.image, argv, pairs, items, bundle, spec.limits, command_seed(spec))
+        return ran.outcome
