@@ -15,7 +15,7 @@ from surge.core.eip712 import Domain, address_word, type_hash, typed_digest, wor
 from surge.core.keccak import keccak256
 from surge.core.pricing import Prices
 from surge.core.signing import check_signed
-from surge.core.types import ZERO, Address, address
+from surge.core.types import MAX_WEI, ZERO, Address, address
 from surge.errors import InvalidInput
 
 
@@ -113,6 +113,10 @@ class Receipt:
         kind, device, buyer, channel, sequence, subject, result, quantity, amount, finished_at = _row(
             data, (int, str, str, bytes, int, bytes, bytes, int, int, int), "a receipt"
         )
+        if any(len(field) != len(ZERO) for field in (channel, subject, result)):
+            raise InvalidInput("a receipt's channel, subject and result are 32 bytes each")
+        if kind > 0xFF or max(sequence, finished_at) >= 1 << 64 or max(quantity, amount) > MAX_WEI:
+            raise InvalidInput("a receipt has a number out of bounds")
         return cls(kind, address(device), address(buyer), channel, sequence, subject, result, quantity, amount, finished_at)
 
 
