@@ -20,6 +20,9 @@ from surge.errors import InvalidInput
 MAX_DEPTH = 32
 """Nesting that is accepted: our documents need five, and a decoder that recurses must stop somewhere."""
 
+_SMALL = [bytes((number,)) for number in range(24)]
+"""The bytes of small integers."""
+
 
 def _head(major: int, argument: int) -> bytes:
     """A CBOR head: the major type and the shortest form of its argument."""
@@ -57,7 +60,16 @@ def _encode(value: Any, out: list[bytes], depth: int) -> None:
     elif isinstance(value, list | tuple):
         out.append(_head(4, len(value)))
         for item in value:
-            _encode(item, out, depth + 1)
+            # What unit ids and results are made of, each of them several times for every unit.
+            kind = type(item)
+            if depth == MAX_DEPTH:
+                _encode(item, out, depth + 1)
+            elif kind is bytes and len(item) == 32:
+                out += (b"\x58\x20", item)
+            elif kind is int and 0 <= item < 24:
+                out.append(_SMALL[item])
+            else:
+                _encode(item, out, depth + 1)
     elif isinstance(value, dict):
         pairs = []
         for key, item in value.items():

@@ -7,7 +7,6 @@ unharmed; the state in memory and on disk are then those before the fault.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import time
@@ -27,7 +26,8 @@ from surge.core.types import ZERO
 from surge.errors import InvalidInput, PeerFault, SurgeError
 from surge.provider.buyers import Buyer
 from surge.provider.config import ProviderConfig
-from surge.provider.journal import WINDOWED, ChannelRow, History, Journal
+from surge.provider.journal import WINDOWED, History, Journal
+from surge.provider.schema import ChannelRow
 from surge.provider.service import Claim, Refused, Reply
 from surge.provider.tally import Tally
 
@@ -69,6 +69,7 @@ class Account:
         self._agreed: dict[bytes, Terms] = {}
         self._defaulted = set(history.defaulted)
         self._unwritten: set[int] = set()
+        self._outputs = set(history.outputs)
         channel.restore(history.waiting, history.leaves, row.voucher, row.signature)
         channel.stopped = row.stopped
         for signed in history.waiting:
@@ -119,6 +120,7 @@ class Account:
         if reply.output is not None:
             size = reply.output_size
             await asyncio.to_thread(_keep_file, reply.output, self.output(receipt.sequence))
+            self._outputs.add(receipt.sequence)
         digest = receipt.digest(self._common.domain)
         signed = Signed(receipt, self._common.device.sign(digest))
         self.channel.issued(signed, digest)
@@ -132,8 +134,7 @@ class Account:
                 self._remember(receipt)
             else:
                 self.channel.pending.pop(receipt.sequence, None)
-                if size is not None:
-                    self.output(receipt.sequence).unlink(missing_ok=True)
+                self._drop_output(receipt.sequence)
             done(signed, error)
 
         self._common.journal.issue(self.row.number, signed, reply.body, size, written)
@@ -149,6 +150,11 @@ class Account:
     def output(self, sequence: int) -> Path:
         """Where a receipt's output waits."""
         return self._common.spool / f"{self.row.number}-{sequence}"
+
+    def _drop_output(self, sequence: int) -> None:
+        if sequence in self._outputs:
+            self._outputs.discard(sequence)
+            self.output(sequence).unlink(missing_ok=True)
 
     async def look_at_deposit(self) -> None:
         """Ask the ledger whether the deposit has grown."""
@@ -168,13 +174,11 @@ class Account:
         receipts = {sequence: channel.pending[sequence].signed.receipt for sequence, _ in message.entries if sequence in channel.pending}
         answers = channel.acknowledge(message.entries, voucher, message.signature)
         units, fuel = self._count(answers, receipts)
-        outputs = [self.output(each.sequence) for each in answers]
 
         def written(error: SurgeError | None) -> None:
             if error is None:
-                for path in outputs:
-                    with contextlib.suppress(FileNotFoundError):
-                        path.unlink()
+                for each in answers:
+                    self._drop_output(each.sequence)
                 done(voucher.count, self.window)
 
         common.journal.acknowledged(

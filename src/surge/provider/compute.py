@@ -11,6 +11,7 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -255,6 +256,7 @@ class _Run:
         return await sandbox.run_command(unit.image, argv, env, items, bundle, self._limits, command_seed(self._spec))
 
 
+@lru_cache(maxsize=256)
 def _entry(data: bytes) -> tuple[list[str], list[tuple[str, str]]]:
     """(argv, environment) of a command's entry. Raises `Refused`."""
     try:

@@ -24,6 +24,7 @@ from surge.provider.journal import Journal
 from surge.provider.offering import Boards, Offering
 from surge.provider.outbox import Link
 from surge.provider.reception import Reception
+from surge.provider.reports import JOURNAL, keep_status
 from surge.provider.service import Service
 from surge.provider.session import BuyerSession
 from surge.provider.status import explain
@@ -118,7 +119,7 @@ class Provider:
         self._host = host or LocalHost()
         self._spool = data / "spool"
         self._spool.mkdir(parents=True, exist_ok=True)
-        self._journal = Journal(data / "provider.db", device.address)
+        self._journal = Journal(data / JOURNAL, device.address)
         self._blobs = Blobs(data / "contents", config.disk)
         self._sessions: set[BuyerSession] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -126,6 +127,9 @@ class Provider:
         self._stopping = ""
         self._registered: Address | None = None
         self._wake = asyncio.Event()
+        self._looked = asyncio.Event()
+        self._unlent = ""
+        self._data = data
         self.earnings = Earnings(self._journal, ledger, device, self._gas, config, self._stop_channel)
         common = Common(
             device=device,
@@ -188,13 +192,20 @@ class Provider:
         finally:
             waiting.cancel()
 
-    async def ready(self, seconds: float = 60.0) -> None:
-        """Wait until the offer stands. Raises `Unavailable`, saying why it does not."""
+    async def ready(self, seconds: float = 60.0) -> str:
+        """Wait until the offer stands, or the device's owner wants none now; returns why, or the empty text.
+
+        Raises `Unavailable` when neither comes about in time, saying what is in the way.
+        """
         try:
             async with asyncio.timeout(seconds):
+                await self._looked.wait()
+                if self._unlent:
+                    return self._unlent
                 await self.offering.stands()
         except TimeoutError as error:
             raise Unavailable(f"the device {self.device} does not lend yet: {self.status()['waiting']}") from error
+        return ""
 
     async def drain(self) -> None:
         """Stop in order: no offer, no new work, what is in flight finished and answered, what is worth it redeemed."""
@@ -242,6 +253,7 @@ class Provider:
         await self.reception.close()
         for service in self._services.values():
             await service.close()
+        await self._write_status()
         await asyncio.to_thread(self._journal.close)
 
     # Sessions
@@ -278,20 +290,28 @@ class Provider:
                 for desk in self.reception.desks:
                     if desk.port is not None:
                         self._journal.heard(desk.account.row.number, int(time.time()))
+            await self._write_status()
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._wake.wait()
 
+    async def _write_status(self) -> None:
+        try:
+            await asyncio.to_thread(keep_status, self._data, self.status())
+        except OSError as error:
+            log.warning("how the provider stands cannot be written: %s", error)
+
     async def _look_around(self) -> None:
         machine = await asyncio.to_thread(self._host.look)
-        why = unavailable(machine, self.config)
+        why = self._unlent = unavailable(machine, self.config)
         if not why and self._registered != self.operator:
             why = await self._check_registry()
         if why != self._paused:
             log.info("%s", f"not lending: {why}" if why else "lending")
             self._paused = why
             self._refresh()
+        self._looked.set()
 
     async def _check_registry(self) -> str:
         """Why the registry keeps the device from lending: buyers believe no offer that it does not confirm."""

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 from surge.core.receipts import Voucher
 from surge.core.signing import Signer
-from surge.core.types import GIGA, Address
 from surge.errors import LedgerError, NotEnough, Unavailable
 from surge.provider.config import ProviderConfig
-from surge.provider.journal import ChannelRow, Journal
+from surge.provider.journal import Journal
 from surge.provider.reception import Chain, ChainState
+from surge.provider.schema import ChannelRow
 
 log = logging.getLogger("surge.provider")
 
@@ -215,43 +215,3 @@ class Earnings:
         async with asyncio.timeout(REDEEM_SECONDS):
             await self._bank.close_by_provider(self._device, row.id)
         self._journal.on_ledger(row.number, redeemed=prospect.state.floor, deposit=prospect.state.deposit, closed=True)
-
-    # For people
-
-    def show(self) -> list[dict[str, Any]]:
-        """Every channel there ever was, as plain data; amounts in wei."""
-        return channel_rows(self._journal)
-
-
-def channel_rows(journal: Journal) -> list[dict[str, Any]]:
-    """Every channel in a journal as plain data: what was done in it, what is owed for it, what the ledger has paid."""
-    paid = journal.redemptions()
-    return [
-        {
-            "channel": "0x" + row.id.hex(),
-            "buyer": row.buyer,
-            "units": row.units,
-            "gigafuel": row.fuel / GIGA,
-            "refused": row.refused,
-            "amount": row.amount,
-            "redeemed": row.redeemed,
-            "deposit": row.deposit,
-            "floor": row.floor,
-            "count": row.count,
-            "stopped": row.stopped,
-            "closed": row.closed,
-            "redemptions": paid.get(row.number, []),
-        }
-        for row in journal.channels(closed=True)
-    ]
-
-
-def total(rows: Sequence[dict[str, Any]], operator: Address) -> dict[str, Any]:
-    """Sums over channels."""
-    return {
-        "operator": operator,
-        "units": sum(row["units"] for row in rows),
-        "gigafuel": sum(row["gigafuel"] for row in rows),
-        "owed": sum(max(0, row["amount"] - row["redeemed"]) for row in rows if not row["closed"]),
-        "redeemed": sum(row["redeemed"] for row in rows),
-    }

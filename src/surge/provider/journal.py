@@ -18,103 +18,14 @@ from surge.core.messages.fields import wei, wei_bytes
 from surge.core.receipts import Receipt, ReceiptKind, Signed, Voucher
 from surge.core.types import ZERO, Address
 from surge.provider.batches import Batches, Done
+from surge.provider.schema import COLUMNS, MIGRATIONS, ChannelRow, channel_row
 from surge.store import Database
-
-MIGRATIONS = (
-    """
-    CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE offers (digest BLOB PRIMARY KEY, offer BLOB NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE buyers (address TEXT PRIMARY KEY, standing BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE channels (
-        number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, buyer TEXT NOT NULL, session_key TEXT NOT NULL,
-        deposit BLOB NOT NULL, floor BLOB NOT NULL, challenge_seconds INTEGER NOT NULL,
-        terms BLOB NOT NULL, audit_seconds INTEGER NOT NULL, opened_at INTEGER NOT NULL, seen_at INTEGER NOT NULL,
-        amount BLOB NOT NULL, count INTEGER NOT NULL, root BLOB NOT NULL, signature BLOB NOT NULL,
-        redeemed BLOB NOT NULL, units INTEGER NOT NULL, fuel INTEGER NOT NULL, refused INTEGER NOT NULL,
-        stopped TEXT NOT NULL, closed INTEGER NOT NULL
-    );
-    CREATE TABLE job_terms (
-        channel INTEGER NOT NULL, job BLOB NOT NULL, terms BLOB NOT NULL, signature BLOB NOT NULL, agreed INTEGER NOT NULL,
-        PRIMARY KEY (channel, job)
-    ) WITHOUT ROWID;
-    CREATE TABLE receipts (
-        id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, subject BLOB NOT NULL, result BLOB NOT NULL, quantity INTEGER NOT NULL,
-        amount BLOB NOT NULL, finished_at INTEGER NOT NULL, signature BLOB NOT NULL, body BLOB, output INTEGER,
-        position INTEGER, accepted INTEGER, leaf BLOB, defaulted INTEGER
-    );
-    CREATE TABLE redemptions (
-        channel INTEGER NOT NULL, amount BLOB NOT NULL, paid BLOB NOT NULL, fee BLOB NOT NULL, hash TEXT NOT NULL, at INTEGER NOT NULL
-    );
-    CREATE INDEX waiting ON receipts (finished_at) WHERE position IS NULL AND defaulted IS NULL;
-    CREATE INDEX setups ON receipts (subject) WHERE kind = 2;
-    CREATE INDEX late ON receipts (id) WHERE defaulted = 1 AND position IS NULL;
-    """,
-)
 
 _SHIFT = 40
 """Bits of a receipt's id that hold its sequence; the channel's number lies above them."""
 
 WINDOWED = (ReceiptKind.UNIT, ReceiptKind.SETUP)
 """Kinds of receipt that count against a buyer's window."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelRow:
-    """A channel as the journal knows it."""
-
-    number: int
-    """Its place in this journal."""
-    id: bytes
-    """32 bytes."""
-    buyer: Address
-    session_key: Address
-    deposit: int
-    """Wei, when the ledger was last asked."""
-    floor: int
-    """Wei the ledger pays at least."""
-    challenge_seconds: int
-    terms: bytes
-    """The terms last agreed, as canonical bytes."""
-    opened_at: int
-    """Unix seconds."""
-    seen_at: int
-    """Unix seconds at which the buyer was last heard of."""
-    amount: int
-    """Wei of the last good voucher, cumulative."""
-    count: int
-    root: bytes
-    signature: bytes
-    """The session key's, over the voucher; empty when there is none."""
-    redeemed: int
-    """Wei that the ledger has paid."""
-    units: int
-    """Units and setups acknowledged."""
-    fuel: int
-    """Their fuel."""
-    refused: int
-    """Receipts the buyer refused."""
-    stopped: str
-    """Why it takes no more work; empty while it does."""
-    closed: bool
-
-    @property
-    def voucher(self) -> Voucher | None:
-        """The last good voucher."""
-        return Voucher(self.id, self.amount, self.count, self.root) if self.signature else None
-
-
-_COLUMNS = (
-    "number, id, buyer, session_key, deposit, floor, challenge_seconds, terms, opened_at, seen_at, amount, count, root, signature, "
-    "redeemed, units, fuel, refused, stopped, closed"
-)
-
-
-def _channel(row: tuple[object, ...]) -> ChannelRow:
-    values = list(row)
-    for at in (4, 5, 10, 14):
-        values[at] = wei(values[at])  # type: ignore[arg-type]
-    values[19] = bool(values[19])
-    return ChannelRow(*values)  # type: ignore[arg-type]
 
 
 @dataclass(slots=True)
@@ -125,6 +36,8 @@ class History:
     """Receipts without an acknowledgement."""
     leaves: list[Answered] = field(default_factory=list)
     """Acknowledgements in the log's order."""
+    outputs: set[int] = field(default_factory=set)
+    """Sequences of waiting receipts whose answer's output is a file."""
     defaulted: set[int] = field(default_factory=set)
     """Sequences of waiting receipts that cost the buyer its window already."""
 
@@ -143,8 +56,8 @@ class Overdue:
 class Journal:
     """Durable state of one provider. Writes go through `batches`; reads are of what is on disk."""
 
-    def __init__(self, path: Path, device: Address) -> None:
-        self.database = Database(path, MIGRATIONS, exclusive=True)
+    def __init__(self, path: Path, device: Address, *, exclusive: bool = True) -> None:
+        self.database = Database(path, MIGRATIONS, exclusive=exclusive)
         self.batches = Batches(self.database)
         self._device = device
 
@@ -206,14 +119,14 @@ class Journal:
 
     def channel(self, channel: bytes) -> ChannelRow | None:
         """A channel, if it was ever opened here."""
-        sql = f"SELECT {_COLUMNS} FROM channels WHERE id = ?"  # noqa: S608
+        sql = f"SELECT {COLUMNS} FROM channels WHERE id = ?"  # noqa: S608
         row = self.database.read_now(lambda c: c.execute(sql, (channel,)).fetchone())
-        return None if row is None else _channel(row)
+        return None if row is None else channel_row(row)
 
     def channels(self, *, closed: bool = False) -> list[ChannelRow]:
         """Channels that are not closed, or all of them."""
-        sql = f"SELECT {_COLUMNS} FROM channels {'' if closed else 'WHERE NOT closed'} ORDER BY number"  # noqa: S608
-        return [_channel(row) for row in self.database.read_now(lambda c: c.execute(sql).fetchall())]
+        sql = f"SELECT {COLUMNS} FROM channels {'' if closed else 'WHERE NOT closed'} ORDER BY number"  # noqa: S608
+        return [channel_row(row) for row in self.database.read_now(lambda c: c.execute(sql).fetchall())]
 
     async def keep_channel(
         self,
@@ -258,11 +171,13 @@ class Journal:
 
         def query(c: sqlite3.Connection) -> None:
             for each in c.execute(sql, (base, base + (1 << _SHIFT))):
-                number, kind, subject, result, quantity, amount, finished, signature, _, _, position, accepted, leaf, default = each
+                number, kind, subject, result, quantity, amount, finished, signature, _, output, position, accepted, leaf, default = each
                 sequence = number - base
                 if position is None:
                     receipt = Receipt(*(kind, self._device, row.buyer, row.id, sequence, subject, result, quantity, wei(amount), finished))
                     found.waiting.append(Signed(receipt, signature))
+                    if output:
+                        found.outputs.add(sequence)
                     if default:
                         found.defaulted.add(sequence)
                 else:

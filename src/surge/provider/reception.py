@@ -18,7 +18,8 @@ from surge.errors import InvalidInput, LedgerError, PeerFault, Unavailable
 from surge.provider.account import Account, Common
 from surge.provider.buyers import Buyers
 from surge.provider.desk import Desk
-from surge.provider.journal import ChannelRow, Overdue
+from surge.provider.journal import Overdue
+from surge.provider.schema import ChannelRow
 from surge.provider.service import Refused
 from surge.store import Blobs
 

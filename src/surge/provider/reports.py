@@ -1,0 +1,69 @@
+"""What a provider's folder says of it, for commands that run beside the daemon: earnings by channel, and how it stands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from surge.core.types import GIGA, Address
+from surge.errors import InvalidInput
+from surge.provider.journal import Journal
+from surge.provider.schema import ChannelRow
+
+JOURNAL = "provider.db"
+STATUS = "status.json"
+
+_NOBODY = Address("0x" + "00" * 20)
+
+
+def earnings_of(folder: Path) -> list[dict[str, Any]]:
+    """Every channel of the provider in a folder, the oldest first; amounts in wei.
+
+    Raises `InvalidInput` when no provider ever ran there.
+    """
+    path = folder / JOURNAL
+    if not path.is_file():
+        raise InvalidInput(f"no provider ever ran in {folder}", folder=str(folder))
+    journal = Journal(path, _NOBODY, exclusive=False)
+    try:
+        paid = journal.redemptions()
+        return [_row(row, paid.get(row.number, [])) for row in journal.channels(closed=True)]
+    finally:
+        journal.database.close()
+
+
+def _row(row: ChannelRow, redemptions: list[dict[str, object]]) -> dict[str, Any]:
+    return {
+        "channel": "0x" + row.id.hex(),
+        "buyer": row.buyer,
+        "receipts": row.count,
+        "units": row.units,
+        "gigafuel": row.fuel / GIGA,
+        "refused": row.refused,
+        "vouched": row.amount,
+        "redeemed": row.redeemed,
+        "waiting": 0 if row.closed else max(0, row.amount - row.redeemed),
+        "deposit": row.deposit,
+        "floor": row.floor,
+        "state": "closed" if row.closed else row.stopped or "open",
+        "redemptions": redemptions,
+    }
+
+
+def status_of(folder: Path) -> dict[str, Any] | None:
+    """How the provider in a folder stood when it last looked, within seconds of now while it runs; None if it never did."""
+    try:
+        status = json.loads((folder / STATUS).read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{folder / STATUS} cannot be read", folder=str(folder)) from error
+    return status if isinstance(status, dict) else None
+
+
+def keep_status(folder: Path, status: dict[str, Any]) -> None:
+    """Write how the provider stands. Raises `OSError` when the disk is full."""
+    beside = folder / (STATUS + ".new")
+    beside.write_text(json.dumps(status, indent=1))
+    beside.replace(folder / STATUS)
