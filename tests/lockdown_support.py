@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import socket
@@ -185,6 +186,12 @@ def attempt(calls: dict[str, Callable[[], int]]) -> dict[str, int]:
             os._exit(0)
         results[name] = result
     return results
+
+
+def only_refusals(results: dict[str, int]) -> None:
+    """Check that every call was refused, as one without the right to it is."""
+    expected = {name: -errno.ENOSYS if name == "clone3" else -errno.EPERM for name in results}
+    assert results == expected
 
 
 def say(value: Any) -> None:
