@@ -12,6 +12,7 @@ from surge.buyer.records import JobRecord
 from surge.core.receipts import Receipt
 from surge.core.types import address
 from surge.errors import InvalidInput, SurgeError, Unavailable
+from surge.ledger import Redemption
 
 
 class Listing:
@@ -136,6 +137,16 @@ class Listing:
             return {"channel": row.id.hex(), "how": how, "transaction": transaction}
 
         return self._background.call(work())
+
+    def redemptions(self, named: str) -> list[Redemption]:
+        """What a channel's provider has redeemed on the ledger, oldest first."""
+
+        async def read() -> list[Redemption]:
+            row = records.find_channel(await self._client.journal.channels(), named)
+            ledger = await self._client.ledger()
+            return await ledger.redemptions(row.id)
+
+        return self._background.call(read())
 
     # Offers
 

@@ -14,6 +14,7 @@ import msgspec
 
 from surge.core import canonical
 from surge.core.units import WORLD, Outcome
+from surge.sandbox import guest
 from surge.sandbox.scratch import Scratch
 
 _encoder = msgspec.msgpack.Encoder()
@@ -22,7 +23,7 @@ _decoder = msgspec.msgpack.Decoder(Outcome)
 
 def snapshot_key(engine: bytes, image: bytes, bundle: bytes | None, setup: bytes) -> bytes:
     """What a snapshot is a function of: 32 bytes."""
-    return canonical.digest([WORLD, engine, image, bundle, setup])
+    return canonical.digest([WORLD, guest.identity(), engine, image, bundle, setup])
 
 
 class Snapshots:

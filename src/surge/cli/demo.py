@@ -1,0 +1,159 @@
+"""`surge demo`: start a network, run a real job on it, and check a receipt, from end to end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from surge.cli import places
+from surge.cli.children import stop_event
+from surge.cli.console import Size, err, out, print_json, show, tokens
+from surge.cli.progress import job_progress
+from surge.errors import Unavailable
+
+if TYPE_CHECKING:
+    from surge.buyer.api import Network
+    from surge.ledger import Redemption
+
+REDEEM_SECONDS = 60.0
+"""Seconds to wait until providers have redeemed their vouchers."""
+
+
+@click.command()
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), default=None, help="The network's folder. [default: the user's data folder]"
+)
+@click.option("--relays", default=2, show_default=True, type=click.IntRange(2, 8), help="Relays to start.")
+@click.option("--providers", default=4, show_default=True, type=click.IntRange(1, 64), help="Providers to start.")
+@click.option("--settings", "limit", default=None, type=click.IntRange(1), help="Search only this many settings. [default: all 60]")
+@click.option("--json", "json_", is_flag=True, help="Print JSON instead of tables.")
+def demo(data: Path | None, relays: int, providers: int, limit: int | None, json_: bool) -> int:
+    """Start a network on this machine, run a real job on it, and check a receipt.
+
+    A hyper-parameter search: scikit-learn classifiers, 5-fold cross-validation, the Wisconsin breast-cancer data.
+    """
+    from surge.cli.up import load_plan
+
+    folder = (data or places.home() / "demo").resolve()
+    plan = load_plan(folder, relays, providers, 1, Size().convert("2G", None, None))
+    return asyncio.run(_demo(folder, plan, limit, json_=json_))
+
+
+async def _demo(folder: Path, plan: Any, limit: int | None, *, json_: bool) -> int:
+    from surge.cli.up import running
+
+    stop = stop_event()
+    err.print(f"starting a ledger, {plan.relays} relays and {plan.providers} providers in {folder}", style="dim", markup=False)
+    async with running(folder, plan) as network:
+        work = asyncio.create_task(asyncio.to_thread(_job, network, plan.providers, limit))
+        await asyncio.wait({work, stopping := asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not work.done():
+            raise Unavailable("stopped before the job was done; `surge job resume` finishes it")
+        report = work.result()
+        err.print("stopping the network", style="dim")
+    if json_:
+        print_json(report)
+    return 0 if report["verified"] and report["replayed"] else 1
+
+
+def _job(network: Path, providers: int, limit: int | None) -> dict[str, Any]:
+    """The whole story; prints as it goes and returns what it printed."""
+    from surge.buyer.api import connect
+
+    with connect(network) as surge:
+        surge.wait_for_providers(providers, 60.0)
+        report = _search(surge, limit)
+        _show_models(report["models"])
+        _show_providers(report["providers"])
+        report["redemptions"] = [_plain(each) for each in _redemptions(surge)]
+        _show_redemptions(report["redemptions"])
+        report |= _check_receipt(surge, network.parent, report["job"])
+        return report
+
+
+def _search(surge: Network, limit: int | None) -> dict[str, Any]:
+    from surge.buyer.source import function_in_file
+    from surge.cli.settings import settings
+
+    wanted = settings()[:limit]
+    function = function_in_file(Path(__file__).with_name("breast_cancer.py"), "cross_validate")
+    started = time.monotonic()
+    results = surge.map(function, wanted, name="breast cancer")
+    with job_progress("cross-validating", len(wanted)) as tick:
+        found = []
+        for result in results:
+            found.append(result)
+            tick(results)
+    seconds = time.monotonic() - started
+    out.print(f"\n{len(found)} settings cross-validated in {seconds:.1f} s, for {tokens(results.progress.price)}")
+    best = sorted(found, key=lambda each: (-each["accuracy"], each["spread"]))
+    return {
+        "job": results.job,
+        "settings": len(found),
+        "seconds": seconds,
+        "price": results.progress.price,
+        "models": best[:5],
+        "providers": surge.job_providers(results.job),
+    }
+
+
+def _show_models(models: list[dict[str, Any]]) -> None:
+    rows = [
+        {
+            "classifier": each["classifier"],
+            "accuracy": f"{each['accuracy']:.4f} ± {each['spread']:.4f}",
+            "parameters": ", ".join(f"{key}={value}" for key, value in each["parameters"].items()),
+        }
+        for each in models
+    ]
+    show(rows, ["classifier", "accuracy", "parameters"], as_json=False, title="\nThe best models")
+
+
+def _show_providers(providers: list[dict[str, Any]]) -> None:
+    rows = [{**each, "pay": tokens(each["pay"])} for each in providers]
+    show(rows, ["provider", "units", "gigafuel", "pay"], as_json=False, title="\nWho did the work")
+
+
+def _show_redemptions(redemptions: list[dict[str, Any]]) -> None:
+    rows = [{**each, "paid": tokens(each["paid"]), "fee": tokens(each["fee"])} for each in redemptions]
+    show(rows, ["transaction", "receipts", "paid", "fee"], as_json=False, title="\nWhat was redeemed on the ledger", empty="nothing yet")
+
+
+def _plain(each: Redemption) -> dict[str, Any]:
+    return {
+        "transaction": each.transaction,
+        "channel": "0x" + each.channel.hex(),
+        "provider": each.provider,
+        "receipts": each.count,
+        "paid": each.paid,
+        "fee": each.fee,
+    }
+
+
+def _redemptions(surge: Network) -> Iterator[Redemption]:
+    """Every channel's last redemption, once the providers have redeemed all that was vouched for."""
+    deadline = time.monotonic() + REDEEM_SECONDS
+    err.print("waiting for the providers to redeem", style="dim")
+    while any(row["redeemed"] < row["vouched"] for row in surge.channels()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    for row in surge.channels():
+        yield from surge.redemptions(row["channel"])[-1:]
+
+
+def _check_receipt(surge: Network, folder: Path, job: str) -> dict[str, Any]:
+    """Export a receipt of the job, verify it with nothing but the file and an RPC endpoint, and run its unit again."""
+    from surge.buyer.cases import replay_case, verify_case
+
+    receipt = next(row["receipt"] for row in surge.receipts(job) if row["kind"] == 1)
+    case = surge.export_case(receipt, folder / "receipt.json", inputs=True)
+    out.print(f"\nReceipt {receipt}, exported to {case}", markup=False, soft_wrap=True)
+    verified, replayed = verify_case(case), replay_case(case)
+    for check in [*verified.checks, *replayed.checks]:
+        out.print(f"{'yes' if check.holds else 'NO':>4}  {check.text}", markup=False, soft_wrap=True)
+    return {"receipt": receipt, "case": str(case), "verified": verified.holds, "replayed": replayed.holds}
