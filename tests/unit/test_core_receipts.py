@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from surge.core import canonical
 from surge.core.eip712 import Domain, channels_domain, registry_domain
+from surge.core.keccak import keccak256
 from surge.core.pricing import Prices
 from surge.core.receipts import Acknowledgement, Close, DeviceConsent, Receipt, Signed, Terms, Voucher, conflict
-from surge.core.signing import check_signed, keccak256, personal_digest, recover
+from surge.core.signing import check_signed, personal_digest, recover
 from surge.core.types import Address, address
 from surge.errors import InvalidInput, PeerFault
 from surge.wallet import KeySigner

@@ -39,7 +39,7 @@ class Standing:
     def decode(cls, data: bytes) -> Standing:
         """The standing in canonical bytes, with nothing outstanding."""
         row = canonical.decode(data)
-        if not isinstance(row, list) or len(row) != 3 or any(type(each) is not int for each in row):
+        if not isinstance(row, list) or len(row) != 3 or any(type(each) is not int or each < 0 for each in row) or row[0] < 1:
             raise InvalidInput("a buyer's standing cannot be read")
         return cls(window=row[0], vouched=row[1], defaults=row[2])
 

@@ -116,7 +116,7 @@ def decode(data: bytes) -> NetworkFile:
     if not isinstance(document, dict):
         raise InvalidInput("the network file is no JSON object")
     version = document.get("version")
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
         raise InvalidInput(f"the network file is of version {version!r}; this program knows version {VERSION}", version=version)
     name, kind = _field(document, "name", str), _field(document, "kind", str)
     if not _NAME.match(name):

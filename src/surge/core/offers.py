@@ -81,6 +81,8 @@ class Offer:
     """Wei: the least floor of a channel."""
 
     def __post_init__(self) -> None:
+        if type(self.issued) is not int or type(self.window) is not int:
+            raise InvalidInput("an offer's time of issue and window are integers", field="issued")
         for name, low, high in (
             ("sequence", 0, (1 << 63) - 1),
             ("issued", 0, 1 << 40),
