@@ -12,7 +12,6 @@ import mmap
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 
 from surge.core import canonical, values
 from surge.core.units import Status
@@ -22,6 +21,8 @@ from surge.sandbox import vfs
 from surge.sandbox.host import Conclusion, Host
 from surge.sandbox.instance import PAGE, Guest
 from surge.sandbox.protocol import RunPython, SetupPython
+from surge.sandbox.wasi.abi import Errno
+from surge.sandbox.wasi.memory import Failed
 from surge.sandbox.wasi.world import Ending, World
 
 SETUP_SEED = hashlib.sha256(b"surge-world/1 setup").digest()
@@ -30,6 +31,14 @@ SETUP_SEED = hashlib.sha256(b"surge-world/1 setup").digest()
 ENVIRONMENT = ((b"HOME", b"/"), (b"PYTHONHOME", b"/usr/local"))
 """What the guest's environment holds."""
 
+MAX_IMPORTS = 100
+"""Modules that a setup imports beside its own."""
+MAX_REQUEST = 4096
+"""Bytes of what the guest asks, its value apart."""
+MAX_ASIDE = 1000
+"""Modules that load within one another."""
+
+_sha256 = hashlib.sha256
 _ZERO_PAGE = bytes(PAGE)
 _MAP_FIXED = 0x10
 _COPY = 4 << 20
@@ -42,16 +51,16 @@ def setup(host: Host, request: SetupPython, target: int) -> Conclusion:
     """
     try:
         world = _world(host, request, SETUP_SEED)
-        module = canonical.decode(request.setup)["module"]
+        program = _setup_program(request.setup)
     except vfs.BadZip as wrong:
         return host.refuse(request.limits, f"the bundle: {wrong}")
-    except (InvalidInput, KeyError, TypeError) as wrong:
+    except (InvalidInput, ValueError, KeyError, TypeError) as wrong:
         return host.refuse(request.limits, f"the setup cannot be read: {wrong}")
-    world.host_call = partial(_answer, world, b"", b"")
+    world.host_call = _Answers(world, b"", 0, b"")
     state = b""
     try:
         guest = host.begin(world)
-        ending = _turn(guest, guest_sources.setup_source(module))
+        ending = _turn(guest, program)
         if ending.status is Status.FINISHED and (names := world.left_open()):
             message = f"setup leaves files open, which a snapshot cannot keep: close {', '.join(names)}\n"
             world.stderr += message.encode()
@@ -69,13 +78,12 @@ def run(host: Host, request: RunPython, items: bytes | memoryview) -> Conclusion
     """Run one unit from its snapshot."""
     try:
         world = _world(host, request, SETUP_SEED)
-        name, style, first, seed = canonical.decode(request.entry)
-        entry = values.dumps([name, style, first, seed])
+        entry, first, seed = _entry(request.entry)
     except vfs.BadZip as wrong:
         return host.refuse(request.limits, f"the bundle: {wrong}")
     except (InvalidInput, ValueError, TypeError) as wrong:
         return host.refuse(request.limits, f"the entry cannot be read: {wrong}")
-    world.host_call = partial(_answer, world, seed, len(entry).to_bytes(4, "little") + entry + items)
+    world.host_call = _Answers(world, seed, first, b"".join((len(entry).to_bytes(4, "little"), entry, items)))
     try:
         guest = host.begin(world)
         _restore(guest, host.held[request.snapshot].fd, private=request.private)
@@ -100,17 +108,58 @@ def _world(host: Host, request: SetupPython | RunPython, seed: bytes) -> World:
     )
 
 
-def _answer(world: World, seed: bytes, request: bytes, said: bytes) -> bytes:
-    """What `host.call` answers: see the harness."""
-    operation = said[:1]
-    if operation == b"b":
-        world.reset(hashlib.sha256(seed + said[1:9]).digest())
-    elif operation == b"v":
-        world.value[:] = b""
-        world.emit(said[1:])
-    elif operation == b"i":
-        return request
-    return b""
+def _setup_program(setup: bytes) -> str:
+    """The source of a setup turn. Raises `InvalidInput` or `ValueError` for bytes that describe none."""
+    described = canonical.decode(setup)
+    module, imports = described["module"], described.get("imports", [])
+    if not all(type(name) is str for name in (module, *imports)) or len(imports) > MAX_IMPORTS:
+        raise ValueError("it names its modules by text")
+    return guest_sources.setup_source(module, imports)
+
+
+def _entry(entry: bytes) -> tuple[bytes, int, bytes]:
+    """The entry as the guest reads it, the index of the unit's first item, and the job's seed."""
+    name, style, first, seed = canonical.decode(entry)
+    if type(name) is not str or style not in (0, 1) or type(seed) is not bytes or type(first) is not int or not 0 <= first < 1 << 63:
+        raise ValueError("it has a function, a style, an index and a seed")
+    return values.dumps([name, style, first, seed]), first, seed
+
+
+class _Answers:
+    """What `host.call` answers in one turn; the harness says what it asks."""
+
+    def __init__(self, world: World, seed: bytes, first: int, request: bytes) -> None:
+        self._world = world
+        self._seed = seed
+        self._next = first
+        self._request = request
+        self._aside: list[tuple[int, bytes, int, bytes]] = []
+        """Clock and random stream of the item, and of each module that was loading when another began to."""
+
+    def __call__(self, said: bytes) -> bytes:
+        world = self._world
+        if said == b"b":
+            world.reset(_sha256(self._seed + self._next.to_bytes(8, "little")).digest())
+            self._next += 1
+            return b""
+        operation = said[:1]
+        if operation == b"v":
+            world.value[:] = b""
+            world.emit(said[1:])
+            return b""
+        if len(said) > MAX_REQUEST:
+            raise Failed(Errno.INVAL)
+        if operation == b"(":
+            if len(self._aside) >= MAX_ASIDE:
+                raise Failed(Errno.INVAL)
+            self._aside.append(world.position())
+            world.reset(_sha256(b"surge-world/1 module " + said[1:]).digest())
+        elif operation == b")" and self._aside:
+            world.resume(self._aside.pop())
+        elif operation == b"i":
+            request, self._request = self._request, b""
+            return request
+        return b""
 
 
 def _turn(guest: Guest, source: str) -> Ending:

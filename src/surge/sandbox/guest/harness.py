@@ -1,16 +1,23 @@
 """Runs inside the guest, in its `__main__`: imports the job's module once, then applies a function to items.
 
-Calls of the host: b"i" gives entry and items, b"b" + index (8 bytes, little-endian) begins an item, b"v" + bytes is the unit's value.
+Calls of the host: b"i" gives entry and items; b"b" begins the next item, with a clock and a random stream of its own; b"v" + bytes is
+the unit's value; b"(" + name sets the item's clock and stream aside while a module loads, with a stream of the module's, b")" brings
+them back.
+
+What an item draws must not depend on which items came before it in the unit. So everything that could tell is put back before each:
+`random` and NumPy's global generator where they are loaded, and what `uuid` and `tempfile` remember. A module that only some item
+imports loads outside that item's time and randomness, as if setup had imported it.
 """
 
-# ruff: noqa: F821  _values and _host are the guest's own
+# ruff: noqa: F821  _values is the guest's own, made before this runs
 
+import _frozen_importlib
+import contextlib
 import gc
 import hashlib
 import importlib
 import importlib.machinery
 import os
-import random
 import sys
 import traceback
 import types
@@ -23,31 +30,67 @@ _module = None
 
 _MAX_TRACEBACK = 20_000
 """Characters of a traceback that are kept, from its end."""
+_MAX_TEXT = 4_000
+"""Characters of an exception's message that are kept."""
+
+
+# `import surge` inside the guest
 
 
 def _inert_surge():
-    """`import surge` inside a unit: names are there, using them says why they cannot work."""
+    """A package in which every name is there, and using one says why it cannot work."""
+
+    def refuse(name):
+        raise RuntimeError(
+            f"{name}() does not work inside a unit of work: a module's top level runs on the device too. "
+            "Put it under `if __name__ == '__main__':`"
+        )
 
     class Inert:
+        """A function of Surge's."""
+
         def __init__(self, name):
             self._name = name
 
         def __getattr__(self, name):
             if name.startswith("__"):
                 raise AttributeError(name)
-            return Inert(f"{self._name}.{name}")
+            return inert(f"{self._name}.{name}")
 
         def __call__(self, *args, **kwargs):
-            raise RuntimeError(
-                f"{self._name}() does not work inside a unit of work: a module's top level runs on the device too. "
-                "Put it under `if __name__ == '__main__':`"
-            )
+            refuse(self._name)
 
         def __enter__(self):
-            self()
+            refuse(self._name)
 
         def __exit__(self, *error):
             return False
+
+        def __or__(self, other):
+            return self
+
+        __ror__ = __or__
+
+    class Thing:
+        """A class of Surge's: it can be named in annotations, extended and made; what it would do is refused."""
+
+        def __init__(self, *args, **kwargs):
+            pass
+
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return Inert(f"surge.{type(self).__name__}.{name}")
+
+        def __enter__(self):
+            refuse(f"surge.{type(self).__name__}")
+
+        def __exit__(self, *error):
+            return False
+
+    def inert(name):
+        last = name.rpartition(".")[2]
+        return type(last, (Thing,), {"__module__": "surge"}) if last[:1].isupper() else Inert(name)
 
     class Finder:
         """`import surge.anything` gives an inert module too."""
@@ -66,84 +109,227 @@ def _inert_surge():
         def exec_module(module):
             return None
 
+    errors = {
+        name: type(name, (Exception,), {"__module__": "surge"})
+        for name in (
+            *("SurgeError", "InvalidInput", "NotData", "PeerFault", "GuestFault", "RemoteError", "Unavailable", "NoProvider"),
+            *("LedgerError", "NotEnough", "InternalFault"),
+        )
+    }
+
     def inert_module(name):
         module = types.ModuleType(name)
-        module.__getattr__ = lambda attribute: Inert(f"{name}.{attribute}")
+
+        def find(attribute):
+            if attribute.startswith("__"):
+                raise AttributeError(attribute)
+            found = errors.get(attribute) or inert(f"{name}.{attribute}")
+            setattr(module, attribute, found)
+            return found
+
+        module.__getattr__ = find
         return module
 
     sys.meta_path.insert(0, Finder)
     surge = inert_module("surge")
-    for name in ("SurgeError", "InvalidInput", "GuestFault", "RemoteError", "Unavailable", "NoProvider", "NotEnough"):
-        setattr(surge, name, type(name, (Exception,), {"__module__": "surge"}))
     surge.__path__ = []
     return surge
 
 
-def _surge_setup(name):
-    """Import the job's module: its top level is the setup."""
+# What is put back before each item
+
+
+def _reset_random(module):
+    seed = super(module.Random, module._inst).seed
+
+    def reset(digest):
+        seed(int.from_bytes(digest, "little"))
+        module._inst.gauss_next = None
+
+    return reset
+
+
+def _reset_numpy(module):
+    seed, load = module.seed, int.from_bytes
+
+    def reset(digest):
+        seed([load(digest[at : at + 4], "little") for at in (0, 4, 8, 12)])
+
+    return reset
+
+
+def _reset_uuid(module):
+    def reset(digest):
+        module._node = module._last_timestamp = module._last_timestamp_v7 = None
+        module._last_counter_v7 = 0
+
+    return reset
+
+
+def _reset_tempfile(module):
+    def reset(digest):
+        module._name_sequence = None
+
+    return reset
+
+
+_WATCHED = {"random": _reset_random, "numpy.random.mtrand": _reset_numpy, "uuid": _reset_uuid, "tempfile": _reset_tempfile}
+
+
+class _Items:
+    """Where the unit is, and what has to be put back before each item."""
+
+    def __init__(self):
+        self.seed = b""
+        self.index = 0
+        self.resets = []
+        self.waiting = dict(_WATCHED)
+        self.depth = 0
+
+    def digest(self):
+        return _sha256(self.seed + self.index.to_bytes(8, "little")).digest()
+
+    def look(self):
+        """Take up the watched modules that are loaded by now."""
+        found = [self.waiting.pop(name)(sys.modules[name]) for name in _WATCHED if name in self.waiting and name in sys.modules]
+        self.resets += found
+        return found
+
+    def guard_imports(self):
+        """Have modules that items import load beside the item's clock and randomness."""
+        # In a frame that CPython leaves out of tracebacks, as it does those of its own import system.
+        source = (
+            "def guarded(name, import_):\n"
+            "    state = begin(name)\n"
+            "    try:\n"
+            "        return load(name, import_)\n"
+            "    finally:\n"
+            "        end(state)\n"
+        )
+        space = {"load": _frozen_importlib._find_and_load, "begin": self.begin_import, "end": self.end_import}
+        exec(compile(source, "<frozen importlib._bootstrap>", "exec"), space)  # noqa: S102  the text above
+        _frozen_importlib._find_and_load = space["guarded"]
+
+    def begin_import(self, name):
+        _call(b"(" + name.encode("utf-8", "replace"))
+        self.depth += 1
+        if self.depth > 1:
+            return None
+        random, numpy = sys.modules.get("random"), sys.modules.get("numpy.random.mtrand")
+        return (
+            random and hasattr(random, "_inst") and (random._inst, random._inst.getstate()),
+            numpy and hasattr(numpy, "_rand") and (numpy._rand, numpy._rand.get_state(legacy=False)),
+        )
+
+    def end_import(self, state):
+        self.depth -= 1
+        if not self.depth:
+            if state[0]:
+                state[0][0].setstate(state[0][1])
+            if state[1]:
+                state[1][0].set_state(state[1][1])
+            if self.waiting and (found := self.look()):
+                digest = self.digest()
+                for reset in found:
+                    reset(digest)
+        _call(b")")
+
+
+_items = _Items()
+
+
+# Setup and units
+
+
+def _surge_setup(name, imports):
+    """Import the job's module, whose top level is the setup, and then what its function would import when called."""
     global _module
     sys.dont_write_bytecode = True
     sys.path[:0] = ["/job", "/job/.packages"]
     sys.modules["surge"] = _inert_surge()
     os.chdir("/job")
-    random.seed(0)
     try:
         _module = importlib.import_module(name)
+        for each in imports:
+            with contextlib.suppress(Exception):  # the function's own import will say so, or knows what to do without
+                importlib.import_module(each)
+        if "numpy" in sys.modules and _mentions_random():
+            importlib.import_module("numpy.random")  # which NumPy itself puts off
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+    os.chdir("/job")
+    _items.look()
+    _items.guard_imports()
     gc.collect()
     gc.freeze()
 
 
+def _mentions_random():
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and file.startswith("/job/"):
+            try:
+                with open(file, "rb") as source:
+                    if b"random" in source.read():
+                        return True
+            except OSError:
+                continue
+    return False
+
+
+def _plain(text, limit):
+    """Text that can travel: exactly a str, without lone surrogates."""
+    return str.encode(text, "utf-8", "backslashreplace").decode()[-limit:]
+
+
 def _error(error):
     """An item's result when its call raised."""
+    kind = _plain(type(error).__name__, _MAX_TEXT)
     try:
         here = error.__traceback__
-        text = "".join(traceback.format_exception(type(error), error, here.tb_next if here else None))
-        return ["error", type(error).__name__, str(error)[:4000], text[-_MAX_TRACEBACK:]]
+        lines = traceback.format_exception(type(error), error, here.tb_next if here else None)
+        return ["error", kind, _plain(str(error)[:_MAX_TEXT], 2 * _MAX_TEXT), _plain("".join(lines), _MAX_TRACEBACK)]
     except BaseException as worse:
-        return ["error", type(error).__name__, f"(its message cannot be shown: {type(worse).__name__})", ""]
-
-
-def _reseed_numpy(numpy, digest):
-    numpy.random.seed([int.from_bytes(digest[at : at + 4], "little") for at in (0, 4, 8, 12)])
+        return ["error", kind, f"(its message cannot be shown: {_plain(type(worse).__name__, _MAX_TEXT)})", ""]
 
 
 def _surge_unit():
-    """Apply the entry's function to each item, in a fresh clock and fresh randomness."""
+    """Apply the entry's function to each item, each in a fresh clock and fresh randomness."""
     request = _call(b"i")
     length = int.from_bytes(request[:4], "little")
     name, style, first, seed = _values.loads(request[4 : 4 + length])
-    items = _values.loads(request[4 + length :])
+    items = _values.loads(memoryview(request)[4 + length :])
     del request
     function = _module
     for part in name.split("."):
         function = getattr(function, part)
     out = bytearray((_values.VERSION,))
-    encode = _values._encode
-    _values._head(out, 4, len(items))
-    seed_random = random.seed
-    index = first
+    encode = _values.encode_into
+    _values.begin_list(out, len(items))
+    at = _items
+    at.seed, at.index = seed, first
+    resets = at.resets
     for item in items:
-        key = index.to_bytes(8, "little")
-        digest = _sha256(seed + key).digest()
-        _call(b"b" + key)
-        seed_random(int.from_bytes(digest, "little"))
-        numpy = sys.modules.get("numpy")
-        if numpy is not None:
-            _reseed_numpy(numpy, digest)
+        _call(b"b")
+        if resets:
+            digest = at.digest()
+            for reset in resets:
+                reset(digest)
         mark = len(out)
+        value = None
         try:
             value = function(*item[0], **item[1]) if style else function(item)
-            encode(["ok", value], out, 1)
+            out += b"\x82bok"
+            encode(value, out)
         except BaseException as error:
+            value = None
             del out[mark:]
-            encode(_error(error), out, 1)
-        index += 1
+            encode(_error(error), out)
+        at.index += 1
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
         pass  # the unit closed or replaced its own streams: what it wrote before stands
-    _call(b"v" + bytes(out))
+    _call(b"v" + out)

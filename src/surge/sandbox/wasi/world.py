@@ -153,6 +153,14 @@ class World:
         self.now = 0
         self._seed, self._counter, self._left = seed, 0, b""
 
+    def position(self) -> tuple[int, bytes, int, bytes]:
+        """Where the clock and the random stream are, for `resume`."""
+        return self.now, self._seed, self._counter, self._left
+
+    def resume(self, position: tuple[int, bytes, int, bytes]) -> None:
+        """Put clock and random stream back to where they were."""
+        self.now, self._seed, self._counter, self._left = position
+
     def random(self, length: int) -> bytes:
         """The stream's next bytes; `length` is at most `ENTROPY_PIECE`."""
         made = [self._left]
