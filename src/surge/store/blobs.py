@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 import time
 from collections import Counter
@@ -17,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 
 from surge.errors import InvalidInput, PeerFault, Unavailable
+
+_NAME = re.compile(r"[0-9a-f]{64}\Z")
 
 LEFTOVER_SECONDS = 3600.0
 """A file in the making that nobody wrote to for so long is a crash's, and not another process's."""
@@ -162,7 +165,7 @@ class Blobs:
             return
         entries = []
         for path in self.folder.iterdir():
-            if not path.name.startswith("incoming-"):
+            if _NAME.match(path.name):
                 try:
                     state = path.stat()
                 except FileNotFoundError:

@@ -59,12 +59,20 @@ class Database:
         self._reader_lock = threading.Lock()
         try:
             self._writer = self._connect()
-            self._migrate(migrations)
-            self._reader = self._connect()
+            try:
+                self._migrate(migrations)
+                self._reader = self._connect()
+            except BaseException:
+                self._writer.close()
+                raise
         except sqlite3.Error as error:
             self._release_lock()
             raise translate(error, path) from error
+        except BaseException:
+            self._release_lock()
+            raise
         self._closed = False
+        self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"journal {path.name}", daemon=True)
         self._thread.start()
 
@@ -80,10 +88,11 @@ class Database:
 
     def submit(self, change: Callable[[sqlite3.Connection], T]) -> Future[T]:
         """Queue `change`; the future answers once it is on disk. Changes take effect in the order of their submission."""
-        if self._closed:
-            raise Unavailable(f"{self.path} is closed", path=str(self.path))
         future: Future[T] = Future()
-        self._queue.put((change, future))
+        with self._gate:  # nothing is queued behind the end
+            if self._closed:
+                raise Unavailable(f"{self.path} is closed", path=str(self.path))
+            self._queue.put((change, future))
         return future
 
     # Reading
@@ -102,10 +111,11 @@ class Database:
 
     def close(self) -> None:
         """Finish what was submitted, and close. May be called twice."""
-        if self._closed:
-            return
-        self._closed = True
-        self._queue.put(None)
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
         self._writer.close()
         with self._reader_lock:
@@ -155,35 +165,48 @@ class Database:
                 return
 
     def _commit(self, batch: list[_Task]) -> None:
+        # A caller that stopped waiting gets no answer; its change is made all the same. From here on nobody can cancel.
+        waiting = {future for _, future in batch if future.set_running_or_notify_cancel()}
         done: list[tuple[Future[Any], Any]] = []
+        failed: list[tuple[Future[Any], Exception]] = []
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             for change, future in batch:
-                self._apply(change, future, done)
+                self._apply(change, future, done, failed)
             self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, MemoryError) as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
-            wrong = translate(error, self.path)
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(wrong)
-            return
+            wrong = translate(error, self.path) if isinstance(error, sqlite3.Error) else Unavailable("memory ran out: nothing was written")
+            own = dict(failed)
+            failed = [(future, own.get(future, wrong)) for _, future in batch]
+            done = []
         for future, value in done:
-            if not future.cancelled():
+            if future in waiting:
                 future.set_result(value)
+        for future, fault in failed:
+            if future in waiting:
+                future.set_exception(fault)
 
-    def _apply(self, change: Callable[[sqlite3.Connection], Any], future: Future[Any], done: list[tuple[Future[Any], Any]]) -> None:
+    def _apply(
+        self,
+        change: Callable[[sqlite3.Connection], Any],
+        future: Future[Any],
+        done: list[tuple[Future[Any], Any]],
+        failed: list[tuple[Future[Any], Exception]],
+    ) -> None:
         """Run one change under a savepoint; a fault of its own goes to its caller, a fault of the disk to all."""
         self._writer.execute("SAVEPOINT one")
         try:
             value = change(self._writer)
-        except (sqlite3.OperationalError, MemoryError):
+        except MemoryError:
             raise
         except Exception as error:
+            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
             self._writer.execute("ROLLBACK TO one")
             self._writer.execute("RELEASE one")
-            future.set_exception(error)
+            failed.append((future, error))
         else:
             self._writer.execute("RELEASE one")
             done.append((future, value))

@@ -1,0 +1,332 @@
+"""Journals and contents: shared commits, faults that stay alone, full disks, locks, leftovers, eviction."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from surge.errors import InternalFault, InvalidInput, PeerFault, Unavailable
+from surge.store import Blobs, Database
+
+SCHEMA = ["CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)"]
+
+
+def insert(text: str) -> Callable[[sqlite3.Connection], int | None]:
+    return lambda connection: connection.execute("INSERT INTO notes (text) VALUES (?)", (text,)).lastrowid
+
+
+def texts(database: Database) -> list[str]:
+    return [row[0] for row in database.read_now(lambda connection: connection.execute("SELECT text FROM notes ORDER BY id").fetchall())]
+
+
+class Held:
+    """A database whose writer waits until it is told to go on, so that what comes meanwhile shares one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path, SCHEMA)
+        self.statements: list[str] = []
+        self.database._writer.set_trace_callback(self.statements.append)
+        self._gate, started = threading.Event(), threading.Event()
+
+        def wait(connection: sqlite3.Connection) -> None:
+            started.set()
+            assert self._gate.wait(30)
+
+        self.first = self.database.submit(wait)
+        assert started.wait(30)
+
+    def release(self) -> None:
+        self._gate.set()
+        self.first.result(30)
+
+    def commits(self) -> int:
+        return self.statements.count("COMMIT")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "inside" / "journal.db"
+
+
+async def test_what_was_written_is_there_after_opening_again(path: Path) -> None:
+    database = Database(path, SCHEMA)
+    assert await database.write(insert("one")) == 1
+    assert await database.read(lambda connection: connection.execute("SELECT text FROM notes").fetchone()) == ("one",)
+    database.close()
+    database.close()
+    again = Database(path, SCHEMA)
+    assert texts(again) == ["one"]
+    again.close()
+
+
+def test_many_writes_share_one_commit_and_keep_their_order(path: Path) -> None:
+    held = Held(path)
+    futures = [held.database.submit(insert(str(number))) for number in range(300)]
+    held.release()
+    assert [future.result(30) for future in futures] == list(range(1, 301))
+    assert held.commits() == 2
+    assert texts(held.database) == [str(number) for number in range(300)]
+    held.database.close()
+
+
+def test_a_write_that_fails_is_undone_alone(path: Path) -> None:
+    held = Held(path)
+
+    def half(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO notes (text) VALUES ('half')")
+        raise ValueError("changed my mind")
+
+    before = held.database.submit(insert("before"))
+    mine = held.database.submit(half)
+    double = held.database.submit(insert("before"))
+    typo = held.database.submit(lambda connection: connection.execute("SELEKT 1"))
+    after = held.database.submit(insert("after"))
+    held.release()
+    assert before.result(30) == 1
+    with pytest.raises(ValueError, match="changed my mind"):
+        mine.result(30)
+    with pytest.raises(sqlite3.IntegrityError):
+        double.result(30)
+    with pytest.raises(sqlite3.OperationalError, match="SELEKT"):
+        typo.result(30)
+    after.result(30)
+    assert texts(held.database) == ["before", "after"]
+    held.database.close()
+
+
+def test_no_answer_comes_before_the_commit(path: Path) -> None:
+    held = Held(path)
+    seen: list[bool] = []
+    first = held.database.submit(insert("first"))
+    held.database.submit(lambda connection: seen.append(first.done())).add_done_callback(lambda _: None)
+    held.release()
+    first.result(30)
+    held.database.close()
+    assert seen == [False]
+
+
+async def test_a_caller_that_stops_waiting_does_not_stop_the_writer(path: Path) -> None:
+    held = Held(path)
+
+    def fail(connection: sqlite3.Connection) -> None:
+        raise ValueError("nobody hears this")
+
+    waiting = [asyncio.ensure_future(held.database.write(change)) for change in (fail, insert("kept"))]
+    await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    held.release()
+    await asyncio.wait_for(held.database.write(insert("later")), 10)
+    assert texts(held.database) == ["kept", "later"]
+    held.database.close()
+
+
+async def test_running_out_of_memory_fails_the_writes_and_not_the_writer(path: Path) -> None:
+    database = Database(path, SCHEMA)
+
+    def greedy(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO notes (text) VALUES ('half')")
+        raise MemoryError
+
+    with pytest.raises(Unavailable, match="memory"):
+        await asyncio.wait_for(database.write(greedy), 10)
+    await asyncio.wait_for(database.write(insert("later")), 10)
+    assert texts(database) == ["later"]
+    database.close()
+
+
+def test_closing_finishes_what_was_submitted_and_takes_no_more(path: Path) -> None:
+    held = Held(path)
+    futures = [held.database.submit(insert(str(number))) for number in range(5)]
+    held.release()
+    held.database.close()
+    assert all(future.done() for future in futures)
+    with pytest.raises(Unavailable, match="closed"):
+        held.database.submit(insert("late"))
+
+
+def test_migrations_run_once_and_newer_files_are_refused(path: Path) -> None:
+    Database(path, SCHEMA, exclusive=True).close()
+    more = [*SCHEMA, "ALTER TABLE notes ADD COLUMN more TEXT; CREATE TABLE others (id INTEGER)"]
+    for _ in range(2):
+        Database(path, more, exclusive=True).close()
+    for _ in range(2):  # the lock is given back each time
+        with pytest.raises(InvalidInput, match="newer"):
+            Database(path, SCHEMA, exclusive=True)
+    Database(path, more, exclusive=True).close()
+
+
+def test_a_migration_that_fails_leaves_nothing_half_done(path: Path) -> None:
+    Database(path, SCHEMA).close()
+    with pytest.raises(InternalFault):
+        Database(path, [*SCHEMA, "CREATE TABLE others (id INTEGER); CREATE TABLE notes (id INTEGER)"])
+    database = Database(path, [*SCHEMA, "CREATE TABLE others (id INTEGER)"])
+    database.close()
+
+
+def test_a_damaged_file_says_so(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database at all" * 500)
+    with pytest.raises(InternalFault, match="damaged"):
+        Database(path, SCHEMA)
+
+
+LOCKER = """
+import sys
+from pathlib import Path
+from surge.errors import Unavailable
+from surge.store import Database
+try:
+    database = Database(Path(sys.argv[1]), [], exclusive=True)
+except Unavailable as error:
+    print("refused:", error)
+else:
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_process_at_a_time_even_after_a_kill(path: Path) -> None:
+    database = Database(path, [], exclusive=True)
+    with pytest.raises(Unavailable, match="another process"):
+        Database(path, [], exclusive=True)
+    command = [sys.executable, "-c", LOCKER, str(path)]
+    refused = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True)
+    assert refused.stdout.startswith("refused:")
+    database.close()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "open\n"
+        with pytest.raises(Unavailable):
+            Database(path, [], exclusive=True)
+        process.kill()
+        process.wait(30)
+        Database(path, [], exclusive=True).close()
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from surge.errors import Unavailable
+from surge.store import Blobs, Database
+folder = Path(sys.argv[1])
+database = Database(folder / "journal.db", ["CREATE TABLE notes (text TEXT)"])
+blobs = Blobs(folder / "blobs")
+database.write_now(lambda connection: connection.execute("INSERT INTO notes VALUES ('first')"))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+def much(connection):
+    connection.execute("INSERT INTO notes VALUES ('half')")
+    connection.execute("INSERT INTO notes VALUES (?)", ("x" * 3_000_000,))
+futures = [database.submit(much) for _ in range(3)]
+print([type(future.exception(60)).__name__ for future in futures])
+try:
+    blobs.put(b"y" * 1_000_000)
+except Unavailable as error:
+    print("Unavailable", "full" in str(error))
+print(len(list((folder / "blobs").iterdir())), database.read_now(lambda c: c.execute("SELECT count(*) FROM notes").fetchone()))
+resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+database.write_now(lambda connection: connection.execute("INSERT INTO notes VALUES ('last')"))
+blobs.put(b"y" * 1_000_000)
+print(database.read_now(lambda connection: connection.execute("SELECT text FROM notes").fetchall()))
+database.close()
+"""
+
+
+def test_a_full_disk_is_unavailable_and_nothing_is_half_written(tmp_path: Path) -> None:
+    found = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False)
+    assert found.stdout.splitlines() == [
+        "['Unavailable', 'Unavailable', 'Unavailable']",
+        "Unavailable True",
+        "0 (1,)",
+        "[('first',), ('last',)]",
+    ], found.stderr
+    assert found.returncode == 0
+
+
+def test_contents_come_back_by_their_digest(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path / "blobs")
+    digest = blobs.put(b"content")
+    assert digest == hashlib.sha256(b"content").digest()
+    assert (blobs.has(digest), blobs.size(digest), blobs.read(digest)) == (True, 7, b"content")
+    source = tmp_path / "source"
+    source.write_bytes(b"file" * 1_000_000)
+    assert blobs.read(blobs.put_file(source)) == source.read_bytes()
+    blobs.delete(digest)
+    blobs.delete(digest)
+    assert not blobs.has(digest)
+    for ask in (blobs.read, blobs.size):
+        with pytest.raises(Unavailable, match="not here"):
+            ask(digest)
+    with pytest.raises(InvalidInput):
+        blobs.path(b"../../etc/passwd")
+
+
+def test_a_content_that_lies_or_grows_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    with blobs.writer(expected=bytes(32)) as writer:
+        writer.write(b"something")
+        with pytest.raises(PeerFault, match="arrived as"):
+            writer.commit()
+    with blobs.writer(max_size=10) as writer:
+        writer.write(bytes(10))
+        with pytest.raises(PeerFault, match="grows past"):
+            writer.write(b"x")
+    with blobs.writer() as writer:
+        writer.write(b"never committed")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_of_a_crash_go_and_those_of_another_process_stay(tmp_path: Path) -> None:
+    old, young = tmp_path / "incoming-old", tmp_path / "incoming-young"
+    for each in (old, young):
+        each.write_bytes(b"half")
+    os.utime(old, (time.time() - 7200,) * 2)
+    Blobs(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["incoming-young"]
+
+
+def aged(blobs: Blobs, data: bytes, seconds: float) -> bytes:
+    digest = blobs.put(data)
+    os.utime(blobs.path(digest), (time.time() - seconds,) * 2)
+    return digest
+
+
+def test_the_least_recently_used_goes_first_and_pins_hold(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path, budget=350)
+    (tmp_path / "a note of somebody's").write_bytes(bytes(1000))
+    oldest, older, old = (aged(blobs, bytes([number]) * 100, 100 - number) for number in range(3))
+    with blobs.pinned(oldest):
+        aged(blobs, b"a" * 100, 50)
+        assert (blobs.has(oldest), blobs.has(older), blobs.has(old)) == (True, False, True)
+    os.utime(blobs.path(oldest), (time.time() - 500,) * 2)
+    blobs.put(b"b" * 100)
+    assert not blobs.has(oldest)
+    assert (tmp_path / "a note of somebody's").exists()
+
+
+def test_asking_for_a_content_is_use(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path, budget=250)
+    first, second = aged(blobs, b"1" * 100, 100), aged(blobs, b"2" * 100, 50)
+    assert blobs.has(first)
+    os.utime(blobs.path(first), (time.time() - 1,) * 2)
+    blobs.put(b"3" * 100)
+    assert blobs.path(first).exists()
+    assert not blobs.path(second).exists()
+
+
+def test_a_content_larger_than_the_budget_stays_until_the_next(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path, budget=10)
+    assert blobs.has(blobs.put(b"x" * 100))
