@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from surge.core import canonical, network, offers
 from surge.core.offers import Constraints, Offer, SignedOffer
 from surge.core.pricing import Prices
+from surge.core.signing import personal_digest
 from surge.core.types import Address, address
 from surge.errors import InvalidInput, PeerFault
 from surge.wallet import KeySigner
@@ -51,7 +52,7 @@ ROW: list[Any] = canonical.decode(OFFER.encode())
 def wire(row: Any, signer: KeySigner = DEVICE) -> bytes:
     """Bytes of an offer that was never checked, signed as a real one."""
     body = row if isinstance(row, bytes) else canonical.encode(row)
-    return signer.sign(offers.personal_digest(b"surge offer\n" + body)) + body
+    return signer.sign(personal_digest(b"surge offer\n" + body)) + body
 
 
 def test_an_offer_comes_back() -> None:
@@ -141,7 +142,7 @@ def test_an_offer_signed_by_another_or_for_another_purpose_is_refused() -> None:
     with pytest.raises(PeerFault, match="signed by"):
         offers.decode(wire(ROW, OTHER))
     with pytest.raises(PeerFault, match="signed by"):
-        offers.decode(DEVICE.sign(offers.personal_digest(b"surge login\n" + OFFER.encode())) + OFFER.encode())
+        offers.decode(DEVICE.sign(personal_digest(b"surge login\n" + OFFER.encode())) + OFFER.encode())
     with pytest.raises(PeerFault, match="signed by"):
         offers.decode(SIGNED.signature + replace(OFFER, sequence=6).encode())
     with pytest.raises(InvalidInput):

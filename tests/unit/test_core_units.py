@@ -109,8 +109,9 @@ def test_a_result_hash_changes_with_all_but_the_fuel() -> None:
     hashes = {result_hash(OUTCOME)}
     for each in ("value", "stdout", "stderr"):
         part: Part = getattr(OUTCOME, each)
-        hashes.add(result_hash(replace(OUTCOME, **{each: replace(part, size=part.size + 1)})))
-        hashes.add(result_hash(replace(OUTCOME, **{each: replace(part, digest=bytes(32))})))
+        for other_part in (replace(part, size=part.size + 1), replace(part, digest=bytes(32))):
+            change: dict[str, Any] = {each: other_part}
+            hashes.add(result_hash(replace(OUTCOME, **change)))
     hashes.add(result_hash(replace(OUTCOME, status=Status.EXITED)))
     hashes.add(result_hash(replace(OUTCOME, exit_code=1)))
     hashes.add(result_hash(replace(OUTCOME, state=bytes(32))))
