@@ -13,6 +13,7 @@ from typing import Any
 
 from surge.buyer.accounts import acknowledgement_since, open_payer
 from surge.buyer.auditor import Party
+from surge.buyer.intake import Intake
 from surge.buyer.job import Job
 from surge.buyer.journal import ChannelRow, Journal
 from surge.buyer.peers import Peer
@@ -180,6 +181,7 @@ class FakeProvider:
         self._cancelled: set[int] = set()
         self._terms: Terms | None = None
         self._uploads: dict[int, bytearray] = {}
+        self._under_way: dict[bytes, tuple[Wire, Call]] = {}
 
     @property
     def device(self) -> Address:
@@ -337,6 +339,9 @@ class FakeProvider:
         if unit in self.kept:
             await self._say(wire, self._again(call.id, unit))
             return
+        if unit in self._under_way:
+            self._under_way[unit] = (wire, call)
+            return
         if self.draining:
             return await self._refuse(wire, call.id, "draining", "going home")
         if self.quote is not None and body.job not in self.job_prices:
@@ -349,6 +354,7 @@ class FakeProvider:
         self.standing = began
         if self.silent:
             return
+        self._under_way[unit] = (wire, call)
         async with self._cores:
             ran = self._execute(body, data)
             self.ran.append(unit)
@@ -356,6 +362,7 @@ class FakeProvider:
             if seconds:
                 await asyncio.sleep(seconds)
             ran.seconds = ran.seconds or seconds
+        wire, call = self._under_way.pop(unit)
         if ran.local:
             self.standing = released(self.standing)
             return await self._refuse(wire, call.id, "local", f"the unit ended as {ran.local}", status=ran.local)
@@ -445,8 +452,6 @@ class Bed:
 
     async def start(self, plan: Plan, items: Any, *, errors: str = "raise", total: int | None = None) -> tuple[Job, Results]:
         """A running job and its results."""
-        from surge.buyer.intake import Intake
-
         loop = asyncio.get_running_loop()
         await self.journal.create_job(plan, total)
         progress = Progress(total=total)
@@ -472,6 +477,38 @@ class Bed:
         found = await asyncio.wait_for(asyncio.to_thread(list, results), 30)
         await asyncio.wait_for(job.settled.wait(), 10)
         return found
+
+    async def kill(self) -> None:
+        """Stop in the middle of everything, as a killed process does; what is on disk stays."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for provider in self.providers:
+            provider.cut()
+        await self.journal.close()
+
+    async def resume(self, job_id: bytes, *, errors: str = "raise", budget: int | None = None) -> tuple[Job, Results]:
+        """Go on with a job of the journal, as `Client.resume` does."""
+        from surge.buyer import records
+        from surge.buyer.client import restored
+
+        record = records.find_job(self.journal, job_id.hex())
+        saved = await records.load(self.journal, record)
+        loop = asyncio.get_running_loop()
+        progress = Progress(total=record.total)
+        job: Job
+        results = Results(
+            record.id, progress, errors=errors,
+            cancel=lambda: loop.call_soon_threadsafe(job.cancel),
+            consumed=lambda upto: loop.call_soon_threadsafe(job.consumed, upto),
+        )  # fmt: skip
+        intake = Intake((), values.dumps, lambda: loop.call_soon_threadsafe(job.poke))
+        job = await restored(
+            self.journal, saved, intake, results, self.recruit, contents={}, progress=progress, budget=budget,
+        )  # fmt: skip
+        intake.start()
+        self.tasks.append(asyncio.create_task(job.run()))
+        return job, results
 
     async def close(self) -> None:
         for task in self.tasks:

@@ -16,7 +16,7 @@ from surge.buyer.endings import error_of, guest_fault, outcome_of
 from surge.buyer.home import Home
 from surge.buyer.job import Feed, Job, Sink
 from surge.buyer.journal import CANCELLED, CLOSED, CLOSING, OPEN, RUNNING, ChannelRow, Journal, TryRow
-from surge.buyer.lanes import Source
+from surge.buyer.lanes import Recruit, Source
 from surge.buyer.market import Market
 from surge.buyer.orphans import Orphans
 from surge.buyer.peers import Peer
@@ -191,37 +191,17 @@ class Client:
 
     async def resume(self, saved: Saved, feed: Feed, sink: Sink, progress: Progress, *, budget: int | None) -> Job:
         """Go on with a job: results that are there are given out, units that were asked are asked again first."""
-        plan = saved.record.plan
-        lease = self._lease(plan)
-        scheduler = Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000, numbers_from=saved.numbers)
-        scheduler.items_arrived(saved.record.spooled)
-        scheduler.restore(saved.done, saved.cuts)
-        progress.done, progress.price = scheduler.done_items, saved.record.price
-        tries: dict[bytes, list[TryRow]] = {}
-        for row in saved.tries:
-            if row.number in scheduler.cuts and row.number not in saved.bad:
-                tries.setdefault(row.channel, []).append(row)
-        job = Job(
-            plan,
+        lease = self._lease(saved.record.plan)
+        job = await restored(
             self.journal,
+            saved,
             feed,
             sink,
             self._recruit,
-            contents=self.contents_of(plan),
-            scheduler=scheduler,
-            spool=Spool(plan.id, self.journal, count=saved.record.spooled),
-            purse=Purse(budget, spent=saved.record.price),
+            contents=self.contents_of(saved.record.plan),
             progress=progress,
-            tries=tries,
+            budget=budget,
         )
-        devices = [row.device for row in await self.journal.channels() if row.id in tries]
-        job.lanes.restore(saved.terms, devices)
-        for first, count, value, error in await self.journal.read(
-            "SELECT first, count, value, error FROM results WHERE job = ? ORDER BY first", (plan.id,)
-        ):
-            sink.put(Piece(first, count, value, None if error is None else error_of(error)))
-        job.replay_endings({number: guest_fault(outcome_of(data), b"", "") for number, data in saved.bad.items()})
-        await self.journal.set_job(plan.id, RUNNING)
         return self._run(job, lease)
 
     def _run(self, job: Job, lease: Lease) -> Job:
@@ -292,6 +272,49 @@ class Client:
         if self._ledger is not None:
             await self._ledger.close()
         await self.journal.close()
+
+
+async def restored(
+    journal: Journal,
+    saved: Saved,
+    feed: Feed,
+    sink: Sink,
+    recruit: Recruit,
+    *,
+    contents: Mapping[bytes, tuple[int, Source]],
+    progress: Progress,
+    budget: int | None,
+) -> Job:
+    """A job as its journal leaves it, ready to run: `sink` has the results that are there."""
+    plan = saved.record.plan
+    scheduler = Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000, numbers_from=saved.numbers)
+    scheduler.items_arrived(saved.record.spooled)
+    scheduler.restore(saved.done, saved.cuts)
+    progress.done, progress.price = scheduler.done_items, saved.record.price
+    tries: dict[bytes, list[TryRow]] = {}
+    for row in saved.tries:
+        if row.number in scheduler.cuts and row.number not in saved.bad:
+            tries.setdefault(row.channel, []).append(row)
+    job = Job(
+        plan,
+        journal,
+        feed,
+        sink,
+        recruit,
+        contents=contents,
+        scheduler=scheduler,
+        spool=Spool(plan.id, journal, count=saved.record.spooled),
+        purse=Purse(budget, spent=saved.record.price),
+        progress=progress,
+        tries=tries,
+    )
+    job.lanes.restore(saved.terms, [row.device for row in await journal.channels() if row.id in tries])
+    query = "SELECT first, count, value, error FROM results WHERE job = ? ORDER BY first"
+    for first, count, value, error in await journal.read(query, (plan.id,)):
+        sink.put(Piece(first, count, value, None if error is None else error_of(error)))
+    job.replay_endings({number: guest_fault(outcome_of(data), b"", "") for number, data in saved.bad.items()})
+    await journal.set_job(plan.id, RUNNING)
+    return job
 
 
 def _file_source(path: Path) -> Source:

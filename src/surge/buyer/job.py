@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from surge.buyer.auditor import Asked
@@ -27,7 +28,7 @@ from surge.buyer.spool import Spool
 from surge.core.messages import Refusal, UnitDone
 from surge.core.receipts import Receipt
 from surge.core.units import Outcome, Status
-from surge.errors import GuestFault, NotEnough, SurgeError, Unavailable
+from surge.errors import GuestFault, InternalFault, NotEnough, SurgeError, Unavailable
 
 log = logging.getLogger("surge.buyer")
 
@@ -158,6 +159,17 @@ class Job:
     async def run(self) -> None:
         """Work until every item has its result, or the job fails or is stopped."""
         try:
+            await self._work()
+        except asyncio.CancelledError:
+            self.desk.close()
+            self._sink.end(None, _stopped(self.plan))
+            raise
+        finally:
+            self._feed.stop()
+        await self._end()
+
+    async def _work(self) -> None:
+        try:
             async with asyncio.TaskGroup() as group:
                 recruiting = group.create_task(self.lanes.run())
                 try:
@@ -166,9 +178,10 @@ class Job:
                     recruiting.cancel()
         except* SurgeError as errors:
             self._failure = self._failure or _first(errors)
-        finally:
-            self._feed.stop()
-            await self._end()
+        except* Exception as errors:
+            log.exception("the job %s failed", self.plan.id.hex()[:12])
+            self._failure = InternalFault(f"the job failed here, which is a bug: {_first(errors)!r}")
+            self._failure.__cause__ = _first(errors)
 
     async def _drive(self) -> None:
         while self._failure is None and not self._stopping:
@@ -293,10 +306,13 @@ class Job:
         self.progress.done += piece.count
         self._sink.put(piece)
 
-    async def remember_setup(self, channel: bytes, asked: Asked) -> None:
-        """Journal that a setup is asked for, so that its receipt is known after a kill."""
-        row = TryRow(SETUP, channel, asked.subject, asked.limits.fuel, asked.prices)
-        await self.journal.dispatch(self.plan.id, tries=[row])
+    async def remember_setup(self, channel: bytes, asked: Asked) -> Asked:
+        """Journal that a setup is asked for; one that was asked before a restart has the prices it was asked at."""
+        known = await self.journal.tried(channel, asked.subject)
+        if known is not None:
+            return replace(asked, prices=known)
+        await self.journal.dispatch(self.plan.id, tries=[TryRow(SETUP, channel, asked.subject, asked.limits.fuel, asked.prices)])
+        return asked
 
     def paid(self, receipt: Receipt) -> None:
         """A receipt of the job that is for no unit was accepted: a setup, an upload, compiling."""

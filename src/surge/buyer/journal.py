@@ -275,6 +275,11 @@ class Journal:
         """A channel whose provider broke the protocol. Nobody waits for it."""
         self._db.submit(lambda db: db.execute("UPDATE channels SET state = ? WHERE id = ?", (BROKEN, channel)))
 
+    async def tried(self, channel: bytes, unit: bytes) -> Prices | None:
+        """The prices at which a unit was asked before on a channel; None if it never was."""
+        rows = await self.read("SELECT prices FROM tries WHERE channel = ? AND unit = ?", (channel, unit))
+        return Prices(*canonical.decode(rows[0][0])) if rows else None
+
     async def inputs(self, job: bytes, first: int, count: int) -> list[bytes]:
         """Items as they were spooled. Raises `InternalFault` when some are missing."""
         rows = await self.read(

@@ -314,7 +314,7 @@ class Lanes:
         body, asked = make_setup(plan, peer.terms.engine, allowance.limits, prices)
         key = ("setup", peer.device)
         job.purse.reserve(key, allowance.reserved)
-        await job.remember_setup(peer.terms.channel, asked)
+        asked = await job.remember_setup(peer.terms.channel, asked)
         try:
             answer = await peer.question("setup", body, seconds=plan.limits.wall_ms / 1000 + 60, bills=True)
             # 1

@@ -1,0 +1,38 @@
+"""Functions that the buyer's tests send to providers."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import uuid
+from typing import Any
+
+
+def add_one(item: int) -> int:
+    return item + 1
+
+
+def broken(item: int) -> int:
+    if item == 3:
+        raise ValueError("three is not for me")
+    return item
+
+
+def draw(item: Any) -> Any:
+    return item, random.random(), str(uuid.uuid4()), time.time(), os.urandom(4).hex()
+
+
+def shout(text: str, *, twice: bool = False) -> str:
+    return text.upper() * (2 if twice else 1)
+
+
+def where(item: int) -> list[str]:
+    return sorted(os.listdir("/job"))
+
+
+def spin(item: int) -> int:
+    state = item
+    for _ in range(300_000):
+        state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+    return state

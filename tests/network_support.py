@@ -1,0 +1,160 @@
+"""A whole network for the buyer's tests, on a thread of its own: embedded ledger, relays, providers with real workers.
+
+with Town(tmp_path, providers=2) as town, surge.connect(town.file) as network:
+    ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from surge.buyer.background import Background
+from surge.buyer.home import cache_folder
+from surge.core.network import NetworkFile, RelayAddress
+from surge.core.receipts import DeviceConsent
+from surge.ledger import EmbeddedLedger, Ledger, deploy
+from surge.provider.compute import Compute
+from surge.provider.config import ProviderConfig
+from surge.provider.daemon import Provider
+from surge.relay.client import Relays
+from surge.relay.server import RelayServer
+from surge.sandbox import Sandbox
+from surge.wallet import KeySigner, Keystore
+
+T = TypeVar("T")
+
+TOKENS = 10_000 * 10**18
+COIN = 10 * 10**18
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Device:
+    """A provider of the town."""
+
+    def __init__(self, town: Town, number: int, config: ProviderConfig) -> None:
+        self.town = town
+        self.folder = town.folder / "providers" / str(number)
+        self.config = config
+        keys = Keystore(self.folder / "wallet")
+        self.key, self.operator = keys.load_or_create("device"), keys.load_or_create("operator")
+        self.provider: Provider
+        self._stack = contextlib.AsyncExitStack()
+
+    @property
+    def address(self) -> str:
+        return self.key.address
+
+    async def start(self) -> None:
+        town = self.town
+        ledger = await Ledger.connect(town.network, self.folder / "transactions.db")
+        self._stack.push_async_callback(ledger.close)
+        if await ledger.operator_of(self.key.address) is None:
+            await town.ledger.transfer(town.treasury, self.operator.address, native=COIN)
+            await town.ledger.transfer(town.treasury, self.key.address, native=COIN)
+            consent = DeviceConsent(self.operator.address, self.key.address, await ledger.device_nonce(self.key.address))
+            signature = self.key.sign(consent.digest(town.network.registry_domain))
+            await ledger.register_device(self.operator, self.key.address, "", signature)
+        relays = await Relays.connect(town.network.relays, self.key, network=town.network.network_id)
+        self._stack.push_async_callback(relays.close)
+        sandbox = Sandbox(cache_folder(), workers=self.config.cores, memory=self.config.memory)
+        self.provider = Provider(
+            network=town.network, ledger=ledger, relays=relays, device=self.key, operator=self.operator.address, data=self.folder,
+            services=[Compute(sandbox, self.folder / "compute", self.config)], config=self.config,
+        )  # fmt: skip
+        await self._stack.enter_async_context(self.provider)
+        await self.provider.ready()
+
+    async def stop(self) -> None:
+        await self._stack.aclose()
+        self._stack = contextlib.AsyncExitStack()
+
+
+class Town:
+    """The network; everything in it runs on one loop in the background."""
+
+    def __init__(
+        self, folder: Path, *, providers: int = 1, relays: int = 1, tokens: int = TOKENS, config: ProviderConfig | None = None
+    ) -> None:
+        self.folder = folder
+        self.background = Background("town")
+        self.network: NetworkFile
+        self.ledger: Ledger
+        self.treasury: KeySigner
+        self.file = folder / "network.json"
+        self.relays: list[RelayServer] = []
+        self.devices: list[Device] = []
+        self._counts = (providers, relays)
+        self._tokens = tokens
+        self._config = config or ProviderConfig()
+        self._chain: EmbeddedLedger
+        self._mining: asyncio.Task[None]
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.background.call(work)
+
+    def __enter__(self) -> Self:
+        try:
+            self.call(self._start())
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self.call(self._stop())
+        finally:
+            self.background.stop()
+
+    async def _start(self) -> None:
+        providers, relays = self._counts
+        self._chain = EmbeddedLedger(self.folder / "ledger", free_port())
+        await self._chain.start()
+        self._mining = asyncio.create_task(self._chain.run())
+        genesis = self._chain.genesis
+        self.treasury = KeySigner.from_mnemonic(genesis.mnemonic)
+        journal = self.folder / "ledger" / "transactions.db"
+        deployed = await deploy(self._chain.url, genesis.chain_id, self.treasury, journal, embedded=True)
+        entries = []
+        for number in range(relays):
+            server = RelayServer(self.folder / f"relay{number}", KeySigner.random())
+            await server.__aenter__()
+            self.relays.append(server)
+            entries.append(RelayAddress(server.url, server.identity))
+        self.network = NetworkFile(
+            "town", "embedded", genesis.chain_id, (self._chain.url,), deployed.token, deployed.registry, deployed.channels,
+            tuple(entries), 1,
+        )  # fmt: skip
+        self.ledger = await Ledger.connect(self.network, journal)
+        buyer = Keystore(self.folder / "buyer" / "wallet").load_or_create("buyer")
+        await self.ledger.transfer(self.treasury, buyer.address, tokens=self._tokens, native=COIN)
+        self.file.write_bytes(self.network.encode())
+        self.devices = [Device(self, number, self._config) for number in range(providers)]
+        await asyncio.gather(*(device.start() for device in self.devices))
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(device.stop() for device in self.devices), return_exceptions=True)
+        for server in self.relays:
+            await server.__aexit__(None, None, None)
+        if hasattr(self, "ledger"):
+            await self.ledger.close()
+        if hasattr(self, "_mining"):
+            self._mining.cancel()
+            await asyncio.gather(self._mining, return_exceptions=True)
+            await self._chain.stop()
+
+
+def addresses(devices: Sequence[Device]) -> list[str]:
+    """The devices' addresses."""
+    return [device.address for device in devices]

@@ -1,0 +1,120 @@
+"""A killed buyer goes on: nothing accepted is run again, nothing is paid twice, nothing asked is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buyer_support import Bed, Ended, FakeProvider
+from surge.core.units import Status
+from surge.errors import GuestFault
+
+
+def add_one(item: int) -> int:
+    return item + 1
+
+
+@pytest.fixture
+async def beds(tmp_path: Path) -> AsyncIterator[Callable[..., Bed]]:
+    made: list[Bed] = []
+
+    def make(*providers: FakeProvider) -> Bed:
+        made.append(Bed(tmp_path, providers))
+        return made[-1]
+
+    yield make
+    await made[-1].close()
+
+
+async def read_some(results: Any, count: int) -> list[Any]:
+    return await asyncio.to_thread(lambda: [next(results) for _ in range(count)])
+
+
+@pytest.mark.parametrize("kill_after", [0.05, 0.15, 0.3, 0.5])
+async def test_a_killed_job_is_finished_and_each_unit_runs_and_is_paid_once(beds: Callable[..., Bed], kill_after: float) -> None:
+    providers = [FakeProvider(functions={"f": add_one}, seconds=lambda count: 0.02, window=4) for _ in range(2)]
+    bed = beds(*providers)
+    plan = bed.plan(chunk=1)
+    await bed.start(plan, range(40), total=40)
+    await asyncio.sleep(kill_after)
+    await bed.kill()
+    again = beds(*providers)
+    job, results = await again.resume(plan.id)
+    if job.scheduler.available < 40:
+        pytest.skip("killed before the inputs were recorded")
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 41))
+    await asyncio.wait_for(job.settled.wait(), 5)
+    ran = [unit for one in providers for unit in one.ran]
+    assert len(ran) == len(set(ran)) == 40
+    for one in providers:
+        assert not one.channel.pending
+    units = await again.journal.read("SELECT count(*), count(DISTINCT subject) FROM receipts WHERE kind = 1 AND accepted")
+    assert units == [(40, 40)]
+
+
+async def test_a_resumed_job_gives_all_results_from_the_first_on(beds: Callable[..., Bed]) -> None:
+    one = FakeProvider(functions={"f": add_one})
+    bed = beds(one)
+    plan = bed.plan(chunk=5)
+    assert await bed.map(plan, range(20), total=20) == list(range(1, 21))
+    ran = len(one.ran)
+    await bed.kill()
+    job, results = await beds(one).resume(plan.id)
+    assert await asyncio.to_thread(list, results) == list(range(1, 21))
+    await asyncio.wait_for(job.settled.wait(), 5)
+    assert len(one.ran) == ran
+
+
+async def test_units_of_a_provider_that_does_not_come_back_go_elsewhere(beds: Callable[..., Bed], monkeypatch: Any) -> None:
+    monkeypatch.setattr("surge.buyer.desk.HOLD_SECONDS", 0.5)
+    gone = FakeProvider(functions={"f": add_one}, seconds=lambda count: 0.05)
+    bed = beds(gone)
+    plan = bed.plan(chunk=1)
+    await bed.start(plan, range(10), total=10)
+    await asyncio.sleep(0.2)
+    await bed.kill()
+    other = FakeProvider(functions={"f": add_one})
+    again = beds(other)
+    again.plan()
+    _, results = await again.resume(plan.id)
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 11))
+
+
+async def test_a_bad_ending_known_before_the_kill_is_not_paid_again(beds: Callable[..., Bed]) -> None:
+    def trap(item: int) -> int:
+        if item == 2:
+            raise Ended(Status.TRAPPED)
+        return item
+
+    one = FakeProvider(functions={"f": trap}, seconds=lambda count: 0.05)
+    bed = beds(one)
+    plan = bed.plan(chunk=4)
+    await bed.start(plan, range(4), total=4)
+    while not one.acknowledged or len(one.ran) < 1 or len(one.acknowledged) < 2:
+        await asyncio.sleep(0.01)
+    await bed.kill()
+    job, results = await beds(one).resume(plan.id, errors="return")
+    found = await asyncio.wait_for(asyncio.to_thread(list, results), 20)
+    await asyncio.wait_for(job.settled.wait(), 5)
+    assert isinstance(found[2], GuestFault)
+    assert [found[0], found[1], found[3]] == [0, 1, 3]
+    assert len(one.ran) == len(set(one.ran))
+
+
+async def test_prices_agreed_for_a_job_hold_after_a_kill(beds: Callable[..., Bed]) -> None:
+    from dataclasses import replace
+
+    one = FakeProvider(functions={"f": add_one}, seconds=lambda count: 0.03)
+    one.quote = replace(one.prices, gigafuel=one.prices.gigafuel * 2)
+    bed = beds(one)
+    plan = bed.plan(chunk=1)
+    await bed.start(plan, range(10), total=10)
+    while len(one.ran) < 3:
+        await asyncio.sleep(0.01)
+    await bed.kill()
+    _, results = await beds(one).resume(plan.id)
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 11))
