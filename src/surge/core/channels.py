@@ -161,23 +161,24 @@ class ProviderChannel(_Side):
     """The session key's, over `voucher`."""
     stopped: str = ""
     """Why the channel takes no more work; empty while it does."""
+    _asked: int = 0
 
     def restore(self, receipts: Iterable[Signed], leaves: Iterable[Answered], voucher: Voucher | None, signature: bytes) -> None:
         """Rebuild the state from the journal: all receipts issued, all answers in the log's order, the last voucher."""
         for signed in receipts:
-            self.pending[signed.receipt.sequence] = Pending(signed, signed.receipt.digest(self.domain))
+            self.issued(signed, signed.receipt.digest(self.domain))
             self.next_sequence = max(self.next_sequence, signed.receipt.sequence + 1)
         for each in leaves:
             if self.log.append(each.leaf) != each.index:
                 raise InvalidInput("the journal of a channel has a gap", channel=self.channel, index=each.index)
-            self.pending.pop(each.sequence, None)
+            self.withdraw(each.sequence)
             self.next_sequence = max(self.next_sequence, each.sequence + 1)
             self.amount += each.amount
         self.voucher, self.voucher_signature = voucher, signature
 
     def unvouched(self) -> int:
         """Wei that receipts without an acknowledgement ask for."""
-        return sum(each.signed.receipt.amount for each in self.pending.values())
+        return self._asked
 
     def issue(self, kind: int, subject: bytes, result: bytes, quantity: int, amount: int, now: int) -> Receipt:
         """The next receipt, to be signed and given to `issued`. Raises `PeerFault` when the deposit does not cover it.
@@ -203,6 +204,13 @@ class ProviderChannel(_Side):
     def issued(self, signed: Signed, digest: bytes) -> None:
         """Remember a receipt that was signed."""
         self.pending[signed.receipt.sequence] = Pending(signed, digest)
+        self._asked += signed.receipt.amount
+
+    def withdraw(self, sequence: int) -> None:
+        """Forget a receipt that waits: it was not told to anybody."""
+        waiting = self.pending.pop(sequence, None)
+        if waiting is not None:
+            self._asked -= waiting.signed.receipt.amount
 
     def acknowledge(self, entries: Sequence[tuple[int, bool]], voucher: Voucher, signature: bytes) -> list[Answered]:
         """Follow the buyer's answers. Raises `PeerFault` and changes nothing unless all of this holds:
@@ -248,7 +256,7 @@ class ProviderChannel(_Side):
             what = "amounts" if total != voucher.amount else "receipts"
             raise PeerFault(f"a voucher's {what} are not those of the acknowledgements", voucher=voucher, total=total)
         for each in answers:
-            del self.pending[each.sequence]
+            self.withdraw(each.sequence)
         self.amount = total
         self.voucher, self.voucher_signature = voucher, signature
         return answers

@@ -133,7 +133,7 @@ class Account:
             if error is None:
                 self._remember(receipt)
             else:
-                self.channel.pending.pop(receipt.sequence, None)
+                self.channel.withdraw(receipt.sequence)
                 self._drop_output(receipt.sequence)
             done(signed, error)
 
