@@ -4,9 +4,12 @@ Reads come from endpoints that are believed, writes are journalled before they a
 contracts and transactions; what a voucher means, and when to redeem one, is for others.
 """
 
-from surge.ledger.anvil import EmbeddedLedger, Genesis, find_anvil, load_genesis
-from surge.ledger.chain import ChannelState, Ledger, Redemption
-from surge.ledger.deploy import Deployed, chain_id, deploy, verify_contracts
+from surge.core.stack import same_recursion_limit
+
+with same_recursion_limit():
+    from surge.ledger.anvil import EmbeddedLedger, Genesis, find_anvil, load_genesis
+    from surge.ledger.chain import ChannelState, Ledger, Redemption
+    from surge.ledger.deploy import Deployed, chain_id, deploy, verify_contracts
 
 __all__ = [
     "ChannelState",

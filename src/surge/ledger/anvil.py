@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from surge.core.stack import same_recursion_limit
 from surge.errors import InternalFault, LedgerError, Unavailable
 from surge.ledger.endpoints import Endpoints
 
@@ -90,8 +91,9 @@ def load_genesis(folder: Path) -> Genesis:
             return Genesis(**json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
             raise InternalFault(f"{path} is damaged: start in another folder", path=str(path)) from error
-    from eth_account.hdaccount import generate_mnemonic
-    from eth_account.types import Language
+    with same_recursion_limit():
+        from eth_account.hdaccount import generate_mnemonic
+        from eth_account.types import Language
 
     genesis = Genesis(secrets.randbelow(1 << 50) + (1 << 32), generate_mnemonic(12, Language.ENGLISH))
     folder.mkdir(parents=True, exist_ok=True)

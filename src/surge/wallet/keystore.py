@@ -16,10 +16,14 @@ from typing import Any, NoReturn
 from coincurve import PrivateKey
 
 from surge.core.signing import address_of_public_key
+from surge.core.stack import same_recursion_limit
 from surge.core.types import Address, address
 from surge.errors import InternalFault, InvalidInput
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+MAX_FILE = 16 << 10
+"""Bytes of a key file: what is larger was not written by a wallet."""
+
 _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
@@ -45,7 +49,8 @@ class KeySigner:
     @classmethod
     def from_mnemonic(cls, mnemonic: str, index: int = 0) -> KeySigner:
         """The key that wallets derive from a BIP-39 mnemonic at m/44'/60'/0'/0/index."""
-        from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
+        with same_recursion_limit():
+            from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
 
         return cls(bytes(key_from_seed(seed_from_mnemonic(mnemonic, ""), f"m/44'/60'/0'/0/{index}")))
 
@@ -94,10 +99,10 @@ class Keystore:
         """The key of this name. Raises `InvalidInput` if there is none or the passphrase is wrong."""
         document = self._read(name)
         if "crypto" in document:
-            return KeySigner(_decrypt(document, name, passphrase))
+            return KeySigner(self._decrypt(document, name, passphrase))
         try:
             signer = KeySigner(bytes.fromhex(document["key"]))
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, InvalidInput) as error:
             raise InternalFault(f"the key file {self._path(name)} is damaged", path=str(self._path(name))) from error
         if signer.address != document.get("address"):
             raise InternalFault(f"the key file {self._path(name)} is damaged: its address is another", path=str(self._path(name)))
@@ -121,7 +126,12 @@ class Keystore:
 
     def address(self, name: str) -> Address:
         """A key's address, without opening it."""
-        return address("0x" + str(self._read(name).get("address", "")).removeprefix("0x"))
+        try:
+            return address("0x" + str(self._read(name).get("address", "")).removeprefix("0x"))
+        except InvalidInput as error:
+            if not self.has(name):
+                raise
+            raise InternalFault(f"the key file {self._path(name)} is damaged: it names no address", path=str(self._path(name))) from error
 
     def create_session(self) -> KeySigner:
         """A fresh key for one channel, kept under its own address."""
@@ -141,10 +151,12 @@ class Keystore:
     def _read(self, name: str) -> dict[str, Any]:
         path = self._path(name)
         try:
-            document = json.loads(path.read_bytes())
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE + 1)
+            document = json.loads(data) if len(data) <= MAX_FILE else None
         except FileNotFoundError as error:
             raise InvalidInput(f"there is no key {name!r} in {self.folder}: `surge wallet new {name}` makes one", name=name) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InternalFault(f"the key file {path} is damaged", path=str(path)) from error
         if not isinstance(document, dict):
             raise InternalFault(f"the key file {path} is damaged", path=str(path))
@@ -155,7 +167,8 @@ class Keystore:
         path = self._path(name)
         document: dict[str, Any] = {"address": signer.address, "key": secret.hex()}
         if passphrase is not None:
-            from eth_account import Account
+            with same_recursion_limit():
+                from eth_account import Account
 
             document = Account.encrypt(secret, passphrase)
         self._write_once(path, json.dumps(document).encode())
@@ -181,13 +194,17 @@ class Keystore:
         finally:
             os.close(folder)
 
+    def _decrypt(self, document: dict[str, Any], name: str, passphrase: str | None) -> bytes:
+        with same_recursion_limit():
+            from eth_account import Account
 
-def _decrypt(document: dict[str, Any], name: str, passphrase: str | None) -> bytes:
-    from eth_account import Account
-
-    if passphrase is None:
-        raise InvalidInput(f"the key {name!r} is under a passphrase: set $SURGE_PASSPHRASE", name=name)
-    try:
-        return bytes(Account.decrypt(document, passphrase))
-    except ValueError as error:
-        raise InvalidInput(f"the passphrase of the key {name!r} is wrong", name=name) from error
+        if passphrase is None:
+            raise InvalidInput(f"the key {name!r} is under a passphrase: set $SURGE_PASSPHRASE", name=name)
+        try:
+            return bytes(Account.decrypt(document, passphrase))
+        except ValueError as error:
+            if "MAC" in str(error):
+                raise InvalidInput(f"the passphrase of the key {name!r} is wrong", name=name) from error
+            raise InternalFault(f"the key file {self._path(name)} is damaged: {error}", path=str(self._path(name))) from error
+        except (KeyError, TypeError, AttributeError, NotImplementedError) as error:
+            raise InternalFault(f"the key file {self._path(name)} is damaged", path=str(self._path(name))) from error
