@@ -201,7 +201,8 @@ def _encode_dict(value: dict[Any, Any], out: bytearray, depth: int) -> None:
 
 def _shown(key: Any) -> str:
     """A key, for people."""
-    return f"{key!r:.80}" if type(key) in (str, int, float, bytes, bool) else f"<a {type(key).__name__}>"
+    short = type(key) in (str, float, bytes, bool) or (type(key) is int and key.bit_length() < 256)
+    return f"{key!r:.80}" if short else f"<a {type(key).__name__}>"
 
 
 def _tagged(out: bytearray, tag: int, value: Any, depth: int) -> None:
@@ -328,7 +329,9 @@ def _dtype(dtype: Any) -> Any:
     described = []
     at = 0
     for name in dtype.names:
-        kind, offset, *_ = dtype.fields[name]
+        kind, offset, *titles = dtype.fields[name]
+        if titles:
+            raise ValueRefused("a structured array with titles is not data: name its fields only")
         if offset != at:
             raise ValueRefused("a structured array with padding or reordered fields is not data: use numpy.lib.recfunctions.repack_fields")
         described.append([name, _simple_dtype(kind)])
@@ -343,6 +346,16 @@ def _encode_array(value: Any, out: bytearray, depth: int) -> None:
 
 
 def _encode_scalar(value: Any, out: bytearray, depth: int) -> None:
+    # What NumPy calls these scalars' bytes lacks the zeros at their end, or has one too many.
+    if value.dtype.kind == "U":
+        try:
+            _tagged(out, _SCALAR, [f"<U{len(value)}", value.encode("utf-32-le")], depth)
+        except UnicodeEncodeError:
+            raise ValueRefused("text with a lone surrogate is not data") from None
+        return
+    if value.dtype.kind == "S":
+        _tagged(out, _SCALAR, [f"|S{len(value)}", bytes(value)], depth)
+        return
     _tagged(out, _SCALAR, [_dtype(value.dtype), value.tobytes()], depth)
 
 
@@ -629,7 +642,7 @@ def _decode_zone(value: Any) -> datetime.tzinfo:
         except (ZoneInfoNotFoundError, OSError):
             raise ValueRefused(f"the time zone {value!r:.80} is not known here: pip install tzdata") from None
     if type(value) is list and len(value) == 4 and type(value[3]) is str:
-        offset = datetime.timedelta(*_expect(value[:3], int, int, int))
+        offset = _decode_timedelta(value[:3])
         plain = datetime.timezone(offset)
         return plain if plain.tzname(None) == value[3] else datetime.timezone(offset, value[3])
     raise ValueRefused("a time zone is a name or an offset")
@@ -794,8 +807,7 @@ def _decode_column(value: Any) -> Any:
         name, items = _expect(value, str, list)
         if name not in _EXTENSION_TYPES:
             raise ValueRefused(f"{name!r:.80} is no type of a pandas column")
-        pandas = _pandas()
-        return pandas.Series(items, dtype="object").array if name == "object" else pandas.array(items, dtype=name)
+        return _pandas().array(items, dtype=name)
     if type(value) is not _numpy().ndarray or value.ndim != 1 or value.dtype.fields is not None:
         raise ValueRefused("a pandas column is an array of one dimension")
     return value
@@ -806,8 +818,14 @@ def _decode_index(value: Any) -> Any:
     if type(value) is list and len(value) == 4:
         name, start, stop, step = _expect(value, object, int, int, int)
         return pandas.RangeIndex(start, stop, step, name=name)
-    name, column = _expect(value, object, object)
-    return pandas.Index(_decode_column(column), name=name, tupleize_cols=False)
+    name, described = _expect(value, object, object)
+    column = _decode_column(described)
+    return pandas.Index(column, dtype=column.dtype, name=name, tupleize_cols=False)
+
+
+def _series(described: Any, index: Any, name: Any = None) -> Any:
+    column = _decode_column(described)
+    return _pandas().Series(column, dtype=column.dtype, index=index, name=name)
 
 
 def _decode_pandas(decode: Any, value: Any) -> Any:
@@ -824,14 +842,14 @@ def _decode_frame(value: Any) -> Any:
     index, labels = _decode_index(described), _decode_index(names)
     if len(labels) != len(columns):
         raise ValueRefused("a frame has one name for each column")
-    frame = _pandas().DataFrame({place: _decode_column(column) for place, column in enumerate(columns)}, index=index)
+    frame = _pandas().DataFrame({place: _series(column, index) for place, column in enumerate(columns)}, index=index)
     frame.columns = labels
     return frame
 
 
 def _decode_series(value: Any) -> Any:
     described, name, column = _expect(value, object, object, object)
-    return _pandas().Series(_decode_column(column), index=_decode_index(described), name=name)
+    return _series(column, _decode_index(described), name)
 
 
 _DECODERS: dict[int, Any] = {
