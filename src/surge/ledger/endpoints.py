@@ -30,6 +30,9 @@ HEAD_SECONDS = 2.0
 TIMEOUT = 10.0
 """Seconds for one call."""
 
+SURVEY_SECONDS, AWAY_SECONDS = 3.0, 30.0
+"""Seconds to wait for the heads of all endpoints, and for which one that did not answer then is not waited for again."""
+
 
 class Refused(LedgerError):
     """The node answered with an error. `details`: code, text, data."""
@@ -62,6 +65,7 @@ class Endpoints:
             _Endpoint(url, AsyncHTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)) for url in urls
         ]
         self._best = -1
+        self._surveying = asyncio.Lock()
 
     async def call(self, method: str, *params: Any, patience: float = 0.0) -> Any:
         """A call's result. Raises `Refused` when a node answers with an error, `Unavailable` when none can be believed.
@@ -72,6 +76,7 @@ class Endpoints:
         pause = 0.2
         while True:
             reasons = []
+            await self._survey()
             for endpoint in self._endpoints:
                 try:
                     await self._check(endpoint)
@@ -97,26 +102,47 @@ class Endpoints:
         for endpoint in self._endpoints:
             await endpoint.provider.disconnect()
 
+    async def _survey(self) -> None:
+        """Learn the heads of all endpoints, so that the first of them is not believed for want of a better one."""
+        if len(self._endpoints) == 1:
+            return
+        async with self._surveying:
+            now = time.monotonic()
+            stale = [each for each in self._endpoints if now - each.head_at > HEAD_SECONDS and now >= each.away_until]
+            await asyncio.gather(*(self._learn(each) for each in stale))
+
+    async def _learn(self, endpoint: _Endpoint) -> None:
+        try:
+            async with asyncio.timeout(SURVEY_SECONDS):
+                await self._refresh(endpoint)
+        except (Unavailable, TimeoutError):
+            endpoint.away_until = time.monotonic() + AWAY_SECONDS
+
     async def _check(self, endpoint: _Endpoint) -> None:
         """Raise `Unavailable` unless the endpoint can be believed: right chain, head not lagging, not old."""
-        now = time.monotonic()
-        if not endpoint.chain_checked:
-            chain = int(await self._raw(endpoint, "eth_chainId", ()), 16)
-            if chain != self.chain_id:
-                raise Unavailable(f"{endpoint.url} is on chain {chain}, not on {self.chain_id}")
-            endpoint.chain_checked = True
-        if len(self._endpoints) == 1 and self._embedded:
-            return
-        if now - endpoint.head_at > HEAD_SECONDS:
-            block = await self._raw(endpoint, "eth_getBlockByNumber", ("latest", False))
-            endpoint.head, endpoint.head_at = int(block["number"], 16), now
-            age = time.time() - int(block["timestamp"], 16)
-            if not self._embedded and age > MAX_AGE:
-                endpoint.head_at = float("-inf")
-                raise Unavailable(f"the newest block {endpoint.url} knows is {age / 60:.0f} minutes old")
-            self._best = max(self._best, endpoint.head)
+        await self._refresh(endpoint)
         if endpoint.head < self._best - MAX_LAG:
             raise Unavailable(f"{endpoint.url} lags {self._best - endpoint.head} blocks behind")
+
+    async def _refresh(self, endpoint: _Endpoint) -> None:
+        """See that an endpoint is on the right chain, and where its head is. Raises `Unavailable`."""
+        try:
+            if not endpoint.chain_checked:
+                chain = int(await self._raw(endpoint, "eth_chainId", ()), 16)
+                if chain != self.chain_id:
+                    raise Unavailable(f"{endpoint.url} is on chain {chain}, not on {self.chain_id}")
+                endpoint.chain_checked = True
+            if (len(self._endpoints) == 1 and self._embedded) or time.monotonic() - endpoint.head_at <= HEAD_SECONDS:
+                return
+            block = await self._raw(endpoint, "eth_getBlockByNumber", ("latest", False))
+            head, age = int(block["number"], 16), time.time() - int(block["timestamp"], 16)
+        except (Refused, KeyError, TypeError, ValueError) as error:
+            raise Unavailable(f"{endpoint.url} does not say where its head is ({error})", url=endpoint.url) from error
+        if not self._embedded and age > MAX_AGE:
+            endpoint.head_at = float("-inf")
+            raise Unavailable(f"the newest block {endpoint.url} knows is {age / 60:.0f} minutes old")
+        endpoint.head, endpoint.head_at = head, time.monotonic()
+        self._best = max(self._best, head)
 
     async def _raw(self, endpoint: _Endpoint, method: str, params: Sequence[Any]) -> Any:
         try:

@@ -61,9 +61,10 @@ class Journal:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 row = self._db.execute("SELECT next FROM nonces WHERE chain=? AND account=?", (self._chain, account)).fetchone()
-                nonce = max(row[0], chain_nonce) if row else chain_nonce
+                end = max(row[0], chain_nonce) if row else chain_nonce
+                nonce = self._gap(account, chain_nonce, end)
                 tx_hash, raw = sign(nonce)
-                self._db.execute("INSERT OR REPLACE INTO nonces VALUES (?, ?, ?)", (self._chain, account, nonce + 1))
+                self._db.execute("INSERT OR REPLACE INTO nonces VALUES (?, ?, ?)", (self._chain, account, max(end, nonce + 1)))
                 self._db.execute(
                     "INSERT INTO transactions (hash, chain, account, nonce, raw, purpose, made) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (tx_hash, self._chain, account, nonce, raw, purpose, time.time()),
@@ -75,6 +76,14 @@ class Journal:
         except sqlite3.Error as error:
             raise Unavailable(f"{self._path} cannot be written: {error}", path=str(self._path)) from error
         return Sent(tx_hash, account, nonce, raw, purpose, time.time())
+
+    def _gap(self, account: Address, start: int, end: int) -> int:
+        """The first nonce that nothing here uses: one below `end` was dropped, and everything above it waits for it."""
+        rows = self._db.execute(
+            "SELECT nonce FROM transactions WHERE chain=? AND account=? AND nonce>=? AND nonce<?", (self._chain, account, start, end)
+        )
+        used = {nonce for (nonce,) in rows}
+        return next((nonce for nonce in range(start, end) if nonce not in used), end)
 
     def drop(self, sent: Sent) -> None:
         """Forget a transaction that the ledger refused for good; its nonce is used again if it was the last."""

@@ -1,0 +1,132 @@
+"""A chain with the contracts on it: deployed once, then copied, so that each test has one of its own in a fraction of a second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from surge.core.log import ReceiptLog
+from surge.core.network import NetworkFile, RelayAddress
+from surge.core.receipts import Acknowledgement, Receipt, Voucher
+from surge.ledger import Deployed, EmbeddedLedger, Ledger, deploy
+from surge.wallet import KeySigner
+
+COIN = 10**18
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def mining(ledger: EmbeddedLedger) -> AsyncIterator[asyncio.Task[None]]:
+    """The ledger, mining; stopped afterwards whatever happened to it."""
+    await ledger.start()
+    run = asyncio.create_task(ledger.run())
+    try:
+        yield run
+    finally:
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+        await ledger.stop()
+
+
+async def found(folder: Path) -> Deployed:
+    """Make a chain in `folder` with the contracts on it."""
+    ledger = EmbeddedLedger(folder, free_port())
+    async with mining(ledger):
+        treasury = KeySigner.from_mnemonic(ledger.genesis.mnemonic)
+        return await deploy(ledger.url, ledger.genesis.chain_id, treasury, folder / "deploy.db", embedded=True)
+
+
+@dataclass
+class Chain:
+    """A chain, its network file and a treasury that holds everything."""
+
+    embedded: EmbeddedLedger
+    network: NetworkFile
+    treasury: KeySigner
+    ledger: Ledger
+    run: asyncio.Task[None]
+
+    async def buyer(self, tokens: int = 100 * COIN, native: int = COIN) -> KeySigner:
+        """A wallet with money."""
+        signer = KeySigner.random()
+        await self.ledger.transfer(self.treasury, signer.address, tokens=tokens, native=native)
+        return signer
+
+
+def network_of(embedded: EmbeddedLedger, deployed: Deployed, *rpc: str, confirmations: int = 1) -> NetworkFile:
+    """The network file of a chain."""
+    relay = RelayAddress("nats://127.0.0.1:1", deployed.token.address)
+    urls = rpc or (embedded.url,)
+    return NetworkFile(
+        "t", "embedded", embedded.genesis.chain_id, urls, deployed.token, deployed.registry, deployed.channels, (relay,), confirmations
+    )
+
+
+@contextlib.asynccontextmanager
+async def chain_in(folder: Path, template: Path, deployed: Deployed) -> AsyncIterator[Chain]:
+    """A copy of the template chain, running."""
+    await asyncio.to_thread(shutil.copytree, template, folder)
+    embedded = EmbeddedLedger(folder, free_port())
+    async with mining(embedded) as run:
+        network = network_of(embedded, deployed)
+        ledger = await Ledger.connect(network, folder / "tx.db")
+        try:
+            yield Chain(embedded, network, KeySigner.from_mnemonic(embedded.genesis.mnemonic), ledger, run)
+        finally:
+            await ledger.close()
+
+
+class Work:
+    """A channel's receipts and vouchers, as two sides would make them."""
+
+    def __init__(self, network: NetworkFile, channel: bytes, buyer: KeySigner, device: KeySigner, session: KeySigner) -> None:
+        self.domain = network.channels_domain
+        self.channel, self.buyer, self.device, self.session = channel, buyer, device, session
+        self.log = ReceiptLog()
+        self.receipts: list[Receipt] = []
+        self.amount = 0
+
+    def voucher(self, units: int, price: int) -> tuple[Voucher, bytes]:
+        """Do so many more units, all accepted; the voucher for everything so far."""
+        for _ in range(units):
+            number = len(self.receipts)
+            receipt = Receipt(
+                1, self.device.address, self.buyer.address, self.channel, number, b"a" * 32, b"b" * 32, 10**9, price, 1_800_000_000
+            )
+            self.receipts.append(receipt)
+            self.log.append(Acknowledgement(self.channel, number, receipt.digest(self.domain), True, price).digest(self.domain))
+            self.amount += price
+        voucher = Voucher(self.channel, self.amount, self.log.size, self.log.root())
+        return voucher, self.session.sign(voucher.digest(self.domain))
+
+
+async def opened(chain: Chain, amount: int = 10 * COIN, floor: int = COIN // 100) -> tuple[Work, KeySigner]:
+    """A channel to a fresh operator; the operator has gas and no tokens."""
+    buyer, operator = await chain.buyer(), await chain.buyer(tokens=0)
+    device, session = KeySigner.random(), KeySigner.random()
+    channel = await chain.ledger.open_channel(
+        buyer,
+        provider=operator.address,
+        device=device.address,
+        session_key=session.address,
+        amount=amount,
+        floor=floor,
+        challenge_seconds=60,
+    )
+    return Work(chain.network, channel, buyer, device, session), operator
+
+
+def elsewhere(network: NetworkFile, *rpc: str) -> NetworkFile:
+    """The same network by other endpoints."""
+    return replace(network, rpc=rpc)
