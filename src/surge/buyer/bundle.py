@@ -57,6 +57,7 @@ def make_bundle(function: Callable[..., Any], folder: Path, *, files: Files = ()
         _add_wheel(members, Path(wheel))
     for name, path in _named(files):
         _add_file(members, name, path)
+    _check_folders(members)
     setup = canonical.encode({"module": located.module})
     path, digest, size = write_zip(members, folder)
     return Bundle(path, digest, size, setup, located.name)
@@ -138,6 +139,14 @@ def _add_file(members: dict[str, bytes | Path], name: str, path: Path) -> None:
     if place in members:
         raise InvalidInput(f"{place} would be in the bundle twice: give one another name with files={{name: path}}", name=place)
     members[place] = path
+
+
+def _check_folders(members: Mapping[str, bytes | Path]) -> None:
+    """Refuse a name that is a file and a folder at once, which no file system can show."""
+    for name in members:
+        for folder in PurePosixPath(name).parents:
+            if folder.as_posix() in members:
+                raise InvalidInput(f"{folder} would be a file and, for {name}, a folder: give one another name", name=name)
 
 
 def _add_wheel(members: dict[str, bytes | Path], wheel: Path) -> None:

@@ -10,9 +10,13 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from surge.core.network import NetworkFile
 from surge.errors import InvalidInput
+
+_HERE = frozenset({"127.0.0.1", "localhost", "::1"})
+"""Hosts of an embedded ledger: a folder from a stranger may hold any genesis, but not make a far ledger one of this machine."""
 
 
 def _store() -> Path:
@@ -26,16 +30,18 @@ def _known() -> list[str]:
         found = json.loads(_store().read_text())
     except FileNotFoundError:
         return []
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{_store()} is damaged: delete it, and trust your networks again") from error
     return [str(each) for each in found] if isinstance(found, list) else []
 
 
 def _made_here(path: Path, network: NetworkFile) -> bool:
-    """Whether `surge up` founded this network in the file's own folder: its ledger's genesis lies beside it."""
+    """Whether `surge up` founded this network in the file's own folder: its ledger is on this machine, and its genesis lies beside it."""
+    if any(urlsplit(url).hostname not in _HERE for url in network.rpc):
+        return False
     try:
         genesis = json.loads((path.resolve().parent / "ledger" / "genesis.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return network.kind == "embedded" and isinstance(genesis, dict) and genesis.get("chain_id") == network.chain_id
 
@@ -62,5 +68,6 @@ def require_trusted(path: Path, network: NetworkFile) -> None:
     """Raise `InvalidInput` unless the network is trusted."""
     if not is_trusted(path, network):
         raise InvalidInput(
-            f"{path} was not made here: `surge network trust --network {path}` compares its contracts with the shipped ones and asks you once"
+            f"{path} was not made here: `surge network trust --network {path}` "
+            "compares its contracts with the shipped ones and asks you once"
         )
