@@ -20,9 +20,7 @@ def measure() -> Iterator[Row]:
     costs, transfer = asyncio.run(_measure())
     for units, gas in costs.items():
         ratio = transfer / (gas / units)
-        yield Row(
-            f"gas per unit settled, {units:,} units a voucher", gas / units, "gas", "one ERC-20 transfer a task", transfer, ratio
-        )
+        yield Row(f"gas per unit settled, {units:,} units a voucher", gas / units, "gas", "one ERC-20 transfer a task", transfer, ratio)
     spread = max(costs.values()) / min(costs.values())
     yield Row("gas of a redemption, largest over smallest", spread, "ratio", aim="constant per redemption (within 1 %)", met=spread <= 1.01)
 
@@ -40,7 +38,9 @@ async def _measure() -> tuple[dict[int, int], int]:
         session, device = KeySigner.random(), KeySigner.random()
         made = await deploy(chain.url, chain.genesis.chain_id, treasury, folder / "t.db", embedded=True)
         relay = RelayAddress("nats://127.0.0.1:1", device.address)
-        network = NetworkFile("bench", "embedded", chain.genesis.chain_id, (chain.url,), made.token, made.registry, made.channels, (relay,), 1)
+        network = NetworkFile(
+            "bench", "embedded", chain.genesis.chain_id, (chain.url,), made.token, made.registry, made.channels, (relay,), 1
+        )
         ledger = await Ledger.connect(network, folder / "t.db")
         try:
             channel = await ledger.open_channel(

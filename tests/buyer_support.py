@@ -371,7 +371,7 @@ class FakeProvider:
 
     def _execute(self, body: Any, data: bytes) -> Ran:
         if self.command is not None:
-            argv, env = canonical.decode(body.entry)
+            argv, env, _ = canonical.decode(body.entry)
             return self.command(argv, env, data)
         name, style, first, _ = canonical.decode(body.entry)
         ran = run_python(self.functions[name], style, first, data, self.fuel_each)

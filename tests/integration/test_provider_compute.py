@@ -143,7 +143,7 @@ async def test_a_strangers_module_is_moved_compiled_run_and_priced(tmp_path: Pat
     async with device(tmp_path) as buyer:
         assert await buyer.prepare(image, {image: module}) > 0
         assert await buyer.prepare(image, {image: module}) == 0, "it is here now"
-        entry = canonical.encode([["prog"], []])
+        entry = canonical.encode([["prog"], [], 0])
         outcome, output = await buyer.run(image, entry, b"")
         assert (outcome.status, outcome.exit_code) == (Status.FINISHED, 0)
         assert split_output(outcome, output).stdout == b"hello\n"
@@ -155,7 +155,7 @@ async def test_an_endless_loop_is_billed_its_fuel(tmp_path: Path) -> None:
     limits = Limits(memory=1 << 20, fuel=10**6, wall_ms=20_000, output=0)
     async with device(tmp_path) as buyer:
         await buyer.prepare(image, {image: module})
-        outcome, _ = await buyer.run(image, canonical.encode([["prog"], []]), b"", limits=limits)
+        outcome, _ = await buyer.run(image, canonical.encode([["prog"], [], 0]), b"", limits=limits)
         assert (outcome.status, outcome.fuel) == (Status.OUT_OF_FUEL, 10**6)
 
 
@@ -180,7 +180,7 @@ async def test_large_input_and_output_travel_through_files(tmp_path: Path) -> No
     content = hashlib.sha256(data).digest()
     async with device(tmp_path) as buyer:
         await buyer.prepare(image, {image: module, content: data})
-        outcome, output = await buyer.run(image, canonical.encode([["echo"], []]), data, content=content)
+        outcome, output = await buyer.run(image, canonical.encode([["echo"], [], 0]), data, content=content)
         assert outcome.status is Status.FINISHED
         assert split_output(outcome, output).stdout == data
         left = [path for path in (tmp_path / "provider" / "spool").iterdir()]
@@ -197,12 +197,12 @@ async def test_units_that_cannot_be_are_refused_before_anything_runs(tmp_path: P
         if broken == "limits":
             limits = LimitsField(1, 0, 0, 0, 0)
         setup = b"\x80" if broken == "setup" else b""
-        entry = b"\x01" if broken == "entry" else canonical.encode([["prog"], []])
+        entry = b"\x01" if broken == "entry" else canonical.encode([["prog"], [], 0])
         body = RunUnit(JOB, image, b"", setup, entry, b"", b"", limits, SALT)
         refusal = await buyer.ask(encode_body(body), "run", "compute")
         assert isinstance(refusal, Refusal)
         assert refusal.code == "invalid"
-        outcome, _ = await buyer.run(image, canonical.encode([["prog"], []]), b"")
+        outcome, _ = await buyer.run(image, canonical.encode([["prog"], [], 0]), b"")
         assert outcome.status is Status.FINISHED, "the window is free again"
 
 

@@ -64,10 +64,25 @@ def test_bytes_do_not_slide_from_one_field_to_the_next() -> None:
     assert unit_id(replace(SPEC, setup=b"ab", entry=b"c")) != unit_id(replace(SPEC, setup=b"a", entry=b"bc"))
 
 
+def command(argv: list[str], index: int = 0) -> bytes:
+    """A command's entry."""
+    return canonical.encode([argv, [["HOME", "/"]], index])
+
+
 def test_a_commands_seed_is_its_own_and_not_the_jobs() -> None:
-    assert command_seed(SPEC) == command_seed(replace(SPEC, salt=bytes(32), limits=Limits(fuel=1), engine=bytes(32)))
-    for name in ("world", "image", "bundle", "entry", "items"):
-        assert command_seed(SPEC) != command_seed(replace(SPEC, **{name: other(getattr(SPEC, name))}))
+    spec = replace(SPEC, entry=command(["prog"]))
+    seed = command_seed(spec)
+    assert seed == command_seed(replace(spec, salt=bytes(32), limits=Limits(fuel=1), engine=bytes(32)))
+    assert seed == command_seed(replace(spec, entry=command(["prog"], 7)))
+    for name in ("world", "image", "bundle", "items"):
+        assert seed != command_seed(replace(spec, **{name: other(getattr(spec, name))}))
+    assert seed != command_seed(replace(spec, entry=command(["prog", "-v"])))
+
+
+@pytest.mark.parametrize("entry", [b"entry", canonical.encode([[], []]), canonical.encode({"argv": []})])
+def test_what_is_no_commands_entry_has_no_seed(entry: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        command_seed(replace(SPEC, entry=entry))
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ async def run_again(spec: UnitSpec, *, setup: bool, module: Path | None, bundle:
         if spec.setup:
             return (await box.python.run(spec.bundle, bundle, spec.setup, spec.entry, items, spec.limits)).outcome
         try:
-            argv, env = canonical.decode(spec.entry)
+            argv, env, _ = canonical.decode(spec.entry)
             pairs = [(name, value) for name, value in env]
         except (InvalidInput, ValueError, TypeError) as error:
             raise InvalidInput("the unit's entry is none of a command") from error

@@ -60,7 +60,7 @@ def unit_input(plan: Plan, first: int, items: Sequence[bytes]) -> tuple[bytes, b
     if len(items) != 1:
         raise InternalFault("a unit of a command is one run")
     argv, env, stdin = canonical.decode(items[0])
-    return canonical.encode([argv, env]), stdin
+    return canonical.encode([argv, env, first]), stdin
 
 
 def make_unit(plan: Plan, engine: bytes, first: int, items: Sequence[bytes], limits: Limits, prices: Prices) -> Unit:

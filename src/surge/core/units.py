@@ -79,7 +79,7 @@ class UnitSpec:
     setup: bytes
     """Canonical bytes that describe the setup; empty for commands."""
     entry: bytes
-    """Canonical bytes: for Python (function, style, first index, seed), for commands (argv, environment)."""
+    """Canonical bytes: for Python (function, style, first index, seed), for commands (argv, environment, index)."""
     items: bytes
     """32 bytes: the SHA-256 of the input."""
     limits: Limits
@@ -108,9 +108,13 @@ def unit_id(spec: UnitSpec) -> bytes:
 def command_seed(spec: UnitSpec) -> bytes:
     """The seed of a command's random stream: 32 bytes.
 
-    It depends on what is run on what, not on the job, its limits or the engine: the same command gives the same results.
+    It depends on what is run on what, not on the job, its limits, the engine or the run's place in the job: the same command gives the
+    same results. Raises `InvalidInput` for an entry that is none of a command.
     """
-    return canonical.digest(["surge command", spec.world, spec.image, spec.bundle, spec.entry, spec.items])
+    entry = canonical.decode(spec.entry)
+    if not isinstance(entry, list) or len(entry) != 3:
+        raise InvalidInput("a command's entry has arguments, an environment and an index")
+    return canonical.digest(["surge command", spec.world, spec.image, spec.bundle, entry[:2], spec.items])
 
 
 class Status(IntEnum):

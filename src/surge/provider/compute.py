@@ -258,11 +258,12 @@ class _Run:
 
 @lru_cache(maxsize=256)
 def _entry(data: bytes) -> tuple[list[str], list[tuple[str, str]]]:
-    """(argv, environment) of a command's entry. Raises `Refused`."""
+    """(argv, environment, index) of a command's entry. Raises `Refused`."""
     try:
-        argv, env = canonical.decode(data)
+        argv, env, index = canonical.decode(data)
         pairs = [(name, value) for name, value in env]
-        if all(type(text) is str for text in (*argv, *(text for pair in pairs for text in pair))) and type(argv) is list:
+        texts = (*argv, *(text for pair in pairs for text in pair))
+        if all(type(text) is str for text in texts) and type(argv) is list and type(index) is int:
             return argv, pairs
     except (InvalidInput, TypeError, ValueError):
         raise Refused("invalid", "the command's arguments and environment cannot be read") from None

@@ -80,6 +80,10 @@ class Sandbox:
         """Whether an image is ready to run here."""
         return self._code.find(image) is not None
 
+    def code(self, image: bytes) -> Path:
+        """Where the compiled code of an image lies. Raises `Unavailable` if it is not compiled here."""
+        return self._files(image).compiled
+
     async def compile(self, module: Path, *, image: bytes, on_progress: Progress | None = None) -> CompiledImage:
         """Make a module ready to run: from the cache, or compiled in a limited worker.
 

@@ -60,7 +60,7 @@ def setup(host: Host, request: SetupPython, target: int) -> Conclusion:
     state = b""
     try:
         guest = host.begin(world)
-        ending = _turn(guest, program)
+        ending = turn(guest, program)
         if ending.status is Status.FINISHED and (names := world.left_open()):
             message = f"setup leaves files open, which a snapshot cannot keep: close {', '.join(names)}\n"
             world.stderr += message.encode()
@@ -86,8 +86,8 @@ def run(host: Host, request: RunPython, items: bytes | memoryview) -> Conclusion
     world.host_call = _Answers(world, seed, first, b"".join((len(entry).to_bytes(4, "little"), entry, items)))
     try:
         guest = host.begin(world)
-        _restore(guest, host.held[request.snapshot].fd, private=request.private)
-        ending = _turn(guest, guest_sources.UNIT)
+        restore(guest, host.held[request.snapshot].fd, private=request.private)
+        ending = turn(guest, guest_sources.UNIT)
     except Ending as early:
         ending = early
     return host.conclude(world, ending)
@@ -162,7 +162,7 @@ class _Answers:
         return b""
 
 
-def _turn(guest: Guest, source: str) -> Ending:
+def turn(guest: Guest, source: str) -> Ending:
     """Run a program in the guest's interpreter."""
     code = source.encode()
     at = guest.call("host_alloc", len(code))
@@ -179,14 +179,14 @@ def _save(guest: Guest, target: int) -> bytes:
     os.ftruncate(target, size)
     for at in range(0, size, PAGE):
         page = memory[at : at + PAGE]
-        if page != _ZERO_PAGE:
+        if page.tobytes() != _ZERO_PAGE:
             written = 0
             while written < len(page):
                 written += os.pwrite(target, page[written:], at + written)
     return hashlib.sha256(memory).digest()
 
 
-def _restore(guest: Guest, snapshot: int, *, private: bool) -> None:
+def restore(guest: Guest, snapshot: int, *, private: bool) -> None:
     """Make a fresh guest's memory that of a snapshot: by a private mapping, or by a plain copy where there are none."""
     size = os.fstat(snapshot).st_size
     if size <= 0 or size % PAGE or size < guest.size:

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surge.core.units import Limits, Outcome, Status
-from surge.errors import GuestFault
+from surge.errors import GuestFault, InternalFault, Unavailable
 from surge.sandbox.execution import Execution
 from surge.sandbox.protocol import INLINE, RunPython, SetupPython
 from surge.sandbox.snapshots import Snapshots, snapshot_key
 
 if TYPE_CHECKING:
     from surge.sandbox.facade import Sandbox
+
+MAX_EVICTIONS = 3
+"""Times a unit's snapshot may be taken away, between being made and being used, before the unit gives up."""
 
 
 class PythonJobs:
@@ -29,6 +32,10 @@ class PythonJobs:
     def snapshot(self, bundle: bytes | None, setup: bytes) -> Outcome | None:
         """The outcome of a setup whose snapshot is kept here, or None. `bundle` is its SHA-256."""
         return self._snapshots.find(self._key(bundle, setup))
+
+    def file(self, bundle: bytes | None, setup: bytes) -> Path:
+        """Where a setup's snapshot lies, or would lie."""
+        return self._snapshots.path(self._key(bundle, setup))
 
     async def setup(self, bundle: bytes | None, bundle_file: Path | None, setup: bytes, limits: Limits) -> Execution:
         """Run a setup and keep its snapshot if it finished.
@@ -47,40 +54,56 @@ class PythonJobs:
         self, bundle: bytes | None, bundle_file: Path | None, setup: bytes, entry: bytes, items: bytes | Path, limits: Limits
     ) -> Execution:
         """Run one unit from the job's snapshot, which is made again if it had to go. Raises `GuestFault` if that fails."""
-        from surge.sandbox.facade import execution, file_key
-
         key = self._key(bundle, setup)
-        if self._snapshots.find(key) is None:
-            async with self._making.setdefault(key, asyncio.Lock()):
-                if self._snapshots.find(key) is None:
-                    made = await self._make(key, bundle_file, setup, limits)
-                    if made.outcome.status is not Status.FINISHED:
-                        raise GuestFault(f"the job's setup ended as {made.outcome.status.name}: {made.detail}", status=made.outcome.status)
-        snapshot = self._snapshots.path(key)
-        # By what it is a function of: its times change whenever it is used.
-        held = {key: snapshot}
-        if bundle_file is not None:
-            held[file_key(bundle_file)] = bundle_file
         spooled: Path | None = None
         if isinstance(items, bytes) and len(items) > INLINE:
             spooled = items = await asyncio.to_thread(self._sandbox.spool, items)
-        inline = items if isinstance(items, bytes) else None
+        try:
+            for _ in range(MAX_EVICTIONS):
+                if not self._ready(key):
+                    async with self._making.setdefault(key, asyncio.Lock()):
+                        await self._make_ready(key, bundle_file, setup, limits)
+                try:
+                    return await self._run(key, bundle_file, setup, entry, items, limits)
+                except InternalFault:
+                    if self._snapshots.path(key).exists():
+                        raise
+            raise Unavailable("other jobs keep taking this job's snapshot out of the budget; give snapshots more room on disk")
+        finally:
+            if spooled is not None:
+                spooled.unlink(missing_ok=True)
+
+    async def _run(
+        self, key: bytes, bundle_file: Path | None, setup: bytes, entry: bytes, items: bytes | Path, limits: Limits
+    ) -> Execution:
+        from surge.sandbox.facade import execution, file_key
+
+        # By what it is a function of: its times change whenever it is used.
+        held = {key: self._snapshots.path(key)}
+        if bundle_file is not None:
+            held[file_key(bundle_file)] = bundle_file
         inputs = ((items, os.O_RDONLY),) if isinstance(items, Path) else ()
         request = RunPython(
             bundle=file_key(bundle_file) if bundle_file is not None else None,
             snapshot=key,
             setup=setup,
             entry=entry,
-            items=inline,
+            items=items if isinstance(items, bytes) else None,
             limits=limits,
             private=self._private,
             fds=len(inputs),
         )
-        try:
-            return execution(await self._sandbox.run_request(self._sandbox.python_image, request, inputs=inputs, held=held))
-        finally:
-            if spooled is not None:
-                spooled.unlink(missing_ok=True)
+        return execution(await self._sandbox.run_request(self._sandbox.python_image, request, inputs=inputs, held=held))
+
+    def _ready(self, key: bytes) -> bool:
+        return self._snapshots.sound(key) and self._snapshots.find(key) is not None
+
+    async def _make_ready(self, key: bytes, bundle_file: Path | None, setup: bytes, limits: Limits) -> None:
+        if self._ready(key) or await asyncio.to_thread(self._snapshots.check, key):
+            return
+        made = await self._make(key, bundle_file, setup, limits)
+        if made.outcome.status is not Status.FINISHED:
+            raise GuestFault(f"the job's setup ended as {made.outcome.status.name}: {made.detail}", status=made.outcome.status)
 
     def _key(self, bundle: bytes | None, setup: bytes) -> bytes:
         return snapshot_key(self._sandbox.engine, self._sandbox.python_image, bundle, setup)

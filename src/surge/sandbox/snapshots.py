@@ -1,12 +1,14 @@
 """Snapshots on disk: the memory that setups left, by what they are a function of, within a budget of bytes.
 
 Beside each snapshot lies the outcome of its setup, so that a device that has the snapshot can say what setup gave without running it
-again. Both are this device's own: a damaged one is dropped and made again.
+again. The outcome holds the hash of the memory, which is checked before the first use in each process: a snapshot that a disk or a
+crash damaged is dropped and made again, and never run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 
@@ -33,6 +35,8 @@ class Snapshots:
         self.folder = folder
         self.budget = budget
         self._scratch = scratch
+        self._sound: set[bytes] = set()
+        """Keys of snapshots that were whole when this process looked."""
 
     def open(self) -> None:
         """Make the folder ready."""
@@ -51,6 +55,24 @@ class Snapshots:
             return None
         return outcome
 
+    def sound(self, key: bytes) -> bool:
+        """Whether the snapshot is known to be whole; if not, `check` says."""
+        return key in self._sound
+
+    def check(self, key: bytes) -> bool:
+        """Compare a snapshot with its hash, which takes a moment; one that is damaged is dropped."""
+        outcome = self.find(key)
+        try:
+            with self.path(key).open("rb") as file:
+                whole = outcome is not None and hashlib.file_digest(file, "sha256").digest() == outcome.state
+        except OSError:
+            whole = False
+        if whole:
+            self._sound.add(key)
+        else:
+            self.drop(key)
+        return whole
+
     def begin(self) -> Path:
         """An empty file for a snapshot in the making."""
         descriptor, path = self._scratch.file()
@@ -58,16 +80,22 @@ class Snapshots:
         return path
 
     def keep(self, key: bytes, made: Path, outcome: Outcome) -> None:
-        """Take a snapshot that was made; others may have to go for it."""
+        """Take a snapshot that was made; others may have to go for it.
+
+        A crash leaves both files, or no outcome, which is no snapshot. The memory is not forced to disk: `check` finds it torn.
+        """
         descriptor, path = self._scratch.file()
         with os.fdopen(descriptor, "wb") as file:
             file.write(_encoder.encode(outcome))
+        self._outcome(key).unlink(missing_ok=True)
         made.replace(self.path(key))
         path.replace(self._outcome(key))
+        self._sound.add(key)
         self._make_room(self.path(key))
 
     def drop(self, key: bytes) -> None:
         """Forget a snapshot, if it is here."""
+        self._sound.discard(key)
         self._outcome(key).unlink(missing_ok=True)
         self.path(key).unlink(missing_ok=True)
 
