@@ -198,6 +198,24 @@ def test_a_nonce_that_was_given_up_is_used_by_the_next(tmp_path: Path) -> None:
         each.close()
 
 
+def test_a_journal_that_cannot_be_written_says_so_and_signs_nothing_twice(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "tx.db", 5)
+    account = KeySigner.random().address
+    first = journal.add(account, 0, "test", lambda nonce: ("one", "0x"))
+    with pytest.raises(Unavailable, match="cannot be written"):
+        journal.add(account, 0, "test", lambda nonce: ("one", "0x"))  # the hash is there already
+    with pytest.raises(ZeroDivisionError):
+        journal.add(account, 0, "test", lambda nonce: ("", str(1 // 0)))
+    journal._db.execute("PRAGMA query_only=1")
+    for change in (lambda: journal.finished("one"), lambda: journal.drop(first), lambda: journal.forget_nonce(account)):
+        with pytest.raises(Unavailable, match="cannot be written"):
+            change()
+    journal._db.execute("PRAGMA query_only=0")
+    assert journal.add(account, 0, "test", lambda nonce: ("two", "0x")).nonce == 1
+    assert [each.hash for each in journal.unfinished()] == ["one", "two"]
+    journal.close()
+
+
 async def test_after_a_kill_the_state_is_there_and_what_was_lost_is_sent_again(chain: Chain) -> None:
     work, operator = await opened(chain)
     await chain.embedded.dump()

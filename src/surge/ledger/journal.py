@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,24 +58,16 @@ class Journal:
 
     def add(self, account: Address, chain_nonce: int, purpose: str, sign: Callable[[int], tuple[str, str]]) -> Sent:
         """Take the account's next nonce, sign with it (`sign` gives hash and raw), and write the transaction down."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                row = self._db.execute("SELECT next FROM nonces WHERE chain=? AND account=?", (self._chain, account)).fetchone()
-                end = max(row[0], chain_nonce) if row else chain_nonce
-                nonce = self._gap(account, chain_nonce, end)
-                tx_hash, raw = sign(nonce)
-                self._db.execute("INSERT OR REPLACE INTO nonces VALUES (?, ?, ?)", (self._chain, account, max(end, nonce + 1)))
-                self._db.execute(
-                    "INSERT INTO transactions (hash, chain, account, nonce, raw, purpose, made) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (tx_hash, self._chain, account, nonce, raw, purpose, time.time()),
-                )
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise Unavailable(f"{self._path} cannot be written: {error}", path=str(self._path)) from error
+        with self._writing():
+            row = self._db.execute("SELECT next FROM nonces WHERE chain=? AND account=?", (self._chain, account)).fetchone()
+            end = max(row[0], chain_nonce) if row else chain_nonce
+            nonce = self._gap(account, chain_nonce, end)
+            tx_hash, raw = sign(nonce)
+            self._db.execute("INSERT OR REPLACE INTO nonces VALUES (?, ?, ?)", (self._chain, account, max(end, nonce + 1)))
+            self._db.execute(
+                "INSERT INTO transactions (hash, chain, account, nonce, raw, purpose, made) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (tx_hash, self._chain, account, nonce, raw, purpose, time.time()),
+            )
         return Sent(tx_hash, account, nonce, raw, purpose, time.time())
 
     def _gap(self, account: Address, start: int, end: int) -> int:
@@ -87,21 +80,22 @@ class Journal:
 
     def drop(self, sent: Sent) -> None:
         """Forget a transaction that the ledger refused for good; its nonce is used again if it was the last."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute("DELETE FROM transactions WHERE hash=?", (sent.hash,))
-        self._db.execute(
-            "UPDATE nonces SET next=? WHERE chain=? AND account=? AND next=?",
-            (sent.nonce, self._chain, sent.account, sent.nonce + 1),
-        )
-        self._db.execute("COMMIT")
+        with self._writing():
+            self._db.execute("DELETE FROM transactions WHERE hash=?", (sent.hash,))
+            self._db.execute(
+                "UPDATE nonces SET next=? WHERE chain=? AND account=? AND next=?",
+                (sent.nonce, self._chain, sent.account, sent.nonce + 1),
+            )
 
     def forget_nonce(self, account: Address) -> None:
         """Trust the chain's count again: something else used this account."""
-        self._db.execute("DELETE FROM nonces WHERE chain=? AND account=?", (self._chain, account))
+        with self._writing():
+            self._db.execute("DELETE FROM nonces WHERE chain=? AND account=?", (self._chain, account))
 
     def finished(self, tx_hash: str) -> None:
         """A transaction is final: it need not be sent again."""
-        self._db.execute("UPDATE transactions SET final=1 WHERE hash=?", (tx_hash,))
+        with self._writing():
+            self._db.execute("UPDATE transactions SET final=1 WHERE hash=?", (tx_hash,))
 
     def unfinished(self) -> list[Sent]:
         """Transactions that are not final yet, in the order of their nonces."""
@@ -110,6 +104,21 @@ class Journal:
             (self._chain,),
         )
         return [Sent(*row) for row in rows]
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction, all or nothing. Raises `Unavailable` when the disk is full or another process holds the file for long."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise Unavailable(f"{self._path} cannot be written: {error}", path=str(self._path)) from error
 
     def close(self) -> None:
         """Close the file."""
