@@ -45,7 +45,7 @@ def same(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, float):
-        return math.copysign(1, one) == math.copysign(1, other) and one == other if not math.isnan(one) else math.isnan(other)
+        return math.isnan(other) if math.isnan(one) else bool(math.copysign(1, one) == math.copysign(1, other) and one == other)
     if isinstance(one, complex):
         return same(one.real, other.real) and same(one.imag, other.imag)
     if isinstance(one, list | tuple):
@@ -55,7 +55,7 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, decimal.Decimal):
         return str(one) == str(other)
     if isinstance(one, datetime.datetime | datetime.time):
-        return one.isoformat() == other.isoformat() and one.fold == other.fold
+        return bool(one.isoformat() == other.isoformat() and one.fold == other.fold)
     return bool(one == other)
 
 
