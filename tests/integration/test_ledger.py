@@ -121,12 +121,13 @@ async def test_reverts_carry_the_contracts_reason(chain: Chain) -> None:
     work, operator = await opened(chain)
     voucher, _ = work.voucher(1, 10**15)
     stranger = await chain.buyer()
-    for attempt in (
+    attempts: list[Callable[[], Awaitable[object]]] = [
         lambda: ledger.redeem(operator, [(voucher, stranger.sign(voucher.digest(work.domain)))]),
         lambda: ledger.close_by_provider(stranger, work.channel),
         lambda: ledger.start_close(stranger, work.channel),
         lambda: ledger.top_up(work.buyer, bytes(32), 1),
-    ):
+    ]
+    for attempt in attempts:
         with pytest.raises(LedgerError, match="channels: ") as caught:
             await attempt()
         assert str(caught.value.details["reason"]).startswith("channels: ")
@@ -148,7 +149,8 @@ async def test_too_few_tokens_and_too_little_gas_say_so_before_anything_is_sent(
     assert (caught.value.details["held"], caught.value.details["needed"]) == (COIN, 2 * COIN)
     with pytest.raises(NotEnough, match="holds"):
         await ledger.transfer(poor, to, tokens=2 * COIN)
-    for attempt in (lambda: channel(gasless, COIN), lambda: ledger.transfer(gasless, to, tokens=1)):
+    attempts: list[Callable[[], Awaitable[object]]] = [lambda: channel(gasless, COIN), lambda: ledger.transfer(gasless, to, tokens=1)]
+    for attempt in attempts:
         with pytest.raises(NotEnough, match="gas"):
             await attempt()
     with pytest.raises(NotEnough, match="gas"):
@@ -207,7 +209,12 @@ def test_a_journal_that_cannot_be_written_says_so_and_signs_nothing_twice(tmp_pa
     with pytest.raises(ZeroDivisionError):
         journal.add(account, 0, "test", lambda nonce: ("", str(1 // 0)))
     journal._db.execute("PRAGMA query_only=1")
-    for change in (lambda: journal.finished("one"), lambda: journal.drop(first), lambda: journal.forget_nonce(account)):
+    changes: list[Callable[[], None]] = [
+        lambda: journal.finished("one"),
+        lambda: journal.drop(first),
+        lambda: journal.forget_nonce(account),
+    ]
+    for change in changes:
         with pytest.raises(Unavailable, match="cannot be written"):
             change()
     journal._db.execute("PRAGMA query_only=0")
@@ -260,6 +267,8 @@ async def test_the_ledger_that_is_killed_says_so(chain: Chain) -> None:
 
 async def test_half_a_dump_is_not_taken_for_a_state(chain: Chain) -> None:
     await opened(chain)
+    chain.run.cancel()  # from here on nobody dumps but this test
+    await asyncio.gather(chain.run, return_exceptions=True)
     await chain.embedded.dump()
     whole = (chain.embedded.folder / "state.json").read_bytes()
     json.loads(whole)
@@ -267,8 +276,10 @@ async def test_half_a_dump_is_not_taken_for_a_state(chain: Chain) -> None:
     def torn(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
+    mining_task = asyncio.create_task(_mine_only(chain.embedded))
     await chain.ledger.transfer(chain.treasury, KeySigner.random().address, tokens=1)
-    chain.run.cancel()
+    mining_task.cancel()
+    await asyncio.gather(mining_task, return_exceptions=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", torn)
         with pytest.raises(Unavailable, match="No space"):
