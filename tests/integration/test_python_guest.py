@@ -1,260 +1,525 @@
-"""The Python guest, in the real sandbox: the same bits however items are cut, faults that stay where they belong, setups that are kept."""
+"""Python in the guest: setups kept as snapshots, units that start from them, items that do not see each other."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import datetime
+import decimal
 import hashlib
-import os
-import shutil
+import math
+import uuid
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy
+import pandas
 import pytest
-import pytest_asyncio
 
+from sandbox_support import pieces
 from surge.core import canonical, values
-from surge.core.units import Limits, Status, result_hash, split_output
+from surge.core.units import Limits, Outcome, OutputBytes, Status
 from surge.errors import GuestFault
 from surge.sandbox import Execution, Sandbox
-from surge.sandbox.python_jobs import PythonJobs
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-SEED = b"s" * 32
-LIMITS = Limits(memory=256 << 20, fuel=40 * 10**9)
-
-WORK = """
-import random, secrets, sys, time, uuid, os
-import surge
-from surge import Network, connect
-
-net = surge.Network
-
-def draw(item):
-    return [item, random.random(), random.gauss(0, 1), secrets.token_hex(8), str(uuid.uuid4()), str(uuid.uuid1()),
-            time.time(), time.monotonic_ns(), os.urandom(4), random.sample(range(100), 3), hash("text")]
-
-def numpy_draw(item):
-    import numpy as np
-    return [float(np.random.rand()), int(np.random.default_rng().integers(1 << 30)), np.random.normal(size=3)]
-
-def square(item):
-    print("squaring", item)
-    return item * item
-
-def add(a, b=1):
-    return a + b
-
-def faulty(item):
-    if item == "raise": raise ValueError("no good", 5)
-    if item == "exit": sys.exit(3)
-    if item == "recurse": return faulty(item)
-    if item == "object": return [1, object()]
-    if item == "lambda": return lambda: 1
-    if item == "memory": return len(bytearray(1 << 30))
-    if item == "surrogate": raise RuntimeError("\\ud800")
-    if item == "interrupt": raise KeyboardInterrupt
-    return item
-
-def abort(item):
-    os.abort()
-
-def forever(item):
-    while True:
-        pass
-
-def remembered(item, seen=[]):
-    seen.append(item)
-    return len(seen)
-
-def touch(item):
-    connect()
-"""
+SEED = bytes(range(32))
 
 
-class Guest:
-    """A sandbox and bundles in it."""
+class Job:
+    """A module in a sandbox."""
 
-    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
-        self.sandbox, self.folder = sandbox, folder
+    def __init__(self, sandbox: Sandbox, folder: Path, sources: Mapping[str, str | bytes], setup: Mapping[str, Any]) -> None:
+        self.sandbox = sandbox
+        self.file = folder / f"{hashlib.sha256(repr(sorted(sources.items())).encode()).hexdigest()[:16]}.zip"
+        with zipfile.ZipFile(self.file, "w") as bundle:
+            for name, text in sorted(sources.items()):
+                bundle.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
+        self.bundle = hashlib.sha256(self.file.read_bytes()).digest()
+        self.description = canonical.encode(dict(setup))
 
-    def bundle(self, text: str) -> tuple[bytes, Path]:
-        """A bundle of one module called `work`."""
-        path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()}.zip"
-        if not path.exists():
-            with zipfile.ZipFile(path, "w") as archive:
-                archive.writestr(zipfile.ZipInfo("work.py"), text)
-        return hashlib.sha256(path.read_bytes()).digest(), path
+    async def setup(self, **limits: int) -> Execution:
+        return await self.sandbox.python.setup(self.bundle, self.file, self.description, Limits(**limits))
 
-    async def setup(self, text: str, limits: Limits = LIMITS) -> Execution:
-        return await self.sandbox.python.setup(*self.bundle(text), SETUP, limits)
+    async def unit(
+        self, function: str, items: Sequence[Any], *, first: int = 0, style: int = 0, seed: bytes = SEED, **limits: int
+    ) -> tuple[Outcome, OutputBytes]:
+        entry = canonical.encode([function, style, first, seed])
+        encoded = values.dumps(list(items))
+        ran = await self.sandbox.python.run(self.bundle, self.file, self.description, entry, encoded, Limits(**limits))
+        return ran.outcome, pieces(ran)
 
-    async def unit(self, name: str, items: list[Any], *, first: int = 0, jobs: PythonJobs | None = None, **options: Any) -> Execution:
-        """One unit of `WORK`, or of `text`."""
-        entry = canonical.encode([name, options.get("style", 0), first, options.get("seed", SEED)])
-        bundle = self.bundle(options.get("text", WORK))
-        return await (jobs or self.sandbox.python).run(*bundle, SETUP, entry, values.dumps(items), options.get("limits", LIMITS))
-
-    async def results(self, name: str, items: list[Any], **options: Any) -> list[Any]:
-        ran = await self.unit(name, items, **options)
-        assert ran.outcome.status is Status.FINISHED, (ran.detail, split(ran).stderr)
-        found = values.loads(split(ran).value)
-        assert isinstance(found, list)
+    async def results(self, function: str, items: Sequence[Any], **options: Any) -> list[Any]:
+        outcome, output = await self.unit(function, items, **options)
+        assert outcome.status is Status.FINISHED, output.stderr
+        found = values.loads(output.value)
+        assert len(found) == len(items)
         return found
 
-
-SETUP = canonical.encode({"module": "work"})
-
-
-def split(ran: Execution) -> Any:
-    return split_output(ran.outcome, ran.output.read())
+    async def values(self, function: str, items: Sequence[Any], **options: Any) -> list[Any]:
+        found = await self.results(function, items, **options)
+        assert all(len(entry) == 2 and entry[0] == "ok" for entry in found), found
+        return [entry[1] for entry in found]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def guest(python_image: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Guest]:
-    folder = tmp_path_factory.mktemp("guest")
-    code = folder / "cache" / "code" / python_image.parent.name
-    code.mkdir(parents=True, mode=0o700)
-    try:
-        os.link(python_image, code / python_image.name)
-    except OSError:
-        shutil.copy2(python_image, code / python_image.name)
-    sandbox = Sandbox(folder / "cache", workers=2, memory=3 << 30)
+@contextlib.asynccontextmanager
+async def open_sandbox(cache: Path, **options: Any) -> AsyncIterator[Sandbox]:
+    sandbox = Sandbox(cache, **{"workers": 1, "memory": 2 << 30, **options})
     await sandbox.start()
     try:
-        yield Guest(sandbox, folder)
+        yield sandbox
     finally:
         await sandbox.close()
 
 
-@pytest.mark.parametrize("name", ["draw", "numpy_draw"])
-async def test_results_are_the_same_bits_however_items_are_cut(guest: Guest, name: str) -> None:
-    items = [5] * 20
-    whole = await guest.results(name, items)
-    assert all(each[0] == "ok" for each in whole), whole[0]
-    for size in (1, 7):
-        cut: list[Any] = []
-        for first in range(0, 20, size):
-            cut += await guest.results(name, items[first : first + size], first=first)
-        assert values.dumps(cut) == values.dumps(whole)
-    drawn = [values.dumps(each[1][1:6] if name == "draw" else each[1]) for each in whole]
-    assert len(set(drawn)) == 20
-    assert values.dumps(await guest.results(name, items[:1], seed=b"t" * 32)) != values.dumps(whole[:1])
+Make = Callable[..., Job]
 
 
-async def test_a_private_mapping_and_a_plain_copy_give_the_same(guest: Guest) -> None:
-    jobs = guest.sandbox.python
-    mapped = await guest.unit("draw", [1, 2, 3])
-    try:
-        jobs._private = False
-        copied = await guest.unit("draw", [1, 2, 3])
-    finally:
-        jobs._private = True
-    assert result_hash(copied.outcome) == result_hash(mapped.outcome)
-    assert copied.outcome.fuel == mapped.outcome.fuel
-    assert copied.output.read() == mapped.output.read()
+@pytest.fixture
+async def make(python_cache: Path, tmp_path: Path) -> AsyncIterator[Make]:
+    """Makes jobs from one module's source, and other files by name."""
+    async with open_sandbox(python_cache, workers=2) as sandbox:
+
+        def job(source: str, files: Mapping[str, str | bytes] | None = None, **setup: Any) -> Job:
+            return Job(sandbox, tmp_path, {"entry.py": source, **(files or {})}, {"module": "entry", **setup})
+
+        yield job
 
 
-async def test_every_unit_starts_from_the_setup_and_not_from_another_unit(guest: Guest) -> None:
-    for _ in range(3):
-        assert await guest.results("remembered", [1, 2]) == [["ok", 1], ["ok", 2]]
+# Values
 
 
-async def test_keyword_style_standard_output_and_the_fuel_of_equal_units(guest: Guest) -> None:
-    assert await guest.results("add", [((1,), {}), ((1,), {"b": 5})], style=1) == [["ok", 2], ["ok", 6]]
-    one, two = [await guest.unit("square", [3, 4]) for _ in range(2)]
-    assert split(one).stdout == b"squaring 3\nsquaring 4\n"
-    assert one.outcome == two.outcome
-
-
-async def test_a_fault_stays_with_its_item(guest: Guest) -> None:
-    items = ["fine", "raise", "exit", "recurse", "object", "lambda", "memory", "surrogate", "interrupt", "fine"]
-    found = await guest.results("faulty", items)
-    assert [each[0] for each in found] == ["ok", *["error"] * 8, "ok"]
-    kinds = [each[1] for each in found[1:-1]]
-    assert kinds == [
-        "ValueError",
-        "SystemExit",
-        "RecursionError",
-        "ValueRefused",
-        "ValueRefused",
-        "MemoryError",
-        "RuntimeError",
-        "KeyboardInterrupt",
+async def test_values_cross_both_ways_as_they_are(make: Make) -> None:
+    job = make("import numpy, pandas, decimal, uuid, zoneinfo\ndef same(x): return x\ndef kind(x): return type(x).__name__\n")
+    items: list[Any] = [
+        None,
+        True,
+        -(2**100),
+        -0.0,
+        math.inf,
+        1 + 2j,
+        "\U0001f600\0",
+        b"\xff",
+        [1, (2, {3})],
+        {"b": 1, (1, 2): frozenset({b""})},
+        datetime.datetime(2024, 2, 29, 1, 2, 3, 4, datetime.UTC),
+        datetime.timedelta(-1, 5),
+        decimal.Decimal("1.10"),
+        uuid.UUID(int=5),
     ]
-    assert "no good" in found[1][2]
-    assert 'work.py", line' in found[1][3]
-    assert "raise ValueError" in found[1][3]
-    assert "value[1]" in found[4][2]
+    found = await job.values("same", items)
+    assert [repr(one) for one in found] == [repr(one) for one in items]
+    assert math.isnan((await job.values("same", [math.nan]))[0])
+    array = numpy.array([(1, "x")], dtype=[("a", ">i2"), ("b", "U2")])
+    scalar, back = await job.values("same", [numpy.float32(1.5), array])
+    assert type(scalar) is numpy.float32
+    assert back.dtype == array.dtype
+    assert back.tobytes() == array.tobytes()
+    frame = pandas.DataFrame({"a": [1, 2], "t": ["x", None], "w": pandas.to_datetime(["2024-01-01", None])}, index=["i", "j"])
+    (frame_back,) = await job.values("same", [frame])
+    pandas.testing.assert_frame_equal(frame_back, frame)
+    assert await job.values("kind", [frame, array, numpy.int8(1), decimal.Decimal(1)]) == ["DataFrame", "ndarray", "int8", "Decimal"]
 
 
-async def test_an_abort_traps_and_is_billed_the_limit(guest: Guest) -> None:
-    ran = await guest.unit("abort", [1])
-    assert (ran.outcome.status, ran.outcome.fuel) == (Status.TRAPPED, LIMITS.fuel)
-    again = await guest.unit("abort", [1])
-    assert result_hash(again.outcome) == result_hash(ran.outcome)
-    assert await guest.results("square", [2]) == [["ok", 4]]
+async def test_an_item_may_be_arguments(make: Make) -> None:
+    job = make("def f(a, b=2, *, c=3): return [a, b, c]\n")
+    assert await job.values("f", [((1,), {}), ((1, 5), {"c": 6})], style=1) == [[1, 2, 3], [1, 5, 6]]
+    (wrong,) = await job.results("f", [((), {})], style=1)
+    assert wrong[1] == "TypeError"
 
 
-async def test_a_loop_without_end_runs_out_of_fuel(guest: Guest) -> None:
-    limits = Limits(memory=256 << 20, fuel=2 * 10**9)
-    ran = await guest.unit("forever", [1], limits=limits)
-    assert (ran.outcome.status, ran.outcome.fuel) == (Status.OUT_OF_FUEL, limits.fuel)
-    assert await guest.results("square", [2]) == [["ok", 4]]
+async def test_large_items_and_results_go_through_files(make: Make) -> None:
+    job = make("def f(x): return x[::-1]\n")
+    data = bytes(range(256)) * 8192
+    assert await job.values("f", [data, data[1:]]) == [data[::-1], data[1:][::-1]]
 
 
-async def test_surge_does_nothing_inside(guest: Guest) -> None:
-    (found,) = await guest.results("touch", [1])
-    assert found[:2] == ["error", "RuntimeError"]
-    assert "__main__" in found[2]
+# Errors
+
+
+async def test_an_items_error_is_its_own_and_the_others_go_on(make: Make) -> None:
+    job = make(
+        "import sys\n"
+        "class Odd(Exception):\n"
+        "    def __str__(self): raise RuntimeError('no')\n"
+        "def inner(x):\n"
+        "    raise KeyError(x)\n"
+        "def f(x):\n"
+        "    if x == 'exit': sys.exit(3)\n"
+        "    if x == 'interrupt': raise KeyboardInterrupt\n"
+        "    if x == 'key': inner(x)\n"
+        "    if x == 'odd': raise Odd\n"
+        "    if x == 'surrogate': raise ValueError('\\udc80')\n"
+        "    if x == 'deep': return f(x)\n"
+        "    if x == 'generator': raise GeneratorExit\n"
+        "    if x == 'value': return [1, {'a': f}]\n"
+        "    if x == 'chain':\n"
+        "        try: inner(x)\n"
+        "        except KeyError as error: raise ValueError('outer') from error\n"
+        "    if x == 'long': raise ValueError('x' * 10**6)\n"
+        "    return x\n"
+    )
+    names = ["exit", "interrupt", "key", "odd", "surrogate", "deep", "generator", "value", "chain", "long"]
+    items = [one for name in names for one in (name, 1)]
+    found = await job.results("f", items)
+    assert found[1::2] == [["ok", 1]] * len(names)
+    errors = dict(zip(names, found[::2], strict=True))
+    assert all(len(entry) == 4 and entry[0] == "error" for entry in errors.values())
+    assert errors["exit"][1:3] == ["SystemExit", "3"]
+    assert errors["interrupt"][1] == "KeyboardInterrupt"
+    assert errors["key"][1:3] == ["KeyError", "'key'"]
+    assert 'File "/job/entry.py", line 5, in inner' in errors["key"][3]
+    assert "raise KeyError(x)" in errors["key"][3]
+    assert "harness" not in errors["key"][3]
+    assert errors["odd"][1] == "Odd"
+    assert "cannot be shown" in errors["odd"][2]
+    assert errors["surrogate"][2] == "\\udc80"
+    assert errors["deep"][1] == "RecursionError"
+    assert errors["generator"][1] == "GeneratorExit"
+    assert errors["value"][1] == "ValueRefused"
+    assert "value[1]['a']" in errors["value"][2]
+    assert "direct cause" in errors["chain"][3]
+    assert len(errors["long"][2]) == 4000
+
+
+async def test_running_out_of_memory_is_an_items_error_where_python_says_so(make: Make) -> None:
+    job = make("def f(x):\n    return len(bytearray(x << 20))\n")
+    found = await job.results("f", [1, 1000, 1], memory=128 << 20)
+    assert found[0] == found[2] == ["ok", 1 << 20]
+    assert found[1][1] == "MemoryError"
+
+
+async def test_a_unit_that_cannot_go_on_ends_provably(make: Make) -> None:
+    job = make(
+        "import os\n"
+        "def loop(x):\n    while True: pass\n"
+        "def stop(x): os._exit(5)\n"
+        "def abort(x): os.abort()\n"
+        "def much(x):\n    while True: print('x' * 1000)\n"
+        "def result(x): return bytes(1 << 20)\n"
+        "def loud(x):\n    import sys\n    print('out', x)\n    print('err', x, file=sys.stderr)\n"
+        "    open(f'/out/{x}', 'w').write('file')\n"
+    )
+    outcome, _ = await job.unit("loop", [1], fuel=50_000_000)
+    assert (outcome.status, outcome.fuel) == (Status.OUT_OF_FUEL, 50_000_000)
+    outcome, _ = await job.unit("stop", [1])
+    assert (outcome.status, outcome.exit_code) == (Status.EXITED, 5)
+    outcome, _ = await job.unit("abort", [1])
+    assert outcome.status is Status.TRAPPED
+    outcome, _ = await job.unit("much", [1], output=1 << 20)
+    assert outcome.status is Status.OUTPUT_LIMIT
+    outcome, _ = await job.unit("result", [1, 2], output=1 << 20)
+    assert outcome.status is Status.OUTPUT_LIMIT
+    outcome, _ = await job.unit("loop", [1], wall_ms=300)
+    assert outcome.status is Status.WALL_TIME
+    outcome, output = await job.unit("missing", [1])
+    assert (outcome.status, outcome.exit_code) == (Status.EXITED, 1)
+    assert b"has no attribute 'missing'" in output.stderr
+    outcome, output = await job.unit("loud", ["a", "b"])
+    assert outcome.status is Status.FINISHED
+    assert (output.stdout, output.stderr) == (b"out a\nout b\n", b"err a\nerr b\n")
+    assert [path for path, _ in outcome.files] == ["a", "b"]
+
+
+# Time and randomness
+
+
+DRAWS = """
+{imports}
+import datetime, os, secrets, time
+def draw(x):
+    import random, tempfile, uuid
+    import numpy
+    import {module}
+    found = [
+        random.random(), random.gauss(0, 1), random.sample(range(1000), 3), random.Random().random(),
+        float(numpy.random.rand()), float(numpy.random.standard_normal()), float(numpy.random.default_rng().random()),
+        float(numpy.random.RandomState().rand()), numpy.random.permutation(50).tolist(),
+        os.urandom(8), secrets.token_hex(8), str(uuid.uuid4()), str(uuid.uuid1()), str(uuid.uuid7()),
+        next(tempfile._get_candidate_names()),
+        time.time_ns(), time.monotonic_ns(), time.perf_counter(), datetime.datetime.now().isoformat(),
+        {module}.DRAWN,
+    ]
+    time.sleep(10)
+    return found + [time.time()]
+def clock(x):
+    import time
+    return time.time_ns()
+"""
+HELPER = "import os, random, time\nimport numpy\nDRAWN = [random.random(), os.urandom(8), time.time(), numpy.random.rand()]\n"
+
+
+@pytest.mark.parametrize("imports", ["", "import random, uuid, tempfile, numpy", "import helper", "from numpy.random import rand"])
+async def test_draws_and_clocks_do_not_depend_on_how_items_are_cut_into_units(make: Make, imports: str) -> None:
+    job = make(DRAWS.format(imports=imports, module="helper"), {"helper.py": HELPER})
+    items = ["same"] * 9
+    whole = await job.values("draw", items)
+    singly = [(await job.values("draw", ["same"], first=index))[0] for index in range(9)]
+    sevens = await job.values("draw", items[:7]) + await job.values("draw", items[7:], first=7)
+    assert singly == whole == sevens
+    draws = [repr(found[:15]) for found in whole]
+    assert len(set(draws)) == 9
+    for column in range(15):
+        assert len({repr(found[column]) for found in whole}) == 9, column
+    assert await job.values("draw", items[:2], seed=bytes(32)) != whole[:2]
+    assert await job.values("draw", items[:2]) == whole[:2]
+
+
+async def test_the_clock_starts_anew_for_each_item_and_sleeping_takes_no_time(make: Make) -> None:
+    job = make("import time\ndef f(x):\n    start = time.time_ns()\n    time.sleep(3600)\n    return [start, time.time_ns() - start]\n")
+    found = await job.values("f", [1, 2, 3])
+    assert found[0] == found[1] == found[2]
+    assert found[0][0] == 1_700_000_000_001_000_000
+    assert found[0][1] >= 3600 * 10**9
+
+
+async def test_hashes_are_fixed(make: Make) -> None:
+    job = make("def f(x): return [hash('a'), list({'a', 'b', 'c', 'd'})]\n")
+    (first,) = await job.values("f", [1])
+    (again,) = await job.values("f", [1], first=9, seed=bytes(32))
+    assert first == again
+
+
+async def test_a_trivial_item_costs_the_guest_little(make: Make) -> None:
+    """In fuel, which is the same on every machine; a gigafuel takes about a second in the interpreter."""
+    job = make("def f(x): return x + 1\n")
+    few, _ = await job.unit("f", range(100))
+    many, _ = await job.unit("f", range(1100))
+    assert (many.fuel - few.fuel) / 1000 < 40_000
+    assert few.fuel < 5_000_000
+
+
+# Setup
+
+
+async def test_a_module_is_set_up_once_and_every_unit_starts_from_there(make: Make) -> None:
+    job = make(
+        "print('setting up', __name__)\nSTATE = []\ndef f(x):\n    STATE.append(x)\n    return list(STATE)\n"
+        "if __name__ == '__main__':\n    1/0\n"
+    )
+    made = await job.setup()
+    output = pieces(made)
+    assert made.outcome.status is Status.FINISHED
+    assert output.stdout == b"setting up entry\n"
+    assert len(made.outcome.state) == 32
+    assert job.sandbox.python.snapshot(job.bundle, job.description) == made.outcome
+    for _ in range(2):
+        _, output = await job.unit("f", [1])
+        assert values.loads(output.value) == [["ok", [1]]]
+        assert output.stdout == b""
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("source", "said"),
     [
-        ("kept = open('/job/work.py')", b"/job/work.py"),
-        ("import sys; raise LookupError('not here')", b"LookupError: not here"),
-        ("import sys; sys.exit(4)", b""),
-        ("import nothing_of_this_name", b"ModuleNotFoundError"),
-        ("def broken(:", b"SyntaxError"),
+        ("1/0\n", "ZeroDivisionError"),
+        ("def f(:\n", "SyntaxError"),
+        ("import nowhere\n", "No module named 'nowhere'"),
+        ("import sys; sys.exit('no')\n", "no"),
+        ("import surge\nnetwork = surge.connect()\n", "surge.connect() does not work inside a unit of work"),
+        ("import surge\nwith surge.connect() as network:\n    pass\n", "Put it under `if __name__"),
+        ("KEEP = open('data.txt')\n", "close /job/data.txt"),
+        ("KEEP = open('/out/made', 'w')\n", "close /out/made"),
+        ("import os\nKEEP = os.open('/job', os.O_RDONLY)\n", "close /job"),
+        ("import os\nos.close(0)\n", "descriptor 0 (closed)"),
+        ("raise RuntimeError('\\udc80')\n", "RuntimeError"),
     ],
 )
-async def test_a_setup_that_fails_says_why_and_leaves_no_snapshot(guest: Guest, text: str, complaint: bytes) -> None:
-    ran = await guest.setup(text)
-    assert ran.outcome.status is Status.EXITED
-    assert ran.outcome.state == b""
-    assert complaint in split(ran).stderr
-    assert guest.sandbox.python.snapshot(guest.bundle(text)[0], SETUP) is None
-    with pytest.raises(GuestFault, match="setup ended as EXITED"):
-        await guest.unit("f", [1], text=text)
+async def test_a_setup_that_fails_says_why_and_leaves_nothing(make: Make, source: str, said: str) -> None:
+    job = make(source, {"data.txt": "x"})
+    made = await job.setup()
+    output = pieces(made)
+    assert (made.outcome.status, made.outcome.exit_code, made.outcome.state) == (Status.EXITED, 1, b"")
+    assert said in output.stderr.decode()
+    assert job.sandbox.python.snapshot(job.bundle, job.description) is None
+    with pytest.raises(GuestFault, match="EXITED"):
+        await job.unit("f", [1])
 
 
-async def test_two_sandboxes_make_the_same_state(guest: Guest) -> None:
-    text = "import random, uuid, time, secrets\n"
-    text += "kept = [random.random(), str(uuid.uuid4()), time.time(), secrets.token_hex(), {'a', 'b', 'c'}]\n"
-    jobs = guest.sandbox.python
-    first = await guest.setup(text)
-    assert first.outcome.status is Status.FINISHED, split(first).stderr
-    assert hashlib.sha256(jobs.file(guest.bundle(text)[0], SETUP).read_bytes()).digest() == first.outcome.state
-    seconds = await asyncio.gather(*(guest.setup(text) for _ in range(2)))  # in two workers, which are two processes
-    assert {each.outcome.state for each in seconds} == {first.outcome.state}
-    assert {each.outcome.fuel for each in seconds} == {first.outcome.fuel}
+async def test_a_setup_is_bounded_like_a_unit(make: Make) -> None:
+    job = make("while True: pass\n")
+    made = await job.setup(fuel=600_000_000)
+    assert (made.outcome.status, made.outcome.fuel) == (Status.OUT_OF_FUEL, 600_000_000)
+    job = make("X = bytearray(1000 << 20)\n")
+    made = await job.setup(memory=128 << 20)
+    assert made.outcome.status is Status.EXITED
+    assert b"MemoryError" in pieces(made).stderr
 
 
-async def test_a_snapshot_that_went_is_made_again(guest: Guest) -> None:
-    before = await guest.unit("draw", [1])
-    bundle = guest.bundle(WORK)[0]
-    kept = guest.sandbox.python.snapshot(bundle, SETUP)
-    assert kept is not None
-    guest.sandbox.python.file(bundle, SETUP).unlink()
-    assert guest.sandbox.python.snapshot(bundle, SETUP) is None
-    after = await guest.unit("draw", [1])
-    assert after.outcome == before.outcome
-    assert guest.sandbox.python.snapshot(bundle, SETUP) == kept
+@pytest.mark.parametrize(
+    "setup",
+    [
+        b"",
+        b"\xff",
+        canonical.encode({}),
+        canonical.encode([1]),
+        canonical.encode({"module": 1}),
+        canonical.encode({"module": "entry", "imports": [1]}),
+    ],
+)
+async def test_a_setup_that_cannot_be_read_is_refused_alike_everywhere(make: Make, setup: bytes) -> None:
+    job = make("")
+    job.description = setup
+    made = await job.setup(fuel=1000)
+    assert (made.outcome.status, made.outcome.fuel) == (Status.TRAPPED, 1000)
 
 
-async def test_many_items_and_a_large_result(guest: Guest) -> None:
-    found = await guest.results("add", [((number,), {}) for number in range(3000)], style=1)
-    assert found == [["ok", number + 1] for number in range(3000)]
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"",
+        canonical.encode([]),
+        canonical.encode(["f", 2, 0, SEED]),
+        canonical.encode(["f", 0, -1, SEED]),
+        canonical.encode([1, 0, 0, SEED]),
+    ],
+)
+async def test_an_entry_that_cannot_be_read_is_refused_alike_everywhere(make: Make, entry: bytes) -> None:
+    job = make("def f(x): return x\n")
+    ran = await job.sandbox.python.run(job.bundle, job.file, job.description, entry, values.dumps([1]), Limits(fuel=1000))
+    assert (ran.outcome.status, ran.outcome.fuel) == (Status.TRAPPED, 1000)
+
+
+async def test_a_bundle_that_is_no_zip_is_refused_alike_everywhere(make: Make) -> None:
+    job = make("")
+    job.file.write_bytes(b"PK no zip")
+    made = await job.setup(fuel=1000)
+    assert (made.outcome.status, made.outcome.fuel) == (Status.TRAPPED, 1000)
+
+
+async def test_items_that_are_no_list_end_the_unit_alone(make: Make) -> None:
+    job = make("def f(x): return x\n")
+    entry = canonical.encode(["f", 0, 0, SEED])
+    for items in (b"", b"\x01", b"garbage", values.dumps(5)):
+        ran = await job.sandbox.python.run(job.bundle, job.file, job.description, entry, items, Limits())
+        assert (ran.outcome.status, ran.outcome.exit_code) == (Status.EXITED, 1)
+    assert await job.values("f", [1]) == [1]
+
+
+async def test_the_job_sees_its_files_its_modules_and_its_packages(make: Make) -> None:
+    job = make(
+        "import os\nfrom inside.work import twice\nimport wheel_made\n"
+        "DATA = open('data/numbers.txt').read()\n"
+        "def f(x): return [twice(x), DATA, wheel_made.NAME, open('data/numbers.txt').read(), sorted(os.listdir('.')), os.getcwd()]\n"
+        "def write(x): open('/job/new', 'w')\n",
+        {
+            "inside/__init__.py": "",
+            "inside/work.py": "def twice(x): return 2 * x\n",
+            ".packages/wheel_made.py": "NAME = 'w'\n",
+            "data/numbers.txt": "12",
+        },
+    )
+    assert await job.values("f", [4]) == [[8, "12", "w", "12", [".packages", "data", "entry.py", "inside"], "/job"]]
+    (refused,) = await job.results("write", [1])
+    assert refused[1] in {"PermissionError", "OSError"}
+
+
+async def test_what_a_function_imports_when_called_can_be_loaded_by_setup(make: Make) -> None:
+    source = "def f(x):\n    import wave, helper\n    return helper.X\n"
+    plain = make(source, {"helper.py": "X = 5\n"})
+    ready = make(source, {"helper.py": "X = 5\n"}, imports=["wave", "helper", "nowhere", "broken"])
+    slow, _ = await plain.unit("f", [1])
+    fast, output = await ready.unit("f", [1])
+    assert values.loads(output.value) == [["ok", 5]]
+    assert fast.fuel < slow.fuel // 3
+
+
+async def test_surge_is_inert_in_the_guest(make: Make) -> None:
+    job = make(
+        "import surge\nimport surge.errors as errors\nfrom surge import InvalidInput, RemoteError, connect\n"
+        "from surge.buyer.api import Network\n"
+        "LIMITS = surge.Limits(memory=1)\n"
+        "def g(network: Network | None, other: connect | None) -> surge.Network: ...\n"
+        "class Mine(surge.Network, RemoteError): pass\n"
+        "def f(x):\n    try: raise errors.InvalidInput('a')\n    except InvalidInput as error: return str(error)\n"
+        "def use(x): return surge.connect().map\n"
+        "def limits(x): return LIMITS.memory()\n"
+    )
+    assert await job.values("f", [1]) == ["a"]
+    for name in ("use", "limits"):
+        (entry,) = await job.results(name, [1])
+        assert entry[1] == "RuntimeError"
+        assert "does not work inside a unit" in entry[2]
+
+
+# Snapshots
+
+
+HEAVY = (
+    "import numpy, random, uuid\n"
+    "TABLE = {str(i): numpy.arange(i) for i in range(100)}\n"
+    "def f(x): return [random.random(), float(numpy.random.rand()), id(TABLE) % 997]\n"
+)
+
+
+async def test_state_results_and_fuel_are_the_same_in_every_process_and_with_plain_copies(python_cache: Path, tmp_path: Path) -> None:
+    found = []
+    for private in (True, False):
+        cache = tmp_path / f"cache-{private}"
+        (cache / "code").mkdir(parents=True, mode=0o700)
+        (cache / "code").rmdir()
+        (cache / "code").symlink_to(python_cache / "code")
+        async with open_sandbox(cache, workers=2, private_mappings=private) as sandbox:
+            job = Job(sandbox, tmp_path, {"entry.py": HEAVY}, {"module": "entry"})
+            first, second = await asyncio.gather(job.setup(), job.setup())
+            assert first.outcome == second.outcome
+            units = await asyncio.gather(*(job.unit("f", [1, 2]) for _ in range(4)))
+            assert len(sandbox._pool.members) == 2
+            found += [(first.outcome, *unit) for unit in units]
+    assert all(one == found[0] for one in found)
+    assert found[0][1].status is Status.FINISHED
+
+
+async def test_a_snapshot_serves_the_next_process_and_a_damaged_one_is_made_again(python_cache: Path, tmp_path: Path) -> None:
+    async with open_sandbox(python_cache) as sandbox:
+        job = Job(sandbox, tmp_path, {"entry.py": HEAVY}, {"module": "entry"})
+        made = await job.setup()
+        want = await job.unit("f", [1])
+        path = sandbox.python.file(job.bundle, job.description)
+    assert path.stat().st_blocks * 512 < path.stat().st_size  # sparse
+    before = path.stat().st_ino
+    for damage in (False, True):
+        if damage:
+            with path.open("r+b") as file:
+                file.seek(path.stat().st_size // 2)
+                file.write(b"damage")
+        async with open_sandbox(python_cache) as sandbox:
+            job = Job(sandbox, tmp_path, {"entry.py": HEAVY}, {"module": "entry"})
+            assert sandbox.python.snapshot(job.bundle, job.description) == made.outcome
+            assert await job.unit("f", [1]) == want
+        assert damage or path.stat().st_ino == before
+    assert hashlib.sha256(path.read_bytes()).digest() == made.outcome.state
+
+
+async def test_snapshots_keep_to_their_budget_and_what_was_evicted_is_made_again(python_cache: Path, tmp_path: Path) -> None:
+    async with open_sandbox(python_cache, snapshot_budget=30 << 20) as sandbox:
+        jobs = [Job(sandbox, tmp_path, {"entry.py": f"N = {index}\ndef f(x): return N + x\n"}, {"module": "entry"}) for index in range(3)]
+        for index, job in enumerate(jobs):
+            assert await job.values("f", [10]) == [10 + index]
+        folder = sandbox.python.file(jobs[0].bundle, jobs[0].description).parent
+        kept = list(folder.glob("*.memory"))
+        assert sum(path.stat().st_blocks * 512 for path in kept) <= 30 << 20
+        assert len(kept) < 3
+        assert sandbox.python.snapshot(jobs[0].bundle, jobs[0].description) is None
+        assert sandbox.python.snapshot(jobs[2].bundle, jobs[2].description) is not None
+        assert await jobs[0].values("f", [10]) == [10]
+
+
+async def test_a_snapshot_that_goes_before_its_unit_runs_is_made_again(python_cache: Path, tmp_path: Path) -> None:
+    async with open_sandbox(python_cache) as sandbox:
+        job = Job(sandbox, tmp_path, {"entry.py": "def f(x): return x\n"}, {"module": "entry"})
+        await job.setup()
+        lost = sandbox.python.file(job.bundle, job.description)
+        run_request, calls = sandbox.run_request, 0
+
+        async def lose_it_first(*args: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                lost.unlink()
+            return await run_request(*args, **options)
+
+        sandbox.run_request = lose_it_first  # type: ignore[method-assign]
+        assert await job.values("f", [7]) == [7]
+        assert calls == 3

@@ -153,7 +153,7 @@ class _Answers:
             if len(self._aside) >= MAX_ASIDE:
                 raise Failed(Errno.INVAL)
             self._aside.append(world.position())
-            world.reset(_sha256(b"surge-world/1 module " + said[1:]).digest())
+            world.reset(_sha256(said).digest())
         elif operation == b")" and self._aside:
             world.resume(self._aside.pop())
         elif operation == b"i":

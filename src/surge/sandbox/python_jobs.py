@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,10 @@ class PythonJobs:
     async def _make_ready(self, key: bytes, bundle_file: Path | None, setup: bytes, limits: Limits) -> None:
         if self._ready(key) or await asyncio.to_thread(self._snapshots.check, key):
             return
-        made = await self._make(key, bundle_file, setup, limits)
+        # What the setup was allowed when it was asked for is not known here, only that it finished then; the unit's own may be less.
+        usual = Limits()
+        most = {name: max(getattr(limits, name), getattr(usual, name)) for name in ("fuel", "wall_ms", "output", "open_files")}
+        made = await self._make(key, bundle_file, setup, replace(limits, **most))
         if made.outcome.status is not Status.FINISHED:
             raise GuestFault(f"the job's setup ended as {made.outcome.status.name}: {made.detail}", status=made.outcome.status)
 

@@ -139,41 +139,69 @@ def _inert_surge():
 # What is put back before each item
 
 
-def _reset_random(module):
-    seed = super(module.Random, module._inst).seed
+class _Random:
+    """The generator behind the functions of `random`."""
 
-    def reset(digest):
-        seed(int.from_bytes(digest, "little"))
-        module._inst.gauss_next = None
+    def __init__(self, module):
+        self.inst = module._inst
+        self.seed = super(module.Random, self.inst).seed
 
-    return reset
+    def reset(self, digest):
+        self.seed(int.from_bytes(digest, "little"))
+        self.inst.gauss_next = None
 
+    def save(self):
+        return self.inst.getstate()
 
-def _reset_numpy(module):
-    seed, load = module.seed, int.from_bytes
-
-    def reset(digest):
-        seed([load(digest[at : at + 4], "little") for at in (0, 4, 8, 12)])
-
-    return reset
-
-
-def _reset_uuid(module):
-    def reset(digest):
-        module._node = module._last_timestamp = module._last_timestamp_v7 = None
-        module._last_counter_v7 = 0
-
-    return reset
+    def restore(self, state):
+        self.inst.setstate(state)
 
 
-def _reset_tempfile(module):
-    def reset(digest):
-        module._name_sequence = None
+class _Numpy:
+    """The generator behind the functions of `numpy.random`."""
 
-    return reset
+    def __init__(self, module):
+        self.rand = module._rand
+        self.seed = module._rand.seed
+
+    def reset(self, digest):
+        load = int.from_bytes
+        self.seed([load(digest[at : at + 4], "little") for at in (0, 4, 8, 12)])
+
+    def save(self):
+        return self.rand.get_state(legacy=False)
+
+    def restore(self, state):
+        self.rand.set_state(state)
 
 
-_WATCHED = {"random": _reset_random, "numpy.random.mtrand": _reset_numpy, "uuid": _reset_uuid, "tempfile": _reset_tempfile}
+class _Attributes:
+    """What a module remembers of the draws before."""
+
+    fresh = types.MappingProxyType({})
+
+    def __init__(self, module):
+        self.space = vars(module)
+
+    def reset(self, digest):
+        self.space.update(self.fresh)
+
+    def save(self):
+        return {name: self.space.get(name) for name in self.fresh}
+
+    def restore(self, state):
+        self.space.update(state)
+
+
+class _Uuid(_Attributes):
+    fresh = types.MappingProxyType({"_node": None, "_last_timestamp": None, "_last_timestamp_v7": None, "_last_counter_v7": 0})
+
+
+class _Tempfile(_Attributes):
+    fresh = types.MappingProxyType({"_name_sequence": None})
+
+
+_WATCHED = {"random": _Random, "numpy.random.mtrand": _Numpy, "uuid": _Uuid, "tempfile": _Tempfile}
 
 
 class _Items:
@@ -182,57 +210,45 @@ class _Items:
     def __init__(self):
         self.seed = b""
         self.index = 0
-        self.resets = []
+        self.watched = []
         self.waiting = dict(_WATCHED)
-        self.depth = 0
+        self.loading = []
+        """Of each module that is loading within an item: its digest, and what was saved when it began."""
 
     def digest(self):
         return _sha256(self.seed + self.index.to_bytes(8, "little")).digest()
 
     def look(self):
         """Take up the watched modules that are loaded by now."""
-        found = [self.waiting.pop(name)(sys.modules[name]) for name in _WATCHED if name in self.waiting and name in sys.modules]
-        self.resets += found
-        return found
+        self.watched += [self.waiting.pop(name)(sys.modules[name]) for name in _WATCHED if name in self.waiting and name in sys.modules]
 
     def guard_imports(self):
         """Have modules that items import load beside the item's clock and randomness."""
         # In a frame that CPython leaves out of tracebacks, as it does those of its own import system.
-        source = (
-            "def guarded(name, import_):\n"
-            "    state = begin(name)\n"
-            "    try:\n"
-            "        return load(name, import_)\n"
-            "    finally:\n"
-            "        end(state)\n"
-        )
+        source = "def guarded(name, import_):\n    begin(name)\n    try:\n        return load(name, import_)\n    finally:\n        end()\n"
         space = {"load": _frozen_importlib._find_and_load, "begin": self.begin_import, "end": self.end_import}
         exec(compile(source, "<frozen importlib._bootstrap>", "exec"), space)  # noqa: S102  the text above
         _frozen_importlib._find_and_load = space["guarded"]
 
     def begin_import(self, name):
-        _call(b"(" + name.encode("utf-8", "replace"))
-        self.depth += 1
-        if self.depth > 1:
-            return None
-        random, numpy = sys.modules.get("random"), sys.modules.get("numpy.random.mtrand")
-        return (
-            random and hasattr(random, "_inst") and (random._inst, random._inst.getstate()),
-            numpy and hasattr(numpy, "_rand") and (numpy._rand, numpy._rand.get_state(legacy=False)),
-        )
+        request = b"(" + name.encode("utf-8", "replace")
+        digest = _sha256(request).digest()
+        self.loading.append((digest, [(each, each.save()) for each in self.watched]))
+        _call(request)
+        for each in self.watched:
+            each.reset(digest)
 
-    def end_import(self, state):
-        self.depth -= 1
-        if not self.depth:
-            if state[0]:
-                state[0][0].setstate(state[0][1])
-            if state[1]:
-                state[1][0].set_state(state[1][1])
-            if self.waiting and (found := self.look()):
-                digest = self.digest()
-                for reset in found:
-                    reset(digest)
+    def end_import(self):
         _call(b")")
+        _, saved = self.loading.pop()
+        for each, state in saved:
+            each.restore(state)
+        if self.waiting:
+            self.look()
+        if len(saved) < len(self.watched):
+            digest = self.loading[-1][0] if self.loading else self.digest()
+            for each in self.watched[len(saved) :]:
+                each.reset(digest)
 
 
 _items = _Items()
@@ -309,13 +325,13 @@ def _surge_unit():
     _values.begin_list(out, len(items))
     at = _items
     at.seed, at.index = seed, first
-    resets = at.resets
+    watched = at.watched
     for item in items:
         _call(b"b")
-        if resets:
+        if watched:
             digest = at.digest()
-            for reset in resets:
-                reset(digest)
+            for each in watched:
+                each.reset(digest)
         mark = len(out)
         value = None
         try:
