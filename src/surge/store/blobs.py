@@ -60,6 +60,11 @@ class BlobWriter:
             os.fsync(self._file.fileno())
             self._file.close()
             self._path.replace(self._store.path(digest))
+            folder = os.open(self._store.folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         except OSError as error:
             raise Unavailable(f"the disk that holds {self._store.folder} is full or failing: {error.strerror}") from error
         self._store.added(digest)
