@@ -160,13 +160,16 @@ class BuyerSession:
             if not self._ended:
                 raise
         finally:
+            self._running = None
             if self._desk is not None:
                 self._desk.detach(self)
             reading.cancel()
-            await self._leave(writing, reason)
-            await asyncio.gather(reading, return_exceptions=True)
-            self._uploads.close()
-            self._over.set()
+            try:
+                await self._leave(writing, reason)
+                await asyncio.gather(reading, return_exceptions=True)
+            finally:
+                self._uploads.close()
+                self._over.set()
 
     def _result(self, task: asyncio.Task[None]) -> str:
         """Why a task of the session ended, for the buyer."""
