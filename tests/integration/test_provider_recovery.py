@@ -1,0 +1,472 @@
+"""A provider that is killed, whose disk fills, whose ledger or relays go away, that drains: nothing promised is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sqlite3
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from provider_support import DEVICE, NETWORK, PRICE, Bench, Client, until, work
+from surge.core.messages import Answer, ChannelOpened, CloseChannel, ClosedTogether, Draining, NewPrices, Received, Refusal, Reprice
+from surge.core.messages.fields import wei, wei_bytes
+from surge.core.receipts import Close, Terms
+from surge.core.signing import recover
+from surge.errors import NotEnough, Unavailable
+from surge.provider import daemon
+from surge.provider.config import Rates
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_killed_after_the_receipt_was_sent_it_answers_the_same_and_uses_no_sequence_twice(bench: Bench) -> None:
+    provider = await bench.provider().__aenter__()
+    await provider.ready()
+    client = Client(bench)
+    await client.open()
+    await client.vouch(3)
+    answer = await client.ask(work(number=10, size=5000))
+    assert isinstance(answer, Answer)
+    await bench.kill(provider)
+    async with bench.running():
+        opened = await client.open()
+        assert isinstance(opened, ChannelOpened)
+        assert (opened.count, wei(opened.amount)) == (3, 3 * PRICE)
+        assert opened.pending == [answer.receipt]
+        number = await client.call(work(number=10, size=5000))
+        again = await client.answer(number)
+        assert isinstance(again, Answer)
+        assert (again.receipt, again.body, again.output) == (answer.receipt, answer.body, 5000)
+        await until(lambda: len(client.outputs.get(number, b"")) == 5000)
+        assert bench.works.runs.count(10) == 1
+        await client.acknowledge(answer.receipt)
+        following = await client.ask(work(number=11))
+        assert isinstance(following, Answer)
+        assert following.receipt is not None
+        assert following.receipt.sequence == 4
+    assert bench.ledger.channels[client.channel].redeemed == 4 * PRICE
+
+
+async def test_killed_in_the_middle_of_a_unit_the_unit_is_simply_done_again(bench: Bench) -> None:
+    provider = await bench.provider().__aenter__()
+    await provider.ready()
+    client = Client(bench)
+    await client.open()
+    await client.call(work("gate", 1))
+    await until(lambda: bench.works.runs == [1])
+    await bench.kill(provider)
+    bench.works.gate.set()
+    async with bench.running():
+        opened = await client.open()
+        assert isinstance(opened, ChannelOpened)
+        assert (opened.pending, opened.window) == ([], 1)
+        answer = await client.ask(work("gate", 1))
+        assert isinstance(answer, Answer)
+        assert answer.receipt is not None
+        assert answer.receipt.sequence == 0, "no receipt was ever told of"
+
+
+async def test_an_acknowledgement_that_was_lost_with_the_process_is_taken_again(bench: Bench) -> None:
+    provider = await bench.provider().__aenter__()
+    await provider.ready()
+    client = Client(bench)
+    await client.open()
+    answer = await client.ask(work(number=1))
+    assert isinstance(answer, Answer)
+    message = client.acknowledgement(answer.receipt)
+    await bench.kill(provider)
+    async with bench.running() as provider:
+        opened = await client.open()
+        assert isinstance(opened, ChannelOpened)
+        assert opened.count == 0
+        await client.send(message)
+        await until(lambda: provider.reception.desks[0].account.channel.log.size == 1)
+        assert provider.reception.desks[0].account.window == 2
+
+
+async def test_the_window_a_buyer_earned_outlives_restarts(bench: Bench) -> None:
+    async with bench.running():
+        client = Client(bench)
+        await client.open()
+        await client.vouch(3)
+        for number in range(10, 12):
+            assert isinstance(await client.ask(work(number=number)), Answer)
+    async with bench.running() as provider:
+        opened = await client.open()
+        assert isinstance(opened, ChannelOpened)
+        assert opened.window == 4
+        assert len(opened.pending) == 2
+        answers = [await client.ask(work(number=20 + number)) for number in range(3)]
+        assert [type(each) for each in answers] == [Answer, Answer, Refusal], "what is unvouched still counts"
+        assert provider.reception.desks[0].account.buyer.standing.outstanding == 4
+
+
+async def test_a_unit_is_finished_when_its_session_breaks_and_waits_for_the_buyer(bench: Bench) -> None:
+    async with bench.running() as provider:
+        client = Client(bench)
+        await client.open()
+        await client.call(work("gate", 1))
+        await until(lambda: bench.works.runs)
+        await client.link.close("broken")
+        bench.works.gate.set()
+        await until(lambda: not provider.reception.desks)
+        opened = await client.open()
+        assert isinstance(opened, ChannelOpened)
+        assert len(opened.pending) == 1
+        assert isinstance(await client.ask(work("gate", 1)), Answer)
+        assert bench.works.runs == [1]
+
+
+async def test_a_unit_asked_again_while_it_runs_is_answered_where_it_was_asked_last(bench: Bench) -> None:
+    async with bench.running():
+        client = Client(bench)
+        await client.open()
+        await client.call(work("gate", 1))
+        await until(lambda: bench.works.runs)
+        old = client.link
+        await client.open()
+        await until(lambda: old.closed_because)
+        assert "another session" in old.closed_because
+        number = await client.call(work("gate", 1))
+        bench.works.gate.set()
+        assert isinstance(await client.answer(number), Answer)
+        assert bench.works.runs == [1]
+
+
+# A full disk
+
+
+def _fill(provider: daemon.Provider) -> None:
+    """Leave the journal no further page."""
+
+    def full(connection: sqlite3.Connection) -> None:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    full(provider._journal.database._writer)
+
+
+def _free(provider: daemon.Provider) -> None:
+    provider._journal.database._writer.execute("PRAGMA max_page_count = 1000000")
+
+
+async def test_on_a_full_disk_units_are_refused_nothing_is_lost_and_it_recovers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from surge.provider import batches
+
+    monkeypatch.setattr(batches, "RETRY_SECONDS", 0.05)
+    async with bench.running() as provider:
+        client = Client(bench)
+        await client.open()
+        await client.vouch(3)
+        kept = [await client.ask(work(number=10 + number)) for number in range(3)]
+        _fill(provider)
+        refused = 0
+        for number in range(20, 60):
+            answer = await client.ask(work(number=number))
+            if isinstance(answer, Refusal) and answer.code == "storage":
+                refused += 1
+                break
+            assert isinstance(answer, Answer | Refusal)
+            if isinstance(answer, Answer):
+                kept.append(answer)
+                client.acknowledgement(answer.receipt)
+                await client.send(client.signed(client.side.state(), [(answer.receipt.sequence, True)]))
+                kept.pop()
+        assert refused, "the disk was never full"
+        ran = len(bench.works.runs)
+        again = await client.ask(work(number=99))
+        assert isinstance(again, Refusal)
+        assert again.code == "storage"
+        assert len(bench.works.runs) == ran, "nothing is run whose receipt could not be written"
+        assert "disk" in provider.status()["waiting"]
+        # An acknowledgement that cannot be written counts in memory and is written later.
+        message = client.acknowledgement(*(each.receipt for each in kept if isinstance(each, Answer)))
+        await client.send(message)
+        await until(lambda: provider.reception.desks[0].account.channel.log.size == message.count)
+        _free(provider)
+        await until(lambda: not provider._journal.batches.fault)
+        await until(lambda: (row := provider._journal.channel(client.channel)) is not None and row.count == message.count)
+        assert isinstance(await client.ask(work(number=100)), Answer)
+    async with bench.running():
+        opened = await client.open()
+        assert isinstance(opened, ChannelOpened), opened
+        assert opened.count == message.count
+
+
+async def test_an_upload_on_a_full_disk_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from surge.store import BlobWriter
+
+    def full(self: BlobWriter, data: bytes) -> None:
+        raise Unavailable("the disk is full")
+
+    async with bench.running():
+        client = Client(bench)
+        await client.open()
+        data = bytes(300 << 10)
+        content = hashlib.sha256(data).digest()
+        await client.ask(work("want", job=content, size=len(data)), "free")
+        with monkeypatch.context() as patch:
+            patch.setattr(BlobWriter, "write", full)
+            refusal = await client.upload(data)
+            assert isinstance(refusal, Refusal)
+            assert refusal.code == "storage"
+        assert isinstance(await client.upload(data), Received)
+
+
+# Prices of single jobs
+
+
+async def test_a_quote_and_its_agreement_outlive_restarts(bench: Bench) -> None:
+    job = b"\x0b" * 32
+    provider = await bench.provider().__aenter__()
+    await provider.ready()
+    client = Client(bench)
+    await client.open()
+    answer = await client.ask(work("quote", 1, job))
+    assert isinstance(answer, Answer)
+    assert answer.receipt is not None
+    assert wei(answer.receipt.amount) == PRICE, "the first unit costs what was offered"
+    await client.acknowledge(answer.receipt)
+    await bench.kill(provider)
+    async with bench.running():
+        await client.open()
+        client.messages.clear()
+        refusal = await client.ask(work("", 2, job))
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "price"
+        quote = next(each for each in client.messages if isinstance(each, NewPrices))
+        terms = Terms.decode(quote.terms)
+        assert recover(terms.digest(NETWORK.channels_domain), quote.signature) == DEVICE.address
+        await client.send(Reprice(quote.terms, client.session_key.sign(terms.digest(NETWORK.channels_domain))))
+        dear = await client.ask(work("", 2, job))
+        assert isinstance(dear, Answer)
+        assert dear.receipt is not None
+        assert wei(dear.receipt.amount) == 4 * PRICE
+        await client.acknowledge(dear.receipt)
+    async with bench.running():
+        await client.open()
+        dear = await client.ask(work("", 3, job))
+        assert isinstance(dear, Answer)
+        assert dear.receipt is not None
+        assert wei(dear.receipt.amount) == 4 * PRICE
+
+
+async def test_a_channel_keeps_its_terms_when_the_offer_changes_and_an_offer_is_honoured_for_a_while(bench: Bench) -> None:
+    async with bench.running():
+        client, other = Client(bench, 50), Client(bench, 51)
+        await client.open()
+        other.terms_agreed = other.terms()
+    bench.config = replace(bench.config, rates=Rates(gigafuel=10**16))
+    async with bench.running():
+        assert isinstance(await client.open(), ChannelOpened)
+        cheap = await client.ask(work(number=1))
+        assert isinstance(cheap, Answer)
+        assert cheap.receipt is not None
+        assert wei(cheap.receipt.amount) == PRICE
+        assert isinstance(await other.open(), ChannelOpened)
+
+
+# The ledger
+
+
+async def test_while_the_ledger_is_away_known_channels_work_and_new_ones_wait(bench: Bench) -> None:
+    async with bench.running() as provider:
+        client = Client(bench)
+        await client.open()
+        await client.vouch(1)
+        bench.ledger.away = True
+        assert isinstance(await client.open(), ChannelOpened)
+        assert isinstance(await client.ask(work(number=5)), Answer)
+        refusal = await Client(bench, 51).open()
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "busy"
+        await until(lambda: "no endpoint answers" in provider.status()["earnings_wait_for"])
+        bench.ledger.away = False
+        await until(lambda: bench.ledger.channels[client.channel].redeemed == PRICE)
+
+
+async def test_without_money_for_gas_the_voucher_is_kept_and_said_so(bench: Bench) -> None:
+    bench.ledger.refuse = NotEnough("the account has nothing to pay gas with")
+    async with bench.running() as provider:
+        client = Client(bench)
+        await client.open()
+        await client.vouch(1)
+        await until(lambda: "gas" in provider.status()["earnings_wait_for"])
+        bench.ledger.refuse = None
+        await until(lambda: bench.ledger.channels[client.channel].redeemed == PRICE)
+
+
+async def test_a_channel_lost_with_the_chains_last_blocks_is_redeemed_when_it_is_back(bench: Bench) -> None:
+    bench.ledger.cost = PRICE // 2
+    async with bench.running() as provider:
+        client = Client(bench)
+        await client.open()
+        await client.vouch(1)
+        state = bench.ledger.channels.pop(client.channel)
+        await provider.earnings.settle(last_chance=True)
+        assert provider.earnings.waits_for == ""
+        bench.ledger.channels[client.channel] = state
+        await provider.earnings.settle(last_chance=True)
+        assert state.redeemed == PRICE
+
+
+async def test_when_a_close_begins_on_the_ledger_the_voucher_is_redeemed_and_no_more_work_taken(bench: Bench) -> None:
+    bench.ledger.cost = PRICE // 2
+    async with bench.running():
+        client = Client(bench)
+        await client.open()
+        await client.vouch(1)
+        assert bench.ledger.channels[client.channel].redeemed == 0, "it is not worth its gas yet"
+        bench.ledger.channels[client.channel].closing_at = int(time.time()) + 3600
+        await until(lambda: bench.ledger.channels[client.channel].redeemed == PRICE)
+        refusal = await client.ask(work(number=5))
+        assert isinstance(refusal, Refusal)
+        assert "close has begun" in refusal.text
+
+
+async def test_a_channel_emptied_in_the_middle_of_a_job_is_refused_redeemed_and_works_on_after_a_top_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from surge.provider import reception
+
+    monkeypatch.setattr(reception, "DEPOSIT_PAUSE", 0.0)
+    bench.ledger.cost = PRICE
+    async with bench.running():
+        client = Client(bench)
+        bench.ledger.channels[client.channel].deposit = client.side.deposit = 3 * PRICE + 1
+        await client.open()
+        await client.vouch(3)
+        refusal = await client.ask(work(number=5))
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "deposit"
+        await until(lambda: bench.ledger.channels[client.channel].redeemed == 3 * PRICE)
+        bench.ledger.channels[client.channel].deposit = client.side.deposit = 10 * PRICE
+        answer = await client.ask(work(number=5))
+        assert isinstance(answer, Answer), "the ledger was asked again"
+
+
+async def test_closing_together_needs_both_at_the_same_state(bench: Bench) -> None:
+    bench.ledger.cost = PRICE
+    async with bench.running():
+        client = Client(bench)
+        await client.open()
+        await client.vouch(1)
+        answer = await client.ask(work(number=5))
+        assert isinstance(answer, Answer)
+
+        def close() -> CloseChannel:
+            state = client.side.state()
+            close = Close(client.channel, state.amount, state.count, state.root)
+            signature = client.session_key.sign(close.digest(NETWORK.channels_domain))
+            return CloseChannel(wei_bytes(state.amount), state.count, state.root, signature)
+
+        await client.send(close())
+        refusal = (await until(client.refusals))[0]
+        assert refusal.code == "window", "a receipt waits"
+        await client.acknowledge(answer.receipt)
+        await client.send(close())
+        closed = await until(lambda: next((each for each in client.messages if isinstance(each, ClosedTogether)), None))
+        state = client.side.state()
+        digest = Close(client.channel, state.amount, state.count, state.root).digest(NETWORK.channels_domain)
+        assert recover(digest, closed.signature) == DEVICE.address
+        refusal = await client.ask(work(number=6))
+        assert isinstance(refusal, Refusal)
+        assert "closed together" in refusal.text
+
+
+# Draining and availability
+
+
+async def test_draining_finishes_what_is_under_way_and_takes_nothing_new(bench: Bench) -> None:
+    async with bench.running() as provider:
+        client = Client(bench)
+        await client.open()
+        await client.vouch(1)
+        number = await client.call(work("gate", 1))
+        await until(lambda: len(bench.works.runs) == 2)
+        draining = asyncio.create_task(provider.drain())
+        await until(lambda: any(isinstance(each, Draining) for each in client.messages))
+        refusal = await client.ask(work(number=9))
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "draining"
+        bench.works.gate.set()
+        answer = await client.answer(number)
+        assert isinstance(answer, Answer)
+        await client.acknowledge(answer.receipt)
+        await draining
+        assert bench.relays.offer is None
+        assert bench.relays.withdrawn
+        assert client.link.closed_because
+        assert bench.works.closed == 1
+    assert bench.ledger.channels[client.channel].redeemed == 2 * PRICE
+
+
+async def test_draining_gives_up_on_what_takes_too_long(bench: Bench) -> None:
+    bench.config = replace(bench.config, drain_seconds=0.1)
+    async with bench.running():
+        client = Client(bench)
+        await client.open()
+        await client.call(work("gate", 1))
+        await until(lambda: bench.works.runs)
+    assert client.link.closed_because
+
+
+async def test_lending_stops_and_goes_on_with_hours_mains_and_idleness(bench: Bench) -> None:
+    bench.config = replace(bench.config, hours="22:00-06:00", on_mains=True, when_idle=True)
+    async with bench.running() as provider:
+        client = Client(bench)
+        await client.open()
+        first = bench.relays.published[-1].sequence
+        for change, said in ({"minute": 720}, "22:00"), ({"on_battery": True}, "battery"), ({"others": 0.9}, "uses it"):
+            bench.host.machine = replace(bench.host.machine, **change)
+            provider.look_again()
+            await until(lambda: bench.relays.offer is None)
+            assert said in provider.status()["waiting"]
+            await until(lambda said=said: any(isinstance(each, Draining) and said in each.text for each in client.messages))
+            refusal = await client.ask(work(number=5))
+            assert isinstance(refusal, Refusal)
+            assert refusal.code == "draining"
+            bench.host.machine = replace(bench.host.machine, minute=0, on_battery=False, others=0.0)
+            provider.look_again()
+            await until(lambda: bench.relays.offer is not None)
+        assert bench.relays.published[-1].sequence > first
+        await client.open()
+        assert isinstance(await client.ask(work(number=6)), Answer)
+
+
+async def test_without_a_relay_the_offer_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from surge.provider import offering
+
+    monkeypatch.setattr(offering, "RETRY_SECONDS", 0.05)
+    bench.relays.away = True
+    async with bench.provider() as provider:
+        await until(lambda: provider.offering.trouble)
+        assert "no relay answered" in provider.status()["waiting"]
+        bench.relays.away = False
+        assert await provider.ready() == ""
+
+
+async def test_a_device_the_registry_does_not_name_says_so(bench: Bench) -> None:
+    bench.ledger.operator = None
+    async with bench.provider() as provider:
+        with pytest.raises(Unavailable, match="register it"):
+            await provider.ready(0.2)
+
+
+async def test_offers_are_renewed_with_rising_sequences_across_restarts(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from surge.provider import offering
+
+    monkeypatch.setattr(offering, "RENEW_SECONDS", 0.02)
+    for _ in range(2):
+        async with bench.running():
+            before = len(bench.relays.published)
+            await until(lambda before=before: len(bench.relays.published) > before + 3)
+    sequences = [offer.sequence for offer in bench.relays.published]
+    assert sequences == sorted(set(sequences))
