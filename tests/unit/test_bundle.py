@@ -6,8 +6,10 @@ import builtins
 import functools
 import hashlib
 import importlib
+import importlib.machinery
 import json
 import os
+import subprocess
 import sys
 import types
 import zipfile
@@ -102,6 +104,63 @@ def test_what_cannot_travel_is_refused_with_advice(function: Any, advice: str) -
         locate(function)
 
 
+async def waits(item: object) -> object:
+    return item
+
+
+def gives_many(item: object) -> Iterator[object]:
+    yield item
+
+
+def holds_a_generator(item: object) -> list[object]:
+    def inner() -> Iterator[object]:
+        yield item
+
+    return [*inner(), *(each for each in [item])]
+
+
+def bare(function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapper(item: object) -> object:
+        return function(item)
+
+    return wrapper
+
+
+@bare
+def decorated(item: object) -> object:
+    return item
+
+
+@functools.lru_cache
+def cached(item: object) -> object:
+    return item
+
+
+@pytest.mark.parametrize(("function", "advice"), [(waits, "async"), (gives_many, "return a list"), (Thing, "is a class")])
+def test_what_gives_no_data_is_refused(function: Any, advice: str) -> None:
+    with pytest.raises(InvalidInput, match=advice):
+        locate(function)
+
+
+def test_a_function_is_found_by_the_name_its_module_has_for_it() -> None:
+    assert locate(decorated).name == "decorated"
+    assert locate(cached).name == "cached"
+    assert locate(holds_a_generator).name == "holds_a_generator"
+
+
+def test_setup_is_told_what_the_function_imports_when_called(tmp_path: Path) -> None:
+    text = (
+        "import json\n"
+        "def unrelated():\n    import matplotlib\n"
+        "def helper():\n    from os import path\n    return Thing()\n"
+        "class Thing:\n    def method(self):\n        import decimal, surge\n"
+        "def run(item):\n    import numpy as np\n    return helper()\n"
+    )
+    bundle = make_bundle(script(tmp_path, text), tmp_path / "out")
+    assert canonical.decode(bundle.setup) == {"module": "job", "imports": ["decimal", "numpy", "os", "os.path"]}
+    assert "imports" not in canonical.decode(make_bundle(script(tmp_path / "plain"), tmp_path / "out").setup)
+
+
 @pytest.mark.usefixtures("project")
 def test_imports_are_followed_and_nothing_else_travels(tmp_path: Path) -> None:
     work = importlib.import_module("shop.work")
@@ -142,6 +201,29 @@ def test_the_main_script_is_found_by_its_file(project: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "__main__", main)
     bundle = make_bundle(main.run, project / "out")
     assert names(bundle) == ["job.py", "lazy2.py", "loose.py"]
+
+
+def test_a_module_run_with_dash_m_keeps_its_place_in_its_package(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = project / "shop" / "__main__.py"
+    path.write_text("from .tools import json\n\ndef run(item):\n    return item\n")
+    main = types.ModuleType("__main__")
+    main.__file__ = str(path)
+    main.__spec__ = importlib.machinery.ModuleSpec("shop.__main__", None)
+    main.run = types.FunctionType(at_top.__code__, main.__dict__, "run")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    located = locate(main.run)
+    assert (located.module, located.place) == ("shop.__main__", "shop/__main__.py")
+    assert {"shop/__init__.py", "shop/tools.py"} <= set(names(make_bundle(main.run, project / "out")))
+
+
+def test_source_is_utf8_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "job.py"
+    path.write_bytes(b"# coding: latin-1\ndef run(item): return '\xe9'\n")
+    with pytest.raises(InvalidInput, match="save it as UTF-8"):
+        function_in_file(path, "run")
+    path.write_bytes("\ufeff# coding: utf-8\r\ndef run(item): return 'é'\r\n".encode())
+    located = locate(function_in_file(path, "run"))
+    assert located.text == "# coding: utf-8\ndef run(item): return 'é'\n"
 
 
 @pytest.mark.parametrize("text", ["def run(:", "x = '\0'", "\udcff"])
@@ -194,6 +276,28 @@ def test_a_notebook_ships_what_the_function_needs_and_no_more(monkeypatch: pytes
     assert "print" not in text
 
 
+def test_a_notebook_ships_what_changes_the_values_the_function_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [
+        "import random\nimport math",
+        "table = {}\ntotal = 99\nother = []",
+        "table = {'a': 1}",
+        "table['b'] = 2\ntable.update(c=3)",
+        "total = 1\ntotal += 2\ntotal = total * 2",
+        "for index in range(3):\n    table[index] = index",
+        "if math.pi > 3:\n    def helper(): return total",
+        "other.append(table)\nprint(table)",
+        "class Box: pass\nbox = Box()\nbox.size = 5",
+        "def run(item):\n    return [table, helper(), box.size]",
+        "results = [run(1)]",
+    ]
+    text = notebook(monkeypatch, cells)
+    space: dict[str, Any] = {"__name__": "job_cells"}
+    exec(text, space)
+    assert space["run"](0) == [{"a": 1, "b": 2, "c": 3, 0: 0, 1: 1, 2: 2}, 6, 5]
+    assert not {"other", "results", "random"} & set(space)
+    assert "99" not in text
+
+
 def test_a_cell_run_again_counts_in_its_last_form(monkeypatch: pytest.MonkeyPatch) -> None:
     text = notebook(monkeypatch, ["def run(item):\n    return 1", "def run(item):\n    return 2"])
     assert "return 2" in text
@@ -230,6 +334,27 @@ def test_the_same_content_has_the_same_bytes_wherever_and_whenever(tmp_path: Pat
     assert list((tmp_path / "out0").iterdir()) == [made[0].path]
 
 
+def test_the_same_content_has_the_same_bytes_in_every_process(project: Path) -> None:
+    program = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "import shop.work\nfrom pathlib import Path\nfrom surge.buyer.bundle import make_bundle\n"
+        "bundle = make_bundle(shop.work.run, Path(sys.argv[1]))\nprint(bundle.digest.hex(), bundle.setup.hex())\n"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(project / f"out{seed}")],
+            env={"PYTHONHASHSEED": seed, "TZ": f"UTC{seed}"},
+            cwd=project,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(said) == 1
+
+
 def test_files_travel_under_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     function = script(tmp_path)
     (tmp_path / "data" / ".git").mkdir(parents=True)
@@ -240,6 +365,35 @@ def test_files_travel_under_their_names(tmp_path: Path, monkeypatch: pytest.Monk
     assert names(make_bundle(function, tmp_path / "out", files="data")) == ["data/x.csv", "job.py"]
     assert names(make_bundle(function, tmp_path / "out", files=[tmp_path / "data" / "x.csv"])) == ["job.py", "x.csv"]
     assert names(make_bundle(function, tmp_path / "out", files={"in/y.csv": "data/x.csv"})) == ["in/y.csv", "job.py"]
+
+
+def test_a_folder_is_shipped_without_what_is_nobodys_data(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("x", "deep/y", ".env", "__pycache__/a.pyc", "node_modules/m.js", "venv/pyvenv.cfg", "venv/lib/site.py", "deep/.ssh/id"):
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_text(name)
+    (data / "inside").symlink_to(data / "x")
+    (data / "loop").symlink_to(data)
+    bundle = make_bundle(script(tmp_path), tmp_path / "out", files={"data": data})
+    assert names(bundle) == ["data/deep/y", "data/inside", "data/x", "job.py"]
+    (data / "deep" / "out").symlink_to("/etc/hostname")
+    with pytest.raises(InvalidInput, match="link out of the folder"):
+        make_bundle(script(tmp_path), tmp_path / "out", files={"data": data})
+
+
+def test_a_private_key_never_travels(tmp_path: Path) -> None:
+    from surge.wallet import Keystore
+
+    store = Keystore(tmp_path / "data" / "keys")
+    store.create("plain")
+    store.create("closed", passphrase="secret")
+    (tmp_path / "server.pem").write_text("-----BEGIN EC PRIVATE KEY-----\nMHcC\n")
+    (tmp_path / "fine.json").write_text('{"key": 1}')
+    function = script(tmp_path)
+    for path in (tmp_path / "data", tmp_path / "data/keys/plain.json", tmp_path / "data/keys/closed.json", tmp_path / "server.pem"):
+        with pytest.raises(InvalidInput, match="private key"):
+            make_bundle(function, tmp_path / "out", files=[path])
+    assert names(make_bundle(function, tmp_path / "out", files=[tmp_path / "fine.json"])) == ["fine.json", "job.py"]
 
 
 @pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "", ".", "a\\b", "a\0b", "job.py", "./job.py"])
@@ -281,6 +435,13 @@ def test_a_pure_wheel_is_unpacked(tmp_path: Path) -> None:
     made = wheel(tmp_path / "tiny-1.0-py3-none-any.whl", {"tiny/__init__.py": "", "tiny-1.0.dist-info/METADATA": ""})
     bundle = make_bundle(script(tmp_path), tmp_path / "out", packages=[made])
     assert names(bundle) == [".packages/tiny-1.0.dist-info/METADATA", ".packages/tiny/__init__.py", "job.py"]
+
+
+def test_a_wheels_data_goes_where_pip_would_put_it(tmp_path: Path) -> None:
+    members = {"tiny-1.0.data/purelib/tiny/a.py": "", "tiny-1.0.data/scripts/tool": "", "tiny-1.0.data/platlib/b.py": "", "c.py": ""}
+    made = wheel(tmp_path / "tiny-1.0-py3-none-any.whl", members)
+    bundle = make_bundle(script(tmp_path), tmp_path / "out", packages=[made])
+    assert names(bundle) == [".packages/b.py", ".packages/c.py", ".packages/tiny/a.py", "job.py"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ Members are stored, not deflated, sorted by name, with one fixed time: the same 
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,6 +27,10 @@ MAX_MEMBERS = 10_000
 PACKAGES = ".packages"
 """The folder in the bundle that wheels are unpacked to; it is on the guest's path."""
 
+_LEFT_OUT = frozenset({"__pycache__", "node_modules", "site-packages"})
+_NATIVE = frozenset({".so", ".pyd", ".dylib", ".dll"})
+_KEY_FILE = 8192
+"""Bytes of the largest file that is looked at as a wallet's key."""
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -58,7 +64,8 @@ def make_bundle(function: Callable[..., Any], folder: Path, *, files: Files = ()
     for name, path in _named(files):
         _add_file(members, name, path)
     _check_folders(members)
-    setup = canonical.encode({"module": located.module})
+    imports = located.imports()
+    setup = canonical.encode({"module": located.module, **({"imports": imports} if imports else {})})
     path, digest, size = write_zip(members, folder)
     return Bundle(path, digest, size, setup, located.name)
 
@@ -129,16 +136,48 @@ def _add_file(members: dict[str, bytes | Path], name: str, path: Path) -> None:
     if clean.is_absolute() or ".." in clean.parts or not clean.parts or "\\" in name or "\0" in name:
         raise InvalidInput(f"{name!r} is no name of a file under /job", name=name)
     if path.is_dir():
-        for inner in sorted(path.rglob("*")):
-            if inner.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in inner.relative_to(path).parts):
-                _add_file(members, f"{clean}/{inner.relative_to(path).as_posix()}", inner)
+        for inner in _walk(path):
+            _add_file(members, f"{clean}/{inner.relative_to(path).as_posix()}", inner)
         return
     if not path.is_file():
         raise InvalidInput(f"there is no file {path} to ship", path=str(path))
+    if _holds_key(path):
+        raise InvalidInput(f"{path} holds a private key, and every provider of the job would receive it: leave it out", path=str(path))
     place = clean.as_posix()
     if place in members:
         raise InvalidInput(f"{place} would be in the bundle twice: give one another name with files={{name: path}}", name=place)
     members[place] = path
+
+
+def _walk(folder: Path) -> list[Path]:
+    """The files of a folder that is shipped: all but hidden ones, caches, virtual environments and what npm installed."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name in _LEFT_OUT:
+            continue
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            raise InvalidInput(f"{path} is a link out of the folder: ship what it leads to by name, or leave it out", path=str(path))
+        if path.is_dir() and not path.is_symlink():
+            if not (path / "pyvenv.cfg").exists():
+                found += _walk(path)
+        elif path.is_file():
+            found.append(path)
+    return found
+
+
+def _holds_key(path: Path) -> bool:
+    """Whether a file is a private key: of a wallet, or in PEM."""
+    with path.open("rb") as file:
+        start = file.read(_KEY_FILE + 1)
+    if b"PRIVATE KEY-----" in start:
+        return True
+    if len(start) > _KEY_FILE or not start.lstrip().startswith(b"{"):
+        return False
+    try:
+        document = json.loads(start)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and ("crypto" in document or {"key", "address"} <= set(document) or "mnemonic" in document)
 
 
 def _check_folders(members: Mapping[str, bytes | Path]) -> None:
@@ -156,14 +195,25 @@ def _add_wheel(members: dict[str, bytes | Path], wheel: Path) -> None:
         raise InvalidInput(f"{wheel.name} is built for one platform; only pure-Python wheels (-none-any) run in the guest", path=str(wheel))
     try:
         with zipfile.ZipFile(wheel) as archive:
-            for info in archive.infolist():
-                if info.is_dir():
-                    continue
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+            if sum(info.file_size for info in infos) > MAX_BUNDLE:
+                raise InvalidInput(f"{wheel.name} unpacks to more than {MAX_BUNDLE >> 20} MiB", path=str(wheel))
+            for info in infos:
                 name = PurePosixPath(info.filename)
-                if name.suffix in (".so", ".pyd", ".dylib", ".dll"):
+                if name.is_absolute() or ".." in name.parts:
+                    raise InvalidInput(f"{wheel.name} holds {name}, which leaves its folder", path=str(wheel))
+                if name.suffix in _NATIVE:
                     raise InvalidInput(f"{wheel.name} holds native code ({name}), which cannot run in the guest", path=str(wheel))
-                if name.is_absolute() or ".." in name.parts or info.file_size > MAX_BUNDLE:
-                    raise InvalidInput(f"{wheel.name} holds {name}, which leaves its folder or is too large", path=str(wheel))
-                members[f"{PACKAGES}/{name}"] = archive.read(info)
-    except zipfile.BadZipFile as error:
+                place = _installed_place(name)
+                if place is not None:
+                    members[f"{PACKAGES}/{place}"] = archive.read(info)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise InvalidInput(f"{wheel} is no readable wheel: {error}", path=str(wheel)) from error
+
+
+def _installed_place(name: PurePosixPath) -> PurePosixPath | None:
+    """Where pip would put a wheel's member among the modules; None for scripts and the like (PEP 427, "Spread")."""
+    first, *rest = name.parts
+    if not first.endswith(".data"):
+        return name
+    return PurePosixPath(*rest[1:]) if len(rest) > 1 and rest[0] in ("purelib", "platlib") else None

@@ -8,16 +8,22 @@ from __future__ import annotations
 import ast
 import builtins
 import functools
-import inspect
+import io
 import keyword
 import sys
+import sysconfig
+import tokenize
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from surge.buyer.cells import defined, needed_at_prompt, needed_of_cells, used
 from surge.errors import InvalidInput
+
+MAX_IMPORTS = 100
+"""Modules that a setup is asked to load for the function's own imports."""
 
 _NOT_MODULES = frozenset(sys.stdlib_module_names) | {"surge", "numpy", "pandas", "scipy", "sklearn", "_host"}
 """Names a script's module must not take in the guest, where they mean something else."""
@@ -37,6 +43,23 @@ class Located:
     """Where the module lies in the bundle, such as `package/work.py`."""
     roots: tuple[Path, ...] = field(default=())
     """Folders in which modules that it imports are looked for."""
+
+    def imports(self) -> list[str]:
+        """The modules that the function, and what it uses of its module, import when called: setup loads them ahead of time."""
+        tree = _parse(self.text, self.place)
+        defining: dict[str, list[ast.stmt]] = {}
+        for statement in tree.body:
+            for each in defined(statement):
+                defining.setdefault(each, []).append(statement)
+        reached: set[ast.stmt] = set()
+        waiting = [self.name]
+        while waiting:
+            for statement in defining.pop(waiting.pop(), []):
+                if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement not in reached:
+                    reached.add(statement)
+                    waiting += used(statement)
+        names = {name for statement in reached for name in _imports(statement, self.place)}
+        return sorted(name for name in names if name.split(".")[0] != "surge" and not name.endswith("*"))[:MAX_IMPORTS]
 
 
 class FileFunction:
@@ -65,10 +88,12 @@ def locate(function: Callable[..., Any]) -> Located:
     if isinstance(function, FileFunction):
         return _in_script(function.path, function.__name__)
     name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
-    if isinstance(function, functools.partial) or name is None:
+    if isinstance(function, functools.partial) or not callable(function) or type(name) is not str:
         raise InvalidInput(f"{function!r} has no name to find it by: write a function at the top level of a module that calls it")
     if "<lambda>" in name:
         raise InvalidInput("a lambda cannot travel: write `def name(item): ...` at the top level of a module, and pass that")
+    if isinstance(function, types.FunctionType):
+        name = _bound_name(function) or name
     if "<locals>" in name:
         raise InvalidInput(
             f"{name.rsplit('.', 1)[-1]} is defined inside a function, so its variables cannot travel: "
@@ -80,6 +105,8 @@ def locate(function: Callable[..., Any]) -> Located:
     module = sys.modules.get(module_name or "")
     if isinstance(function, types.BuiltinFunctionType | type) and not _has_source(module):
         raise InvalidInput(f"{name} has no Python source: write a function of your own that calls it")
+    if isinstance(function, type):
+        raise InvalidInput(f"{name} is a class: write a function that makes one and returns data")
     if module is None or module_name is None:
         raise InvalidInput(f"the module of {name} is not loaded, so its source cannot be found: put it into a file and import it")
     if module_name == "__main__":
@@ -104,17 +131,33 @@ def imported(text: str, place: str, roots: Iterable[Path]) -> dict[str, str]:
 
 def project_roots(*first: Path) -> tuple[Path, ...]:
     """Folders of the user's own modules: the ones given, then what is on `sys.path` outside Python's installation."""
-    installed = {Path(each).resolve() for each in (sys.prefix, sys.base_prefix, sys.exec_prefix)}
     roots = [each.resolve() for each in first]
     for entry in sys.path:
         path = Path(entry or ".").resolve()
-        inside = any(path.is_relative_to(each) for each in installed) or "site-packages" in path.parts
-        if path.is_dir() and not inside and path not in roots:
+        if path.is_dir() and not _is_installed(path) and path not in roots:
             roots.append(path)
     return tuple(roots)
 
 
+@functools.cache
+def _installation() -> tuple[Path, ...]:
+    return tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def _is_installed(path: Path) -> bool:
+    """Whether a file is of Python's installation or of a package installed there, and so no part of the user's project."""
+    path = path.resolve()
+    return any(path.is_relative_to(each) for each in _installation()) or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+
+
 # Where functions live
+
+
+def _bound_name(function: types.FunctionType) -> str | None:
+    """The name by which a function's module knows it, which a decorator may have made another than its own."""
+    space = vars(sys.modules.get(function.__module__ or "", types.ModuleType("")))
+    own: str = function.__name__
+    return own if space.get(own) is function else next((name for name, value in space.items() if value is function), None)
 
 
 def _has_source(module: types.ModuleType | None) -> bool:
@@ -128,8 +171,7 @@ def _in_module(name: str, module_name: str, module: types.ModuleType) -> Located
     parts = module_name.split(".")
     package = file.name == "__init__.py"
     root = file.resolve().parents[len(parts) if package else len(parts) - 1]
-    installed = any(file.resolve().is_relative_to(Path(each).resolve()) for each in (sys.prefix, sys.base_prefix))
-    if installed or "site-packages" in file.parts:
+    if _is_installed(file):
         raise InvalidInput(
             f"{module_name}.{name} belongs to an installed package, which does not travel: write a function of your own that calls it, "
             "and ship the package with packages=, if the guest lacks it"
@@ -151,12 +193,16 @@ def _in_main(function: Callable[..., Any], name: str, main: types.ModuleType) ->
     file = getattr(main, "__file__", None)
     shell = getattr(builtins, "get_ipython", None)
     if shell is None and file and Path(file).is_file():
+        spec = getattr(main, "__spec__", None)
+        if spec is not None and "." in spec.name:  # python -m package.module
+            return _in_module(name, spec.name, main)
         return _in_script(Path(file), name)
     if shell is not None:
         cells = [cell for cell in getattr(shell().history_manager, "input_hist_parsed", []) if cell]
-        text = _slice(name, cells)
+        text = needed_of_cells(name, cells)
     else:
-        text = _from_globals(name, function)
+        text = needed_at_prompt(name, function)
+    _require(name, text, "what was typed")
     return Located("job_cells", name, text, "job_cells.py", project_roots(Path.cwd()))
 
 
@@ -169,75 +215,30 @@ def _module_name(stem: str) -> str:
 
 
 def _require(name: str, text: str, where: str) -> None:
-    if name not in _top_level(_parse(text, where)):
+    """Refuse a name that is not bound at a module's top level, or that is bound to what gives no data."""
+    tree = _parse(text, where)
+    if name not in _top_level(tree):
         raise InvalidInput(f"{name} cannot be found at the top level of {where}: define it there with def", name=name)
-
-
-# Notebooks and prompts
-
-
-def _slice(name: str, cells: list[str]) -> str:
-    """Of the cells that ran, the statements that a function needs: its own, and those of the names it uses, and so on."""
-    defining: dict[str, ast.stmt] = {}
-    order: dict[ast.stmt, int] = {}
-    for cell in cells:
-        plain = "\n".join(line for line in cell.splitlines() if not line.lstrip().startswith(("%", "!", "?")))
-        try:
-            body = ast.parse(plain).body
-        except SyntaxError:
+    for statement in tree.body:
+        if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or statement.name != name:
             continue
-        for statement in body:
-            order[statement] = len(order)
-            for each in _defined(statement):
-                defining[each] = statement
-    if name not in defining:
-        raise InvalidInput(f"the cell that defines {name} cannot be found: run it again, or put {name} into a file and import it")
-    needed: set[ast.stmt] = set()
-    waiting = [name]
+        if isinstance(statement, ast.ClassDef):
+            raise InvalidInput(f"{name} is a class: write a function that makes one and returns data", name=name)
+        if isinstance(statement, ast.AsyncFunctionDef):
+            raise InvalidInput(f"{name} is async, and nothing in the guest awaits it: write a plain function", name=name)
+        if _yields(statement) and not statement.decorator_list:
+            raise InvalidInput(f"{name} gives a generator, which is no data: return a list", name=name)
+
+
+def _yields(function: ast.FunctionDef) -> bool:
+    waiting: list[ast.AST] = list(function.body)
     while waiting:
-        wanted = defining.get(waiting.pop())
-        if wanted is not None and wanted not in needed:
-            needed.add(wanted)
-            waiting += _used(wanted)
-    futures = [each for each in order if isinstance(each, ast.ImportFrom) and each.module == "__future__"]
-    return "\n\n".join(ast.unparse(each) for each in [*futures, *sorted(needed - set(futures), key=order.__getitem__)]) + "\n"
-
-
-def _from_globals(name: str, function: Callable[..., Any]) -> str:
-    """A function typed at a prompt: its source, and that of the functions, modules and plain values it uses."""
-    names = function.__globals__ if isinstance(function, types.FunctionType) else {}
-    pieces: dict[str, str] = {}
-    waiting = [name]
-    while waiting:
-        each = waiting.pop()
-        if each in pieces or each not in names:
-            continue
-        value = names[each]
-        if isinstance(value, types.ModuleType):
-            pieces[each] = f"import {value.__name__} as {each}" if value.__name__ != each else f"import {each}"
-        elif isinstance(value, types.FunctionType | type) and value.__module__ == "__main__":
-            try:
-                text = inspect.cleandoc("\n" + inspect.getsource(value))
-            except (OSError, TypeError) as error:
-                raise InvalidInput(f"the source of {each} cannot be found: put it into a file and import it", name=each) from error
-            pieces[each] = text
-            waiting += _used(ast.parse(text))
-        elif isinstance(value, types.FunctionType | types.BuiltinFunctionType | type) and value.__module__:
-            pieces[each] = f"from {value.__module__} import {value.__qualname__} as {each}"
-        elif isinstance(value, int | float | str | bytes | bool | None | list | tuple | dict) and _is_literal(value):
-            pieces[each] = f"{each} = {value!r}"
-        else:
-            raise InvalidInput(f"{name} uses {each}, a {type(value).__name__} that cannot travel from a prompt: put both into a file")
-    if name not in pieces:
-        raise InvalidInput(f"the source of {name} cannot be found: put it into a file and import it", name=name)
-    return "\n\n".join(reversed(pieces.values())) + "\n"
-
-
-def _is_literal(value: Any) -> bool:
-    try:
-        return bool(ast.literal_eval(repr(value)) == value)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return False
+        node = waiting.pop()
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+    return False
 
 
 # Reading source
@@ -245,8 +246,12 @@ def _is_literal(value: Any) -> bool:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        data = path.read_bytes()
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        if encoding not in ("utf-8", "utf-8-sig"):
+            raise InvalidInput(f"{path} is written in {encoding}: save it as UTF-8", path=str(path))
+        return io.TextIOWrapper(io.BytesIO(data), encoding).read()
+    except (OSError, UnicodeDecodeError, SyntaxError) as error:
         raise InvalidInput(f"{path} cannot be read: {error}", path=str(path)) from error
 
 
@@ -257,20 +262,6 @@ def _parse(text: str, where: str) -> ast.Module:
         raise InvalidInput(f"{where} is not Python that this interpreter can read: {error}", where=where) from error
 
 
-def _defined(statement: ast.stmt) -> list[str]:
-    """The names a top-level statement binds."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [statement.name]
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        return [(alias.asname or alias.name).split(".")[0] for alias in statement.names]
-    return [node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
-
-
-def _used(statement: ast.AST) -> list[str]:
-    """The names a statement reads."""
-    return [node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
-
-
 def _top_level(tree: ast.Module) -> set[str]:
     """The names a module binds at its top level, also under if and try, that may be functions."""
     names: set[str] = set()
@@ -278,16 +269,16 @@ def _top_level(tree: ast.Module) -> set[str]:
     while waiting:
         statement = waiting.pop()
         if isinstance(statement, ast.If | ast.Try | ast.With):
-            if isinstance(statement, ast.If) and "__name__" in _used(statement.test):
+            if isinstance(statement, ast.If) and "__name__" in used(statement.test):
                 continue
             waiting += [each for each in ast.iter_child_nodes(statement) if isinstance(each, ast.stmt)]
             waiting += [each for handler in getattr(statement, "handlers", []) for each in handler.body]
         else:
-            names.update(_defined(statement))
+            names.update(defined(statement))
     return names
 
 
-def _imports(tree: ast.Module, place: str) -> set[str]:
+def _imports(tree: ast.AST, place: str) -> set[str]:
     """The dotted names a module may import, relative ones made absolute."""
     package = place.removesuffix(".py").split("/")[:-1]
     names: set[str] = set()
