@@ -36,3 +36,7 @@ def spin(item: int) -> int:
     for _ in range(300_000):
         state = (state * 1103515245 + 12345) & 0x7FFFFFFF
     return state
+
+
+def shout_one(text: str) -> str:
+    return text.upper()

@@ -196,7 +196,7 @@ class Network(Listing):
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
         """Run `function(*args, **kwargs)` on some provider; a `concurrent.futures.Future`. Calls of one function share a job."""
         calls = self._calls_of((function,), lambda: python_plan(function, self._client.home.contents, kind=CALLS, asked={}))
-        return calls.submit((args, kwargs))
+        return calls.submit((list(args), kwargs))
 
     def executor(
         self,
@@ -214,7 +214,7 @@ class Network(Listing):
             def make() -> Plan:
                 return python_plan(function, contents, kind=CALLS, asked=asked, files=files, packages=packages, seed=seed)
 
-            return self._calls_of((mark, function), make).submit((args, kwargs))
+            return self._calls_of((mark, function), make).submit((list(args), kwargs))
 
         def finish() -> None:
             for key in [key for key in self._shared if key[0] is mark]:

@@ -31,6 +31,7 @@ from surge.buyer.trust import require_trusted
 from surge.core.messages.fields import MAX_CHUNK
 from surge.core.signing import Signer
 from surge.errors import InvalidInput, PeerFault, Unavailable
+from surge.wallet import KeySigner
 
 if TYPE_CHECKING:
     from surge.ledger import Ledger
@@ -111,7 +112,9 @@ class Client:
             ledger = await Ledger.connect(home.network, home.transactions, patience=LEDGER_PATIENCE)
             try:
                 await verify_contracts(home.network)
-                relays = await Relays.connect(home.network.relays, self.wallet, network=home.network.network_id, minimum=RELAYS_WANTED)
+                # A login of its own: the relay learns nothing of the wallet, and two processes on one wallet do not share an address.
+                login = KeySigner.random()
+                relays = await Relays.connect(home.network.relays, login, network=home.network.network_id, minimum=RELAYS_WANTED)
             except BaseException:
                 await ledger.close()
                 raise
@@ -119,13 +122,17 @@ class Client:
             self._spawn(ledger.run(), "ledger")
             self._treasury = Treasury(home.network.channels_domain, ledger, self.wallet, home.keystore(), self.journal, home.folder)
             self._market = Market(home.network, ledger, relays, self._treasury, self.journal)
-            self._orphans = Orphans(self.journal, self.content)
+            self._orphans = Orphans(self.journal, self.content, self._expects)
             self._market.on_opened = self._peer_opened
 
     def _peer_opened(self, peer: Peer) -> None:
         assert self._orphans is not None
         if peer.orphans:
             self._spawn(self._orphans.settle(peer), f"orphans of {peer.device}")
+
+    def _expects(self, job: bytes, number: int, device: str) -> bool:
+        running = self.jobs.get(job)
+        return running is not None and running.expects(number, device)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -238,6 +245,11 @@ class Client:
         market = await self.market()
         return await market.recruit(job.plan, count, taken=[*job.lanes.peers, *job.lanes.left_for_good()], first=first)
 
+    async def flush(self) -> None:
+        """Wait until everything answered so far is on disk."""
+        if self._market is not None:
+            await self._market.flush()
+
     async def close_channel(self, row: ChannelRow) -> tuple[str, str]:
         """Close a channel, together if its provider answers; ("together" or "alone", transaction)."""
         treasury, market = await self.treasury(), await self.market()
@@ -248,7 +260,9 @@ class Client:
         if row.state == OPEN:
             try:
                 account, peer = await market.channel_peer(row)
-                return "together", await treasury.close_together(account, peer)
+                transaction = await treasury.close_together(account, peer)
+                await market.forget(peer.device)
+                return "together", transaction
             except (Unavailable, PeerFault, Refused) as error:
                 log.info("the channel 0x%s is closed alone: %s", row.id.hex(), error)
         return "alone", await treasury.start_close(row)

@@ -314,6 +314,13 @@ class Job:
         await self.journal.dispatch(self.plan.id, tries=[TryRow(SETUP, channel, asked.subject, asked.limits.fuel, asked.prices)])
         return asked
 
+    def expects(self, number: int, device: str) -> bool:
+        """Whether this job asks the device for this cut, or for its setup, itself."""
+        if number == SETUP:
+            return not self.lanes.is_prepared(device)
+        cut = self.scheduler.cuts.get(number)
+        return cut is not None and (cut.held or device in cut.tries)
+
     def paid(self, receipt: Receipt) -> None:
         """A receipt of the job that is for no unit was accepted: a setup, an upload, compiling."""
         self.purse.pay(("once", receipt.device, receipt.sequence), receipt.amount)
@@ -344,17 +351,21 @@ class Job:
         whole = self._failure is None and not self._stopping
         peers = list(self.lanes.peers.values())
         self.lanes.leave()
-        if whole:
-            self._sink.end(self.spool.count)
-        elif self._failure is not None:
-            self._sink.end(self._fails_at, self._failure)
-        else:
-            self._sink.end(0 if self._cancelled else None, None if self._cancelled else _stopped(self.plan))
+        if not whole:
+            self._end_sink()
         await asyncio.gather(*(peer.payer.drain() for peer in peers if peer.gone is None))
         state = DONE if whole else CANCELLED if self._cancelled else FAILED if self._failure is not None else STOPPED
         error = "" if self._failure is None else str(self._failure)
         await self.journal.set_job(self.plan.id, state, error=error, total=self.spool.count if whole else None)
+        if whole:
+            self._sink.end(self.spool.count)
         self.settled.set()
+
+    def _end_sink(self) -> None:
+        if self._failure is not None:
+            self._sink.end(self._fails_at, self._failure)
+        else:
+            self._sink.end(0 if self._cancelled else None, None if self._cancelled else _stopped(self.plan))
 
 
 def _stopped(plan: Plan) -> Unavailable:

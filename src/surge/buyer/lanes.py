@@ -43,6 +43,9 @@ UPLOAD_SECONDS = 600.0
 LOOK_AGAIN = 3.0
 """Seconds between looks for more providers while there are fewer than wanted."""
 
+LOOK_PAUSE = 1.0
+"""And at least so long between two, however often providers come and go."""
+
 PATIENCE = 120.0
 """Seconds a job goes on without a single provider before it gives up."""
 
@@ -97,6 +100,10 @@ class Lanes:
             for call in peer.calls_of(self._job):
                 if call.number == number:
                     peer.cancel(call)
+
+    def is_prepared(self, key: str) -> bool:
+        """Whether the job is ready to run there, so that its setup will not be asked for."""
+        return key in self._job.scheduler.lanes and key not in self._preparing
 
     def left_for_good(self) -> list[str]:
         """Devices that broke the protocol, or cannot run the job: they are not asked to come back."""
@@ -168,6 +175,7 @@ class Lanes:
             alone_since = None if self.peers else alone_since or now
             if alone_since is not None and now - alone_since > PATIENCE:
                 raise self._none_left()
+            await asyncio.sleep(LOOK_PAUSE)
             try:
                 async with asyncio.timeout(LOOK_AGAIN if len(self.peers) < wanted else None):
                     await self._changed.wait()
@@ -233,7 +241,8 @@ class Lanes:
                     self._job.fail(GuestFault(error.refusal.text, device=key))
                     return
                 if error.code not in ("busy", "window", "local", "missing", "internal") or attempt == ATTEMPTS - 1:
-                    return self._give_up(peer, Unavailable(f"{key} cannot prepare the job: {error}", device=key))
+                    bad = error.code in ("invalid", "unknown", "storage")
+                    return self._give_up(peer, Unavailable(f"{key} cannot prepare the job: {error}", device=key, for_good=bad))
                 await asyncio.sleep(0.3 * 4**attempt)
             except PeerFault as error:
                 peer.drop(error)

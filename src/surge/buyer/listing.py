@@ -44,6 +44,7 @@ class Listing:
 
     def receipts(self, job: str | None = None) -> list[dict[str, Any]]:
         """Every receipt this wallet answered, or those of one job, the newest first."""
+        self._background.call(self._client.flush())
         found = records.list_receipts(self._client.journal, None if job is None else self.job(job).id)
         rows = [
             {
@@ -62,7 +63,7 @@ class Listing:
 
     def receipt(self, named: str) -> dict[str, Any]:
         """Everything a receipt says, and the answer to it."""
-        found = records.find_receipt(self._client.journal, named)
+        found = self._receipt(named)
         names: tuple[str, ...] = Receipt.__slots__
         return {
             "receipt": found.id,
@@ -80,14 +81,18 @@ class Listing:
         With `inputs` it also holds the unit's code and input, so that anyone can replay it. Raises `Unavailable` when no voucher
         that covers the receipt was redeemed yet.
         """
-        record = records.find_receipt(self._client.journal, named)
+        record = self._receipt(named)
         case = self._background.call(cases.export_case(self._client, record, inputs=inputs))
         return cases.write(case, Path(output))
 
     def replay(self, named: str) -> cases.Report:
         """Run a receipt's unit again on this machine and compare result and fuel, bit for bit."""
-        record = records.find_receipt(self._client.journal, named)
+        record = self._receipt(named)
         return self._background.call(cases.replay_own(self._client, record))
+
+    def _receipt(self, named: str) -> records.ReceiptRecord:
+        self._background.call(self._client.flush())
+        return records.find_receipt(self._client.journal, named)
 
     # Channels
 

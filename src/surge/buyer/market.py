@@ -36,6 +36,9 @@ SERVICE = "compute"
 OPEN_SECONDS = 20.0
 """How long a session may take to open when a channel is to be closed."""
 
+FLUSH_SECONDS = 5.0
+"""How long a listing waits for what is being written."""
+
 POLL_SECONDS = 0.25
 """Seconds between two looks at the boards, where somebody waits for offers."""
 
@@ -128,7 +131,7 @@ class Market:
             if known is not None and known.gone is None:
                 return known
             if known is not None:
-                await self._forget(offer.device)
+                await self.forget(offer.device)
             try:
                 account = await self._treasury.account(signed, budget=budget)
             except LedgerError as error:
@@ -143,12 +146,12 @@ class Market:
         known, account = self.peers.get(device), self.accounts.get(device)
         if known is not None and known.gone is None and account is not None and account.row.id == row.id:
             return account, known
-        if known is not None and known.gone is None:
+        if known is not None and known.gone is None and len(known.listeners) > 1:
             raise Unavailable(f"another channel to {device} is in use here", device=device)
         for signed in await self.offers():
             if signed.offer.device == device:
                 if known is not None:
-                    await self._forget(device)
+                    await self.forget(device)
                 account = await self._treasury.account_of(signed, row)
                 peer = self._start(signed.offer, account)
                 await peer.wait_open(OPEN_SECONDS)
@@ -198,7 +201,17 @@ class Market:
             if account is not None:
                 self._journal.channel_broken_soon(account.row.id)
 
-    async def _forget(self, device: Address) -> None:
+    async def flush(self) -> None:
+        """Wait until everything answered so far is on disk; a deposit that must be topped up first is not waited for."""
+        alive = [peer for peer in self.peers.values() if peer.gone is None]
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await asyncio.gather(*(peer.payer.drain() for peer in alive))
+        except TimeoutError:
+            log.info("some receipts wait for a deposit")
+
+    async def forget(self, device: Address) -> None:
+        """End the session with a provider and give its channel back; it is found again when it is wanted."""
         self.peers.pop(device, None)
         account = self.accounts.pop(device, None)
         tasks = self._tasks.pop(device, [])
@@ -217,7 +230,7 @@ class Market:
         except TimeoutError:
             log.info("some providers did not answer in time; what they did is settled when their channel is used next")
         for device in list(self.peers):
-            await self._forget(device)
+            await self.forget(device)
 
 
 class _Opened:

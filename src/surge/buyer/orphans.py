@@ -35,11 +35,18 @@ ANSWER_SECONDS = 60.0
 
 
 class Orphans:
-    """Settles them. `content` says where a bundle or image of ours lies."""
+    """Settles them.
 
-    def __init__(self, journal: Journal, content: Callable[[bytes], Path | None]) -> None:
+    Args:
+        journal: what was asked.
+        content: where a bundle or image of ours lies.
+        expected: whether a job that runs here asks this device for this cut itself.
+    """
+
+    def __init__(self, journal: Journal, content: Callable[[bytes], Path | None], expected: Callable[[bytes, int, str], bool]) -> None:
         self._journal = journal
         self._content = content
+        self._expected = expected
 
     async def settle(self, peer: Peer) -> None:
         """Answer every orphan of a channel that was just opened."""
@@ -64,6 +71,8 @@ class Orphans:
         )
         if rows:
             job, number, fuel, prices, plan = rows[0]
+            if self._expected(job, number, peer.device):
+                return
             await self._ask_again(peer, wire, Plan.decode(plan), job, number, fuel, Prices(*canonical.decode(prices)))
             return
         accepted = await self._is_ours(peer, signed.receipt)
