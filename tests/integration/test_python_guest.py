@@ -177,7 +177,7 @@ async def test_an_items_error_is_its_own_and_the_others_go_on(make: Make) -> Non
     assert errors["surrogate"][2] == "\\udc80"
     assert errors["deep"][1] == "RecursionError"
     assert errors["generator"][1] == "GeneratorExit"
-    assert errors["value"][1] == "ValueRefused"
+    assert errors["value"][1] == "NotData"
     assert "value[1]['a']" in errors["value"][2]
     assert "direct cause" in errors["chain"][3]
     assert len(errors["long"][2]) == 4000
@@ -264,6 +264,33 @@ async def test_draws_and_clocks_do_not_depend_on_how_items_are_cut_into_units(ma
         assert len({repr(found[column]) for found in whole}) == 9, column
     assert await job.values("draw", items[:2], seed=bytes(32)) != whole[:2]
     assert await job.values("draw", items[:2]) == whole[:2]
+
+
+async def test_another_generator_behind_numpys_functions_is_reseeded_too(make: Make) -> None:
+    job = make("import numpy\nnumpy.random.set_bit_generator(numpy.random.PCG64(1))\ndef f(x): return float(numpy.random.rand())\n")
+    whole = await job.values("f", [1, 1, 1])
+    assert len(set(whole)) == 3
+    assert (await job.values("f", [1], first=2)) == whole[2:]
+
+
+async def test_the_harness_is_only_the_jobs_own_to_break(make: Make) -> None:
+    """Whatever a job says to the host itself, the unit ends, the same way each time, and the worker lives on."""
+    job = make(
+        "import _host\n"
+        "def say(x):\n    for _ in range(x[0]): _host.call(x[1])\n"
+        "def ask(x): return [_host.call(b'i'), _host.call(b''), _host.call(b'?')]\n"
+        "def value(x): _host.call(b'v' + bytes(x))\n"
+        "def twist(x):\n    import sys, builtins\n    sys.modules.clear()\n    del builtins.len\n"
+    )
+    assert await job.values("ask", [1]) == [[b"", b"", b""]]
+    deep, unknown, large, back = await job.results("say", [(5000, b"(x"), (10, b"\xff\x00"), (1, b"?" * 10_000), (5000, b")")])
+    assert deep[0] == large[0] == "error"
+    assert unknown == back == ["ok", None]
+    assert await job.values("value", [10, 1000]) == [None, None]
+    outcome, _ = await job.unit("value", [1 << 20] * 2, output=1 << 20)
+    assert outcome.status is Status.OUTPUT_LIMIT
+    assert (await job.unit("twist", [1, 2])) == (await job.unit("twist", [1, 2]))
+    assert await job.values("ask", [1]) == [[b"", b"", b""]]
 
 
 async def test_the_clock_starts_anew_for_each_item_and_sleeping_takes_no_time(make: Make) -> None:
@@ -441,6 +468,33 @@ async def test_surge_is_inert_in_the_guest(make: Make) -> None:
         (entry,) = await job.results(name, [1])
         assert entry[1] == "RuntimeError"
         assert "does not work inside a unit" in entry[2]
+
+
+async def test_a_bundle_made_from_a_function_runs(python_cache: Path, tmp_path: Path) -> None:
+    from surge.buyer.bundle import make_bundle
+    from surge.buyer.source import function_in_file
+
+    (tmp_path / "job.py").write_text(
+        "import helper, tiny\nTEXT = open('words/a.txt').read()\n"
+        "def run(item):\n    import numpy as np\n    return [helper.double(item), tiny.NAME, TEXT, int(np.arange(item).sum())]\n"
+        "if __name__ == '__main__':\n    import surge\n    surge.connect()\n"
+    )
+    (tmp_path / "helper.py").write_text("def double(x): return 2 * x\n")
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "a.txt").write_text("text")
+    with zipfile.ZipFile(tmp_path / "tiny-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tiny/__init__.py", "NAME = 'tiny'\n")
+    bundle = make_bundle(
+        function_in_file(tmp_path / "job.py", "run"),
+        tmp_path / "bundles",
+        files={"words": tmp_path / "words"},
+        packages=[tmp_path / "tiny-1.0-py3-none-any.whl"],
+    )
+    async with open_sandbox(python_cache) as sandbox:
+        entry = canonical.encode([bundle.function, 0, 0, SEED])
+        ran = await sandbox.python.run(bundle.digest, bundle.path, bundle.setup, entry, values.dumps([4]), Limits())
+    assert values.loads(pieces(ran).value) == [["ok", [8, "tiny", "text", 6]]]
+    assert ran.outcome.fuel < 10_000_000  # NumPy was loaded by the setup
 
 
 # Snapshots

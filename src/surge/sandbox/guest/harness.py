@@ -161,12 +161,17 @@ class _Numpy:
     """The generator behind the functions of `numpy.random`."""
 
     def __init__(self, module):
+        self.module = module
         self.rand = module._rand
         self.seed = module._rand.seed
 
     def reset(self, digest):
         load = int.from_bytes
-        self.seed([load(digest[at : at + 4], "little") for at in (0, 4, 8, 12)])
+        words = [load(digest[at : at + 4], "little") for at in (0, 4, 8, 12)]
+        try:
+            self.seed(words)
+        except TypeError:  # the job put another kind of generator in its place
+            self.module.set_bit_generator(type(self.rand._bit_generator)(words))
 
     def save(self):
         return self.rand.get_state(legacy=False)
@@ -300,7 +305,9 @@ def _plain(text, limit):
 
 
 def _error(error):
-    """An item's result when its call raised."""
+    """An item's result when its call raised, or what it gave is not data."""
+    if type(error) is _values.ValueRefused:
+        return ["error", "NotData", _plain(f"the result cannot travel: {error}", _MAX_TEXT), ""]
     kind = _plain(type(error).__name__, _MAX_TEXT)
     try:
         here = error.__traceback__
