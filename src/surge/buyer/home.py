@@ -99,7 +99,7 @@ def find_network(named: str | Path | None = None) -> Path:
         raise InvalidInput(f"{running_pointer()} is damaged: delete it, or name a network", path=str(running_pointer())) from error
     if not path.is_file():
         raise InvalidInput(
-            "no network to join: start one with `surge up`, or name one with surge.connect(path) or $SURGE_NETWORK, "
+            "no network to join: start one with `surge up`, or name one with --network, $SURGE_NETWORK or surge.connect(path), "
             "or put network.json here"
         )
     return path

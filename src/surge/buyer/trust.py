@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from surge.buyer.home import user_folder
 from surge.core.network import NetworkFile
 from surge.errors import InvalidInput
 
@@ -20,9 +21,7 @@ _HERE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def _store() -> Path:
-    base = os.environ.get("SURGE_HOME")
-    home = Path(base).expanduser() if base else Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "surge"
-    return home / "trusted.json"
+    return user_folder() / "trusted.json"
 
 
 def _known() -> list[str]:

@@ -163,7 +163,7 @@ def parse_tokens(text: str) -> int:
     return int(value)
 
 
-class Amount(click.ParamType):
+class Amount(click.ParamType[int]):
     """A click type for amounts of SURGE."""
 
     name = "amount"
@@ -173,7 +173,7 @@ class Amount(click.ParamType):
         return value if isinstance(value, int) else parse_tokens(value)
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[int]):
     """A click type for sizes in bytes: `512M`, `4G`, `1048576`."""
 
     name = "size"

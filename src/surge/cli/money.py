@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from surge.buyer.trust import require_trusted
 from surge.cli import places
 from surge.cli.console import Amount, err, out, print_json, show, tokens
 from surge.cli.options import as_json, network_option, opened
-from surge.core import network as network_file
 from surge.core.types import address
 
 if TYPE_CHECKING:
+    from surge.buyer.home import Home
     from surge.wallet import KeySigner, Keystore
 
 
@@ -24,20 +27,11 @@ def passphrase() -> str | None:
     return os.environ.get("SURGE_PASSPHRASE")
 
 
-def keystore(network: Path | None = None) -> Keystore:
-    """The wallet of a network that was made here, or the user's own."""
+def keystore() -> Keystore:
+    """The user's own keys."""
     from surge.wallet import Keystore
 
-    if network is not None:
-        beside = network.parent / "buyer" / "wallet"
-        if beside.is_dir():
-            return Keystore(beside)
     return Keystore(places.home() / "wallet")
-
-
-def default_key(keys: Keystore) -> str:
-    """The key meant when none is named: `buyer` in a network made here, `default` elsewhere."""
-    return "buyer" if keys.has("buyer") else "default"
 
 
 @click.group()
@@ -53,7 +47,7 @@ def new(name: str, imported: bool, json_: bool) -> None:
     """Make a key and print its address. With $SURGE_PASSPHRASE set, its file is encrypted (Web3 secret storage)."""
     keys = keystore()
     if imported:
-        secret = click.get_text_stream("stdin").readline().strip()
+        secret = sys.stdin.readline().strip()
         signer = keys.import_key(name, secret, passphrase())
     else:
         signer = keys.create(name, passphrase())
@@ -63,11 +57,11 @@ def new(name: str, imported: bool, json_: bool) -> None:
     out.print(signer.address)
 
 
-def _balances(network: Path, accounts: dict[str, str]) -> list[dict[str, Any]]:
+def _balances(home: Home, accounts: Mapping[str, str]) -> list[dict[str, Any]]:
     async def read() -> list[dict[str, Any]]:
         from surge.ledger import Ledger
 
-        chain = await Ledger.connect(network_file.decode(network.read_bytes()), places.home() / "transactions.db")
+        chain = await Ledger.connect(home.network, home.transactions)
         try:
             return [
                 {
@@ -89,9 +83,9 @@ def _balances(network: Path, accounts: dict[str, str]) -> list[dict[str, Any]]:
 @as_json
 def show_(network: str | None, json_: bool) -> None:
     """Every key with its balances on the network."""
-    path = places.find_network(network)
-    accounts = {name: str(each) for name, each in keystore(path).list().items() if not name.startswith("session-")}
-    rows = _balances(path, accounts)
+    home = places.find_home(network)
+    keys: Mapping[str, str] = home.keystore().list()
+    rows = _balances(home, {name: each for name, each in keys.items() if not name.startswith("session-")})
     if not json_:
         rows = [{**row, "surge": tokens(row["surge"]), "coin": f"{row['coin'] / 10**18:.6f}"} for row in rows]
     show(rows, ["name", "address", "surge", "coin"], as_json=json_, empty="no keys yet: `surge wallet new`")
@@ -106,10 +100,10 @@ def show_(network: str | None, json_: bool) -> None:
 @as_json
 def send(to: str, amount: int, coin: bool, key: str | None, network: str | None, json_: bool) -> None:
     """Send AMOUNT (1.5, or 1500wei) of SURGE to ADDRESS and wait until it is mined."""
-    path = places.find_network(network)
-    keys = keystore(path)
-    signer = keys.load(key or default_key(keys), passphrase())
-    transactions = asyncio.run(_send(path, signer, to, amount, coin=coin))
+    home = places.find_home(network)
+    require_trusted(home.file, home.network)
+    signer = home.keystore().load(key or home.wallet, passphrase())
+    transactions = asyncio.run(_send(home, signer, to, amount, coin=coin))
     if json_:
         print_json({"transactions": transactions})
         return
@@ -117,20 +111,14 @@ def send(to: str, amount: int, coin: bool, key: str | None, network: str | None,
         out.print(each)
 
 
-async def _send(path: Path, signer: KeySigner, to: str, amount: int, *, coin: bool) -> list[str]:
+async def _send(home: Home, signer: KeySigner, to: str, amount: int, *, coin: bool) -> list[str]:
     from surge.ledger import Ledger
 
-    chain = await Ledger.connect(network_file.decode(path.read_bytes()), journal_beside(path))
+    chain = await Ledger.connect(home.network, home.transactions)
     try:
         return await chain.transfer(signer, address(to), tokens=0 if coin else amount, native=amount if coin else 0)
     finally:
         await chain.close()
-
-
-def journal_beside(network: Path) -> Path:
-    """The journal of transactions of the wallet that belongs to a network file: shared by every program that uses it."""
-    beside = network.parent / "buyer"
-    return (beside if beside.is_dir() else places.home()) / "transactions.db"
 
 
 @click.group()
@@ -142,7 +130,7 @@ def channel() -> None:
 @network_option
 @as_json
 def list_(network: str | None, json_: bool) -> None:
-    """This wallet's channels: provider, deposit, what is vouched for and what was redeemed."""
+    """The wallet's channels: provider, deposit, what is vouched for and what was redeemed."""
     with opened(network) as surge:
         rows = surge.channels()
     if not json_:
@@ -176,7 +164,7 @@ def close(channel_id: str | None, every: bool, network: str | None, json_: bool)
     if (channel_id is None) != every:
         raise click.UsageError("name a channel, or all of them with --all")
     with opened(network) as surge:
-        ids = [row["channel"] for row in surge.channels() if row["state"] == "open"] if every else [channel_id]
+        ids = [row["channel"] for row in surge.channels() if row["state"] == "open"] if channel_id is None else [channel_id]
         rows = [surge.close_channel(each) for each in ids]
     show(rows, ["channel", "how", "transaction"], as_json=json_, empty="nothing to close")
 

@@ -238,7 +238,7 @@ async def _up(data: Path, plan: Plan, *, child: bool) -> None:
             try:
                 await stop
             finally:
-                places.point_to(None)
+                places.forget(network)
                 err.print("stopping", style="dim")
     except Unavailable:
         stop.cancel()

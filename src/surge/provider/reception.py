@@ -41,16 +41,55 @@ DEPOSIT_PAUSE = 1.0
 class ChainState(Protocol):
     """A channel on the ledger, as `surge.ledger.ChannelState` is one."""
 
-    buyer: Address
-    provider: Address
-    device: Address
-    session_key: Address
-    deposit: int
-    redeemed: int
-    floor: int
-    challenge_seconds: int
-    closing_at: int
-    closed: bool
+    @property
+    def buyer(self) -> Address:
+        """Who opened it."""
+        ...
+
+    @property
+    def provider(self) -> Address:
+        """Who is paid."""
+        ...
+
+    @property
+    def device(self) -> Address:
+        """Who signs receipts."""
+        ...
+
+    @property
+    def session_key(self) -> Address:
+        """Who signs vouchers."""
+        ...
+
+    @property
+    def deposit(self) -> int:
+        """Wei."""
+        ...
+
+    @property
+    def redeemed(self) -> int:
+        """Wei."""
+        ...
+
+    @property
+    def floor(self) -> int:
+        """Wei: the least the provider is paid."""
+        ...
+
+    @property
+    def challenge_seconds(self) -> int:
+        """Between the start and the end of a one-sided close."""
+        ...
+
+    @property
+    def closing_at(self) -> int:
+        """Unix seconds at which a one-sided close may end; 0 if none began."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        ...
 
     @property
     def exists(self) -> bool:
