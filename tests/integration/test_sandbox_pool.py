@@ -60,6 +60,8 @@ async def test_a_worker_that_stops_answering_is_ended_and_replaced(tmp_path: Pat
         await runner.run(wat(HELLO))
         (member,) = runner.sandbox._pool.members
         os.kill(member.pid, signal.SIGSTOP)
+        threads = [psutil.Process(thread.id) for thread in psutil.Process(member.pid).threads()]
+        await until(lambda: all(thread.status() == psutil.STATUS_STOPPED for thread in threads))
         execution = await asyncio.wait_for(runner.run(wat(HELLO), wall_ms=100), 10)
         assert execution.outcome.status == Status.WALL_TIME
         assert execution.outcome.fuel == 0
