@@ -10,6 +10,7 @@ import hashlib
 import math
 import uuid
 import zipfile
+import zoneinfo
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,19 @@ def clock(x):
     return time.time_ns()
 """
 HELPER = "import os, random, time\nimport numpy\nDRAWN = [random.random(), os.urandom(8), time.time(), numpy.random.rand()]\n"
+
+
+async def test_a_watched_module_may_load_within_others(make: Make) -> None:
+    """`random` loads `hashlib` and more: it is taken up when it is whole, however deep it was first asked for."""
+    job = make(
+        "def f(x):\n    import helper\n    import random\n    return [x.tzname(), random.random()]\n",
+        {"helper.py": "import outer\n", "outer.py": "import random\n"},
+    )
+    summer = datetime.datetime(2024, 7, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Paris"))
+    whole = await job.values("f", [summer] * 3)
+    assert whole == [(await job.values("f", [summer], first=index))[0] for index in range(3)]
+    assert [found[0] for found in whole] == ["CEST"] * 3
+    assert len({found[1] for found in whole}) == 3
 
 
 @pytest.mark.parametrize("imports", ["", "import random, uuid, tempfile, numpy", "import helper", "from numpy.random import rand"])

@@ -224,8 +224,11 @@ class _Items:
         return _sha256(self.seed + self.index.to_bytes(8, "little")).digest()
 
     def look(self):
-        """Take up the watched modules that are loaded by now."""
-        self.watched += [self.waiting.pop(name)(sys.modules[name]) for name in _WATCHED if name in self.waiting and name in sys.modules]
+        """Take up the watched modules that are loaded by now, all of them and not only their beginnings."""
+        for name in [name for name in self.waiting if name in sys.modules]:
+            module = sys.modules[name]
+            if not getattr(module.__spec__, "_initializing", False):
+                self.watched.append(self.waiting.pop(name)(module))
 
     def guard_imports(self):
         """Have modules that items import load beside the item's clock and randomness."""
