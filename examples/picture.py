@@ -20,7 +20,7 @@ def module() -> Path:
 def main(svg: bytes = CIRCLE) -> bytes:
     """The PNG of an SVG."""
     with surge.connect() as network:
-        result = network.run(module(), argv=["-", "-c"], stdin=svg)
+        result = network.run(module(), argv=["--resources-dir", "/job", "-", "-c"], stdin=svg)
     if result.exit_code:
         raise SystemExit(result.stderr.decode())
     return result.stdout

@@ -138,6 +138,10 @@ class Up:
         except (AssertionError, psutil.NoSuchProcess):
             return False
 
+    def running(self) -> bool:
+        """Whether `surge up` itself runs."""
+        return hasattr(self, "process") and self.process.poll() is None
+
     def stop(self) -> int:
         """SIGTERM; its exit code."""
         self._seen = self._all_seen()
@@ -166,7 +170,7 @@ class Up:
 
     def end(self) -> None:
         """Leave nothing running, whatever happened."""
-        if self.process.poll() is None:
+        if self.running():
             self.process.terminate()
             try:
                 self.process.wait(60)

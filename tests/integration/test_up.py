@@ -43,22 +43,32 @@ ITEMS = list(range(60))
 RESULTS = [expected(x) for x in ITEMS]
 
 
-@pytest.fixture
-def place(python_image: Path, tmp_path: Path) -> Place:
-    made = Place(tmp_path, python_image)
+@pytest.fixture(scope="module")
+def place(python_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    made = Place(tmp_path_factory.mktemp("up"), python_image)
     (made.work / "work.py").write_text(WORK)
     jsonl(made.work / "in.jsonl", ITEMS)
+    jsonl(made.work / "few.jsonl", [1, 2, 3])
     return made
 
 
-@pytest.fixture
-def up(place: Place) -> Iterator[Up]:
+@pytest.fixture(scope="module")
+def whole(place: Place) -> Iterator[Up]:
     network = Up(place, place.folder / "net")
     try:
-        network.start()
         yield network
     finally:
         network.end()
+
+
+@pytest.fixture
+def up(whole: Up) -> Up:
+    """One network for all tests, with all its parts: whatever was done to it before, it comes back."""
+    if not whole.running():
+        whole.start()
+    parts = [("ledger", 0), ("relay", 0), ("relay", 1), ("provide", 0), ("provide", 1)]
+    until(lambda: all(whole.has(*part) for part in parts), 60, "every part to run")
+    return whole
 
 
 class Mapping:
@@ -144,7 +154,7 @@ def assert_paid_once(place: Place, job: str, units: int) -> None:
 
 
 def test_sigterm_stops_everything_and_a_restart_finds_it_all(place: Place, up: Up) -> None:
-    place.surge("map", "work.py:busy", jsonl(place.work / "few.jsonl", [1, 2, 3]), "-o", "few.out")
+    place.surge("map", "work.py:busy", "few.jsonl", "-o", "few.out")
     network, before, money = place.json("network", "show"), channels(place), balances(place)
     processes = up.family()
     assert len(processes) > 7  # itself, ledger and anvil, two relays and their servers, two providers
@@ -171,7 +181,7 @@ def test_a_port_that_is_taken_is_said(place: Place, tmp_path: Path) -> None:
         held.bind(("127.0.0.1", 0))
         held.listen()
         port = held.getsockname()[1]
-        plan = {"relays": 0, "providers": 0, "cores": 1, "memory": 1 << 30, "ledger_port": port, "relay_ports": []}
+        plan: dict[str, Any] = {"relays": 0, "providers": 0, "cores": 1, "memory": 1 << 30, "ledger_port": port, "relay_ports": []}
         (data / "plan.json").write_text(json.dumps(plan))
         said = place.surge("up", "--data", data, code=4)
     assert str(port) in said.err
@@ -182,7 +192,9 @@ def test_a_port_that_is_taken_is_said(place: Place, tmp_path: Path) -> None:
 def test_a_damaged_plan_is_said(place: Place, tmp_path: Path) -> None:
     data = tmp_path / "damaged"
     data.mkdir()
-    for text in ("{", "[]", '{"relays": 1}', '{"relays": "many"}'):
+    whole = {"relays": 1, "providers": 1, "cores": 1, "memory": 1 << 30, "ledger_port": 1, "relay_ports": [2]}
+    wrong = [{**whole, "relays": "many"}, {**whole, "relay_ports": []}, {**whole, "ledger_port": -1}, {**whole, "more": 1}, {"relays": 1}]
+    for text in ("{", "[]", *map(json.dumps, wrong)):
         (data / "plan.json").write_text(text)
         assert "plan.json is damaged" in place.surge("up", "--data", data, code=3).err
 
@@ -192,7 +204,7 @@ def test_a_damaged_plan_is_said(place: Place, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_kill_of_surge_up_leaves_nothing_running_and_a_restart_finds_it_all(place: Place, up: Up) -> None:
-    place.surge("map", "work.py:busy", jsonl(place.work / "few.jsonl", [1, 2, 3]), "-o", "few.out")
+    place.surge("map", "work.py:busy", "few.jsonl", "-o", "few.out")
     before = channels(place)
     up.kill()
     until(lambda: not up.left(), 60, "what surge up started to end with it")

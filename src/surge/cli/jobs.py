@@ -205,7 +205,7 @@ def list_(network: str | None, json_: bool) -> None:
     with opened(network, offline=True) as surge:
         rows = [_job_row(entry) for entry in surge.jobs()]
     if not json_:
-        rows = [{**row, "price": tokens(row["price"])} for row in rows]
+        rows = [{**row, "job": row["job"][:12], "price": tokens(row["price"])} for row in rows]
     show(
         rows,
         ["job", "name", "state", "done", "total", "price", "created"],

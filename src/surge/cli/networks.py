@@ -50,11 +50,11 @@ def check(found: NetworkFile) -> None:
 
 def describe(found: NetworkFile) -> None:
     """Say what a network is, on standard error."""
-    err.print(f"{found.name} ({found.kind}), chain {found.chain_id}", markup=False)
+    err.print(f"{found.name} ({found.kind}), chain {found.chain_id}", markup=False, soft_wrap=True)
     for label, entries in (("ledger", found.rpc), ("relay", [each.url for each in found.relays])):
         for entry in entries:
-            err.print(f"  {label:>8}  {entry}", markup=False)
-    err.print(f"  channels  {found.channels.address}: the code is that of this version of Surge", markup=False)
+            err.print(f"  {label:>8}  {entry}", markup=False, soft_wrap=True)
+    err.print(f"  channels  {found.channels.address}: the code is that of this version of Surge", markup=False, soft_wrap=True)
 
 
 @network.command()
@@ -64,7 +64,7 @@ def trust(network: str | None, yes: bool) -> None:
     """Compare a network's contracts with the shipped ones and, if you agree, trust it from now on."""
     path = places.find_network(network)
     ensure_trusted(path, yes=yes)
-    err.print(f"{path} is trusted", markup=False)
+    err.print(f"{path} is trusted", markup=False, soft_wrap=True)
 
 
 @network.command(name="show")
@@ -116,4 +116,4 @@ def init(urls: tuple[str, ...], relays: tuple[str, ...], key: str, name: str, co
     network_file.decode(data)
     output.write_bytes(data)
     remember(output, found)
-    err.print(f"wrote {output} (sha256 {hashlib.sha256(data).hexdigest()[:16]}...)", markup=False)
+    err.print(f"wrote {output} (sha256 {hashlib.sha256(data).hexdigest()[:16]}...)", markup=False, soft_wrap=True)

@@ -21,7 +21,7 @@ import click
 from surge.cli import places
 from surge.cli.children import Child, say_ready, stopped
 from surge.cli.children import with_parent as die_with_parent
-from surge.cli.console import err, out
+from surge.cli.console import Size, err, out
 from surge.errors import InvalidInput, Unavailable
 
 
@@ -54,7 +54,11 @@ def load_plan(data: Path, relays: int, providers: int, cores: int, memory: int) 
     if path.is_file():
         try:
             fields = json.loads(path.read_text())
-            return Plan(**{**fields, "relay_ports": tuple(fields["relay_ports"])})
+            found = Plan(**{**fields, "relay_ports": tuple(fields["relay_ports"])})
+            numbers = (found.relays, found.providers, found.cores, found.memory, found.ledger_port, *found.relay_ports)
+            if len(found.relay_ports) != found.relays or not all(type(each) is int and each >= 0 for each in numbers):
+                raise ValueError("not the numbers of a plan")
+            return found
         except (ValueError, TypeError, KeyError) as error:
             raise InvalidInput(f"{path} is damaged: start in another folder, or delete {data} and its network with it") from error
     ports = free_ports(1 + relays)
@@ -208,21 +212,18 @@ def prepare_image() -> None:
 @click.option("--relays", default=2, show_default=True, type=click.IntRange(1, 8), help="Relays, at the first start.")
 @click.option("--providers", default=4, show_default=True, type=click.IntRange(0, 64), help="Providers, at the first start.")
 @click.option("--cores", default=1, show_default=True, type=click.IntRange(1, 256), help="Cores each provider lends.")
-@click.option("--memory", default="2G", show_default=True, type=str, help="Memory each provider lends.")
+@click.option("--memory", default="2G", show_default=True, type=Size(), help="Memory each provider lends.")
 @click.option("--with-parent", type=int, hidden=True)
-def up(data: Path | None, relays: int, providers: int, cores: int, memory: str, with_parent: int | None) -> None:
+def up(data: Path | None, relays: int, providers: int, cores: int, memory: int, with_parent: int | None) -> None:
     """Start a whole network on this machine: ledger, relays, providers.
 
     Runs in the foreground, prints `network ready: DIR/network.json` once jobs can run, and stops everything it started on
     SIGTERM or Ctrl-C. Started again in the same folder it finds its network as it was.
     """
-    from surge.cli.console import Size
-
     if with_parent:
         die_with_parent(with_parent)
     folder = (data or places.default_up()).resolve()
-    size = Size().convert(memory, None, None)
-    asyncio.run(_up(folder, load_plan(folder, relays, providers, cores, size), child=bool(with_parent)))
+    asyncio.run(_up(folder, load_plan(folder, relays, providers, cores, memory), child=bool(with_parent)))
 
 
 async def _up(data: Path, plan: Plan, *, child: bool) -> None:

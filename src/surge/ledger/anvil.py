@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surge.core.stack import same_recursion_limit
-from surge.errors import InternalFault, LedgerError, Unavailable
+from surge.errors import InternalFault, InvalidInput, LedgerError, Unavailable
 from surge.ledger.endpoints import Endpoints
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,10 @@ def _places() -> Iterator[Path]:
 
 
 def find_anvil() -> Path:
-    """Anvil's binary. Raises `Unavailable` with the command that installs it."""
+    """Anvil's binary. Raises `Unavailable` with the command that installs it, `InvalidInput` if $SURGE_ANVIL names no program."""
+    named = os.environ.get("SURGE_ANVIL")
+    if named and not os.access(named, os.X_OK):
+        raise InvalidInput(f"$SURGE_ANVIL names {named!r}, which is not a program; correct it or unset it", path=named)
     for place in _places():
         if place.is_file() and os.access(place, os.X_OK):
             return place

@@ -1,0 +1,212 @@
+"""The command line without a network: help, completion, errors, and the page that describes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from surge import errors
+from surge.cli import app, places
+from surge.cli.console import EXIT_CODES, Amount, Size, exit_code, parse_tokens, run_command, tokens
+from surge.errors import InvalidInput
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "cli.md").read_text()
+SURGE = (sys.executable, "-m", "surge.cli")
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by its words."""
+    context = click.Context(app.surge)
+    for name in app.surge.list_commands(context):
+        found = app.surge.get_command(context, name)
+        assert found is not None
+        if isinstance(found, click.Group):
+            for word, command in found.commands.items():
+                yield f"{name} {word}", command
+        else:
+            yield name, found
+
+
+NAMES = [name for name, _ in commands()]
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("SURGE_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("SURGE_HOME", str(tmp_path / "user"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_every_help_is_said_without_loading_what_is_slow() -> None:
+    code = """
+import sys
+from surge.cli.app import surge
+from surge.cli.console import run_command
+for words in sys.argv[1:]:
+    assert run_command(surge, [*words.split(), "--help"]) == 0, words
+slow = {"web3", "eth_account", "wasmtime", "nats", "numpy", "pandas"} & set(sys.modules)
+assert not slow, slow
+"""
+    said = subprocess.run([sys.executable, "-c", code, "", *NAMES, *app.COMMANDS], capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0, said.stderr
+    for name in NAMES:
+        assert f"Usage: surge {name}" in said.stdout
+
+
+def test_the_overview_names_every_command_and_every_exit_code() -> None:
+    said = subprocess.run([*SURGE, "--help"], capture_output=True, text=True, timeout=60).stdout
+    for name, (_, text) in app.COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(text.split()[0])}", said, re.MULTILINE), name
+    for code in EXIT_CODES:
+        assert re.search(rf"^ +{code} ", said, re.MULTILINE), code
+
+
+def test_the_page_describes_every_command_option_and_exit_code() -> None:
+    sections = dict(re.findall(r"^## `surge ([^\n`]+)`\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+    described = {re.split(r" (?=\[|[A-Z])", title)[0]: text for title, text in sections.items()}
+    assert sorted(described) == sorted(NAMES)
+    for name, command in commands():
+        options = {word for each in command.params if isinstance(each, click.Option) and not each.hidden for word in each.opts}
+        named = set(re.findall(r"`(--?[a-z-]+)", described[name])) - {"--no-inputs", "--network" if "--network" not in options else ""}
+        assert named == options, name
+    codes = re.findall(r"^\| (\d+) \| (.+) \|$", PAGE, re.MULTILINE)
+    assert {int(code): text for code, text in codes} == dict(EXIT_CODES)
+
+
+def test_every_variable_that_is_read_is_on_the_page() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "src" / "surge").rglob("*.py"))
+    named = set(re.findall(r"environ(?:\.get\(|\[)\"(SURGE_\w+)\"", source))
+    assert named
+    assert all(f"`{name}`" in PAGE for name in named)
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    text = (ROOT / "README.md").read_text()
+    named = re.findall(r"^surge ([a-z]+)(?: ([a-z]+))?", text, re.MULTILINE)
+    assert len(named) >= 7
+    for first, second in named:
+        assert first in app.COMMANDS
+        assert f"{first} {second}" in NAMES or first in NAMES, (first, second)
+    for group, words in re.findall(r"surge ([a-z]+) [a-z]+ +# and ([a-z, ]+)$", text, re.MULTILINE):
+        assert {f"{group} {word}" for word in words.split(", ")} <= set(NAMES)
+
+
+def complete(*words: str) -> list[str]:
+    env = {**os.environ, "_SURGE_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(["surge", *words]), "COMP_CWORD": str(len(words))}
+    program = Path(sys.executable).with_name("surge")
+    said = subprocess.run([program], env=env, capture_output=True, text=True, timeout=60)
+    return [line.partition(",")[2] for line in said.stdout.splitlines()]
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    env = {**os.environ, "_SURGE_COMPLETE": "bash_source"}
+    program = Path(sys.executable).with_name("surge")
+    script = subprocess.run([program], env=env, capture_output=True, text=True, timeout=60)
+    assert "complete -o nosort -F _surge_completion surge" in script.stdout
+    assert complete("rec") == ["receipt"]
+    assert complete("receipt", "v") == ["verify"]
+    assert complete("map", "--bud") == ["--budget"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_one_line_to_add(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(app.surge, ["completion", shell]) == 0
+    assert f"_SURGE_COMPLETE={shell}_source surge" in capsys.readouterr().out
+
+
+def test_the_doctor_names_what_is_missing_and_what_mends_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("SURGE_ANVIL", "/nowhere/anvil")
+    assert run_command(app.surge, ["doctor", "--json"]) == 1
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert not found["anvil"]["ok"]
+    assert "/nowhere/anvil" in found["anvil"]["mend"]
+    assert len(found) > 8
+    assert found["wasmtime"]["ok"]
+    assert all(each["mend"] for each in found.values() if not each["ok"])
+
+
+def test_every_error_has_a_documented_code() -> None:
+    kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.SurgeError)]
+    assert len(kinds) > 6
+    assert {exit_code(kind.__new__(kind)) for kind in kinds} <= set(EXIT_CODES)
+    assert exit_code(errors.NotEnough("no money")) == 6
+    assert exit_code(errors.Unavailable("away")) == 4
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "part"),
+    [
+        (["nonsense"], 2, "No such command"),
+        (["map"], 2, "Missing argument"),
+        (["map", "a.py:f", "in.jsonl", "--chunk", "many"], 2, "a number of items"),
+        (["job", "list"], 3, "no network to join"),
+        (["job", "list", "--network", "nowhere"], 3, "no network file nowhere"),
+        (["wallet", "send", "0x12", "1"], 3, "no network to join"),
+        (["receipt", "verify", "nowhere.json"], 2, "nowhere.json"),
+        (["provide", "--memory", "lots"], 2, "no size"),
+        (["up", "--memory", "lots"], 2, "no size"),
+    ],
+)
+def test_a_mistake_is_said_in_a_line(args: list[str], code: int, part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(app.surge, args) == code
+    assert part in re.sub(r"\s+", " ", capsys.readouterr().err)
+
+
+def test_the_running_network_is_found_until_it_stops(tmp_path: Path) -> None:
+    first, second = tmp_path / "a" / "network.json", tmp_path / "b" / "network.json"
+    for path in (first, second):
+        path.parent.mkdir()
+        path.write_text("{}")
+        places.point_to(path)
+    assert places.find_network() == second
+    places.forget(first)  # an older one that stops
+    assert places.find_network() == second
+    places.forget(second)
+    with pytest.raises(InvalidInput, match="no network to join"):
+        places.find_network()
+    places.forget(second)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', '{"network": 1}', '{"other": ""}'])
+def test_a_damaged_pointer_is_said(text: str) -> None:
+    pointer = places.running_pointer()
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text(text)
+    with pytest.raises(InvalidInput, match="is damaged"):
+        places.find_network()
+
+
+def test_amounts_are_exact() -> None:
+    assert parse_tokens("1.5") == 15 * 10**17
+    assert parse_tokens("0.000000000000000001") == 1
+    assert parse_tokens("123456789.123456789123456789") == 123456789123456789123456789
+    assert parse_tokens("1500wei") == 1500
+    for wrong in ("", "much", "-1", "1e999999", "nan", "0.0000000000000000001", "1.5wei", "inf"):
+        with pytest.raises((InvalidInput, click.BadParameter)):
+            Amount().convert(wrong, None, None)
+    assert tokens(15 * 10**17) == "1.5 SURGE"
+    assert tokens(1) == "0.000000000000000001 SURGE"
+    assert tokens(-(10**18)) == "-1 SURGE"
+
+
+@pytest.mark.parametrize(("text", "size"), [("512M", 512 << 20), ("4G", 4 << 30), ("4GiB", 4 << 30), ("1.5k", 1536), ("1048576", 1 << 20)])
+def test_sizes(text: str, size: int) -> None:
+    assert Size().convert(text, None, None) == size
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1G", "-5", "nanG", "infG", "1e999G"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Size().convert(text, None, None)
