@@ -108,6 +108,15 @@ class Compute:
         while len(self._images) > 64:
             self._images.popitem(last=False)
 
+    def has(self, image: bytes) -> bool:
+        """Whether an image is compiled; what was seen compiled is not looked for again."""
+        if image in self._images:
+            return True
+        if self.sandbox.compiled(image):
+            self.ready(image)
+            return True
+        return False
+
     def describe(self) -> Description:
         """See `Service`."""
         return Description(self.sandbox.engine, self.sandbox.engine_label, tuple(self._images), self.speed)
@@ -212,7 +221,7 @@ class _Run:
     def _check_present(self) -> None:
         unit, contents, sandbox = self._unit, self._context.contents, self._compute.sandbox
         missing = [each for each in (unit.bundle, unit.content) if each and not contents.has(each)]
-        if not self._python and not sandbox.compiled(unit.image):
+        if not self._compute.has(unit.image):
             missing.append(unit.image)
         if missing:
             raise Refused("missing", "prepare the job first: something it needs is not here", contents=missing)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ class CodeCache:
 
     def __init__(self, folder: Path, engine: bytes) -> None:
         self._folder = folder / engine.hex()[:32]
+        self._paths: dict[bytes, Path] = {}
 
     def open(self) -> None:
         """Make the folder."""
@@ -24,13 +26,17 @@ class CodeCache:
 
     def find(self, image: bytes) -> Path | None:
         """The compiled code of an image. A file that somebody else could have written is not used."""
-        path = self._folder / f"{image.hex()}.cwasm"
+        path = self._paths.get(image)
+        if path is None:
+            path = self._folder / f"{image.hex()}.cwasm"
         try:
-            status = path.lstat()
+            status = os.lstat(path)
         except FileNotFoundError:
+            self._paths.pop(image, None)
             return None
-        trusted = status.st_uid == os.getuid() and not status.st_mode & 0o077 and path.is_file()
-        return path if trusted and not path.is_symlink() else None
+        self._paths[image] = path
+        trusted = status.st_uid == os.getuid() and not status.st_mode & 0o077 and stat.S_ISREG(status.st_mode)
+        return path if trusted else None
 
     def size(self, image: bytes) -> int | None:
         """Bytes of an image's compiled code, if it is here."""

@@ -67,6 +67,7 @@ class PythonJobs:
                 try:
                     return await self._run(key, bundle_file, setup, entry, items, limits)
                 except InternalFault:
+                    self._snapshots.look_again(key)
                     if self._snapshots.path(key).exists():
                         raise
             raise Unavailable("other jobs keep taking this job's snapshot out of the budget; give snapshots more room on disk")

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -18,6 +20,9 @@ from surge.core import canonical
 from surge.core.units import WORLD, Outcome
 from surge.sandbox import guest
 from surge.sandbox.scratch import Scratch
+
+FRESH: Final = 1.0
+"""Seconds for which a snapshot that was found is not looked for again."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Outcome)
@@ -35,6 +40,7 @@ class Snapshots:
         self.folder = folder
         self.budget = budget
         self._scratch = scratch
+        self._found: dict[bytes, tuple[float, Outcome]] = {}
         self._sound: set[bytes] = set()
         """Keys of snapshots that were whole when this process looked."""
 
@@ -47,13 +53,23 @@ class Snapshots:
         return self.folder / f"{key.hex()}.memory"
 
     def find(self, key: bytes) -> Outcome | None:
-        """The outcome of the setup whose snapshot is here, or None; asking counts as use."""
+        """The outcome of the setup whose snapshot is here, or was a moment ago, or None; asking counts as use."""
+        now = time.monotonic()
+        lately = self._found.get(key)
+        if lately is not None and now - lately[0] < FRESH:
+            return lately[1]
+        self.look_again(key)
         try:
             outcome = _decoder.decode(self._outcome(key).read_bytes())
             os.utime(self.path(key))
         except (OSError, msgspec.DecodeError, ValueError):
             return None
+        self._found[key] = (now, outcome)
         return outcome
+
+    def look_again(self, key: bytes) -> None:
+        """Have the next `find` look on disk: another process may have dropped the snapshot."""
+        self._found.pop(key, None)
 
     def sound(self, key: bytes) -> bool:
         """Whether the snapshot is known to be whole; if not, `check` says."""
@@ -87,6 +103,7 @@ class Snapshots:
         descriptor, path = self._scratch.file()
         with os.fdopen(descriptor, "wb") as file:
             file.write(_encoder.encode(outcome))
+        self.look_again(key)
         self._outcome(key).unlink(missing_ok=True)
         made.replace(self.path(key))
         path.replace(self._outcome(key))
@@ -96,6 +113,7 @@ class Snapshots:
     def drop(self, key: bytes) -> None:
         """Forget a snapshot, if it is here."""
         self._sound.discard(key)
+        self.look_again(key)
         self._outcome(key).unlink(missing_ok=True)
         self.path(key).unlink(missing_ok=True)
 
