@@ -189,6 +189,13 @@ def test_a_port_that_is_taken_is_said(place: Place, tmp_path: Path) -> None:
     assert not any(str(data) in " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
 
 
+def test_a_second_network_in_the_same_folder_is_refused_and_harms_nothing(place: Place, up: Up) -> None:
+    before = up.family()
+    assert "runs in" in place.surge("up", "--data", up.data, code=3).err
+    assert all(process.is_running() for process in before)
+    assert place.json("channel", "list") is not None
+
+
 def test_a_damaged_plan_is_said(place: Place, tmp_path: Path) -> None:
     data = tmp_path / "damaged"
     data.mkdir()

@@ -122,7 +122,7 @@ class Child:
             await asyncio.sleep(wait)
             try:
                 await self.start()
-            except Unavailable as error:
+            except (Unavailable, OSError) as error:  # no memory or no processes left counts as one more death
                 with self.log.open("a") as log:
                     log.write(f"{error}\n")
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -112,6 +113,21 @@ def remember(data: Path, children: list[Child]) -> None:
     beside.replace(data / "processes.json")
 
 
+@contextlib.contextmanager
+def alone(data: Path) -> Iterator[None]:
+    """Hold the folder: a second `surge up` in it would end the first one's processes. Raises `InvalidInput` if another holds it."""
+    data.mkdir(parents=True, exist_ok=True)
+    lock = os.open(data / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InvalidInput(f"a network runs in {data} already: use it, stop it, or name another folder", path=str(data)) from None
+        yield
+    finally:
+        os.close(lock)
+
+
 def command(*words: str) -> list[str]:
     """The argv of a surge command run by this interpreter."""
     return [sys.executable, "-m", "surge.cli", *words]
@@ -120,6 +136,13 @@ def command(*words: str) -> list[str]:
 @contextlib.asynccontextmanager
 async def running(data: Path, plan: Plan) -> AsyncIterator[Path]:
     """The network of `plan` in `data`, from ready to stopped; yields its network.json."""
+    with alone(data):
+        async with _running(data, plan) as network:
+            yield network
+
+
+@contextlib.asynccontextmanager
+async def _running(data: Path, plan: Plan) -> AsyncIterator[Path]:
     from surge.cli.founding import found
 
     end_leftovers(data)
