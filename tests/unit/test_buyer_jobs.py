@@ -253,6 +253,6 @@ async def test_large_inputs_and_outputs_travel_in_chunks(make_bed: Callable[...,
 
 
 async def receipts(bed: Bed) -> list[Any]:
-    from surge.core.receipts import Receipt
+    from surge.buyer.journal import unpack_receipt
 
-    return [Receipt.decode(row[0]) for row in await bed.journal.read("SELECT receipt FROM receipts")]
+    return [unpack_receipt(row[0]) for row in await bed.journal.read("SELECT receipt FROM receipts")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 from collections.abc import Awaitable, Callable
@@ -31,7 +32,8 @@ async def open_payer(
         "SELECT number, sequence, accepted, amount, leaf, kind, subject FROM receipts WHERE channel = ? ORDER BY number", (row.id,)
     )
     channel = BuyerChannel(party.domain, row.id, party.buyer, party.device, signer.address, row.deposit)
-    channel.restore(Answered(number, sequence, bool(yes), int(amount), leaf) for number, sequence, yes, amount, leaf, _, _ in rows)
+    leaves = [Answered(number, sequence, bool(yes), int(amount), leaf) for number, sequence, yes, amount, leaf, _, _ in rows]
+    await asyncio.to_thread(channel.restore, leaves)
     state = channel.state()
     if (state.count, state.amount) != (row.count, row.amount) or (row.root is not None and state.root != row.root):
         raise InternalFault(f"the journal's receipts of channel 0x{row.id.hex()} do not give its voucher", channel=row.id)

@@ -6,15 +6,17 @@ the terms, and from the bytes that came.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
+from surge.core import canonical
 from surge.core.eip712 import Domain
-from surge.core.messages import SignedReceipt, UnitDone
+from surge.core.messages import SignedReceipt
 from surge.core.messages.fields import wei
 from surge.core.pricing import Prices, compile_amount, transfer_amount, unit_amount
 from surge.core.receipts import Receipt, ReceiptKind, Signed
 from surge.core.types import Address
-from surge.core.units import EXACT, Limits, Outcome, Status, result_hash
+from surge.core.units import EXACT, Limits, Outcome, Status
 from surge.errors import PeerFault
 
 
@@ -81,8 +83,33 @@ def check_outcome(outcome: Outcome, limits: Limits) -> None:
         raise PeerFault("a state is 32 bytes or none", size=len(outcome.state))
 
 
-def audit(asked: Asked, done: UnitDone, wire: SignedReceipt, party: Party) -> tuple[Outcome, Receipt, bytes]:
-    """The outcome, the receipt and its digest, once they follow from what was asked. Raises `PeerFault`.
+def outcome_bytes(outcome: Outcome) -> bytes:
+    """What a result hash is over (`core.units.result_hash`), as the journal keeps it."""
+    return canonical.encode(
+        [
+            int(outcome.status),
+            outcome.exit_code,
+            *([part.digest, part.size] for part in (outcome.value, outcome.stdout, outcome.stderr)),
+            [[path, part.digest, part.size] for path, part in outcome.files],
+            outcome.state,
+        ]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """An answer in which everything is right."""
+
+    outcome: Outcome
+    stated: bytes
+    """What the result hash is over."""
+    receipt: Receipt
+    digest: bytes
+    """What the device signed."""
+
+
+def audit(asked: Asked, outcome: Outcome, wire: SignedReceipt, party: Party) -> Audited:
+    """The answer, once its receipt follows from what was asked. Raises `PeerFault`.
 
     The output's bytes are checked against the outcome where they arrive (`core.units.OutputVerifier`).
 
@@ -98,17 +125,17 @@ def audit(asked: Asked, done: UnitDone, wire: SignedReceipt, party: Party) -> tu
     if receipt.kind != asked.kind or receipt.subject != asked.subject:
         raise PeerFault("a receipt is for something else than was asked", receipt=receipt, subject=asked.subject)
     # 2
-    outcome = done.outcome()
     check_outcome(outcome, asked.limits)
     # 3
-    if receipt.result != result_hash(outcome) or receipt.quantity != outcome.fuel:
+    stated = outcome_bytes(outcome)
+    if receipt.result != hashlib.sha256(stated).digest() or receipt.quantity != outcome.fuel:
         raise PeerFault("a receipt does not state the outcome that came with it", receipt=receipt)
     # 4
     price = unit_amount(asked.prices, outcome.fuel, asked.limits.memory, asked.moved + outcome.size())
     if receipt.amount != price:
         raise PeerFault(f"a receipt asks for {receipt.amount} wei where the terms say {price}", receipt=receipt, price=price)
     # 5
-    return outcome, receipt, signed.verify(party.domain)
+    return Audited(outcome, stated, receipt, signed.verify(party.domain))
 
 
 def audit_transfer(wire: SignedReceipt, content: bytes, size: int, prices: Prices, party: Party) -> tuple[Receipt, bytes]:

@@ -12,7 +12,6 @@ from typing import Protocol
 from surge.buyer.auditor import Asked, Party, audit
 from surge.buyer.journal import ResultRow
 from surge.buyer.payer import Answer as Paid
-from surge.core import canonical
 from surge.core.messages import Answer, Output, Refusal, UnitDone, decode_unit_done
 from surge.core.receipts import Receipt
 from surge.core.units import Outcome, OutputVerifier
@@ -61,19 +60,6 @@ class Waiting(Protocol):
         ...
 
 
-def outcome_bytes(outcome: Outcome) -> bytes:
-    """What a result hash is over, as the journal keeps it."""
-    return canonical.encode(
-        [
-            int(outcome.status),
-            outcome.exit_code,
-            *([part.digest, part.size] for part in (outcome.value, outcome.stdout, outcome.stderr)),
-            [[path, part.digest, part.size] for path, part in outcome.files],
-            outcome.state,
-        ]
-    )
-
-
 class UnitCall:
     """One unit at one provider."""
 
@@ -117,7 +103,7 @@ class UnitCall:
         """False once the answer is no longer needed: it is still audited and paid."""
         self.digest = b""
         """The receipt's digest, once there is one."""
-        self._answer: tuple[UnitDone, Answer] | None = None
+        self._answer: tuple[UnitDone, Outcome, Answer] | None = None
         self._pieces: list[bytes] = []
         self._at = 0
         self._verifier: OutputVerifier | None = None
@@ -132,7 +118,7 @@ class UnitCall:
         outcome = done.outcome()
         if answer.output and (done.output or answer.output != outcome.size()):
             raise PeerFault("an answer announces output that its outcome does not have", size=answer.output)
-        self._answer = done, answer
+        self._answer = done, outcome, answer
         if answer.output:
             if answer.output > self.asked.limits.output:
                 raise PeerFault("an answer announces more output than the unit's limit", size=answer.output)
@@ -157,15 +143,15 @@ class UnitCall:
 
     def _finish(self, blob: bytes, party: Party) -> Paid | None:
         assert self._answer is not None
-        done, answer = self._answer
+        done, outcome, answer = self._answer
         self._pieces = []
         if answer.receipt is None:
             raise PeerFault("a unit's answer comes without a receipt", unit=self.asked.subject)
-        outcome, receipt, digest = audit(self.asked, done, answer.receipt, party)
+        audited = audit(self.asked, outcome, answer.receipt, party)
         self.complete = True
-        self.digest = digest
-        rows = self.owner.unit_done(self, outcome, blob, done, receipt)
-        return Paid(receipt, answer.receipt.signature, digest, True, outcome_bytes(outcome), self.job, rows)
+        self.digest = audited.digest
+        rows = self.owner.unit_done(self, outcome, blob, done, audited.receipt)
+        return Paid(audited.receipt, answer.receipt.signature, audited.digest, True, audited.stated, self.job, rows)
 
     def refused(self, refusal: Refusal) -> None:
         """See `Waiting`."""

@@ -20,6 +20,8 @@ class Lane:
     """Whether units may be sent: false while connecting, draining, or when the job's new prices are being agreed on."""
     seconds: float | None = None
     """Seconds per item and core, measured."""
+    unit_seconds: float = 0.0
+    """Seconds of a unit, measured; 0 while none was."""
     running: set[int] = field(default_factory=set)
     """Cuts in flight."""
     failures: int = 0

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from surge.buyer.work import command_item
-from surge.core import canonical, values
+from surge.core import values
+from surge.core.messages.fields import wei
 from surge.errors import InternalFault, InvalidInput, NotData
 
 MAX_STDIN = 1 << 30
@@ -88,16 +91,16 @@ def read_stdin(source: bytes | str | Path) -> bytes:
 def decode_run(value: bytes, count: int) -> list[list[Any]]:
     """A run's result, in the shape of a unit's entries (`results.decode_piece`)."""
     try:
-        exit_code, (before, out, err), files, fuel, price, device, receipt, blob = canonical.decode(value)
+        exit_code, (before, out, err), files, fuel, price, device, receipt, blob = msgspec.msgpack.decode(value)
         at = before + out + err
         named: dict[str, bytes] = {}
         for path, size in files:
             named[path] = blob[at : at + size]
             at += size
-    except (InvalidInput, ValueError, TypeError) as error:
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
         raise InternalFault("the journal holds a result that cannot be read: its file is damaged") from error
     stdout, stderr = blob[before : before + out], blob[before + out : before + out + err]
-    return [["ok", RunResult(stdout, stderr, exit_code, named, fuel, price, device, receipt.hex())]]
+    return [["ok", RunResult(stdout, stderr, exit_code, named, fuel, wei(price), device, receipt.hex())]]
 
 
 def members(files: Iterable[str | Path] | Mapping[str, str | Path]) -> dict[str, bytes | Path]:

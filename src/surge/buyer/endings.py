@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+
 from surge.core import canonical
 from surge.core.messages import Refusal
+from surge.core.messages.fields import wei_bytes
 from surge.core.receipts import Receipt
 from surge.core.units import Outcome, Part, Status
 from surge.errors import GuestFault, InternalFault, InvalidInput
+
+_packer = msgspec.msgpack.Encoder()
 
 
 def command_value(outcome: Outcome, blob: bytes, receipt: Receipt, digest: bytes) -> bytes:
     """The result of a command's run, as the journal keeps it: what it says of itself, then its output."""
     files = [[path, part.size] for path, part in outcome.files]
     sizes = [outcome.value.size, outcome.stdout.size, outcome.stderr.size]
-    return canonical.encode([outcome.exit_code, sizes, files, outcome.fuel, receipt.amount, receipt.device, digest, blob])
+    price = wei_bytes(receipt.amount)
+    return _packer.encode([outcome.exit_code, sizes, files, outcome.fuel, price, receipt.device, digest, blob])
 
 
 def guest_fault(outcome: Outcome, blob: bytes, detail: str) -> GuestFault:

@@ -68,6 +68,10 @@ class Sink(Protocol):
         """Results of a run of items."""
         ...
 
+    def wake(self) -> None:
+        """Something was put: once after several."""
+        ...
+
     def end(self, at: int | None, failure: BaseException | None = None) -> None:
         """Nothing comes from item `at` on."""
         ...
@@ -106,11 +110,13 @@ class Job:
         self._sink = sink
         self._ahead = ahead
         self._consumed = 0
+        self._asked_for = -1 << 60
         self._poked = asyncio.Event()
         self._failure: BaseException | None = None
         self._fails_at: int | None = None
         self._stopping = False
         self._cancelled = False
+        self._waking = False
         self._deadline = None if plan.wishes.deadline_ms is None else time.monotonic() + plan.wishes.deadline_ms / 1000
 
     # From outside
@@ -217,9 +223,18 @@ class Job:
             if self._feed.error is None:
                 self.progress.total = self.spool.count
         if not ended:
-            wanted = self.scheduler.unfinished_from if self._ahead is None else self.spool.count
-            ahead = self.scheduler.wanted() if self._ahead is None else self._ahead
-            self._feed.want(max(wanted, min(self._consumed + 4 * ahead, self.spool.count)) + ahead)
+            self._want()
+
+    def _want(self) -> None:
+        """Ask for more items: some rounds beyond what is unfinished, and not far beyond what the user has read."""
+        if self._ahead is not None:
+            target, step = self._ahead, 1
+        else:
+            ahead = self.scheduler.wanted()
+            target, step = min(self.scheduler.unfinished_from, self._consumed + 4 * ahead) + ahead, ahead // 4
+        if target - self._asked_for >= step:
+            self._asked_for = target
+            self._feed.want(target)
 
     def _late(self) -> Unavailable:
         done, total = self.progress.done, self.progress.total
@@ -305,6 +320,13 @@ class Job:
         self.spool.done(piece.first, piece.count)
         self.progress.done += piece.count
         self._sink.put(piece)
+        if not self._waking:
+            self._waking = True
+            asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._waking = False
+        self._sink.wake()
 
     async def remember_setup(self, channel: bytes, asked: Asked) -> Asked:
         """Journal that a setup is asked for; one that was asked before a restart has the prices it was asked at."""

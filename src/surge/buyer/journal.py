@@ -16,12 +16,16 @@ import struct
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from surge.buyer.plan import Plan
 from surge.core import canonical
 from surge.core.channels import Answered
+from surge.core.messages.fields import wei, wei_bytes
 from surge.core.pricing import Prices
 from surge.core.receipts import Receipt, Voucher
 from surge.errors import InternalFault
@@ -163,6 +167,29 @@ class ChannelRow:
     signature: bytes | None = None
 
 
+def pack_receipt(receipt: Receipt) -> bytes:
+    """A receipt as the journal keeps it: quick to write, because there is one for every unit."""
+    fields = [getattr(receipt, name) for name in Receipt.__slots__]
+    fields[_AMOUNT] = wei_bytes(receipt.amount)
+    return _packer.encode(fields)
+
+
+def unpack_receipt(data: bytes) -> Receipt:
+    """The receipt in a journal."""
+    fields = msgspec.msgpack.decode(data)
+    fields[_AMOUNT] = wei(fields[_AMOUNT])
+    return Receipt(*fields)
+
+
+_packer = msgspec.msgpack.Encoder()
+_AMOUNT = Receipt.__slots__.index("amount")
+
+
+@lru_cache(maxsize=64)
+def _prices(prices: Prices) -> bytes:
+    return canonical.encode(prices.fields())
+
+
 class Journal:
     """`buyer.db`. Every method returns after what it wrote is on disk."""
 
@@ -203,7 +230,7 @@ class Journal:
         """Inputs, cuts and tries, before any unit that needs them is sent; cuts that others replace go."""
         rows = [(job, block.first, len(block.items), block.sizes(), b"".join(block.items)) for block in blocks]
         cut_rows = [(job, *cut) for cut in cuts]
-        try_rows = [(job, one.number, one.channel, one.unit, one.fuel, canonical.encode(one.prices.fields())) for one in tries]
+        try_rows = [(job, one.number, one.channel, one.unit, one.fuel, _prices(one.prices)) for one in tries]
         gone = [(job, number) for number in retired]
 
         def work(db: sqlite3.Connection) -> None:
@@ -234,7 +261,7 @@ class Journal:
                 channel,
                 row.leaf.index,
                 row.leaf.sequence,
-                row.receipt.encode(),
+                pack_receipt(row.receipt),
                 row.signature,
                 row.digest,
                 row.leaf.leaf,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from surge.buyer.auditor import Asked, audit
-from surge.buyer.calls import Refused, UnitCall, outcome_bytes
+from surge.buyer.calls import Refused, UnitCall
 from surge.buyer.endings import command_value
 from surge.buyer.journal import SETUP, Journal, ResultRow
 from surge.buyer.payer import Answer as Paid
@@ -145,8 +145,10 @@ class _Heir:
 
 def pay_setup(peer: Peer, asked: Asked, done: UnitDone, wire: SignedReceipt, job: bytes) -> Receipt | None:
     """Audit a setup's answer and pay it; the receipt, or None when that was done before. Raises `PeerFault`."""
-    verifier = OutputVerifier(done.outcome())
+    outcome = done.outcome()
+    verifier = OutputVerifier(outcome)
     verifier.update(done.output)
     verifier.finish()
-    outcome, receipt, digest = audit(asked, done, wire, peer.payer.party)
-    return receipt if peer.pay(Paid(receipt, wire.signature, digest, True, outcome_bytes(outcome), job, ())) else None
+    audited = audit(asked, outcome, wire, peer.payer.party)
+    paid = peer.pay(Paid(audited.receipt, wire.signature, audited.digest, True, audited.stated, job, ()))
+    return audited.receipt if paid else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from surge.core import canonical
@@ -74,7 +75,7 @@ class Plan:
     @property
     def id(self) -> bytes:
         """The job's id: 32 bytes, a hash of its salt."""
-        return hashlib.sha256(self.salt).digest()
+        return _job_id(self.salt)
 
     @property
     def is_python(self) -> bool:
@@ -134,6 +135,11 @@ class Plan:
             )
         except (InvalidInput, TypeError, ValueError, IndexError) as error:
             raise InternalFault("the journal holds a job that cannot be read: its file is damaged") from error
+
+
+@lru_cache(maxsize=1024)
+def _job_id(salt: bytes) -> bytes:
+    return hashlib.sha256(salt).digest()
 
 
 def job_seed(seed: int | str | bytes) -> bytes:

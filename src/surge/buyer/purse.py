@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from surge.core.pricing import Prices, unit_amount
 from surge.core.units import Limits
@@ -59,6 +60,11 @@ def most_fuel(prices: Prices, limits: Limits, moved: int, funds: int) -> int:
     return low
 
 
+@lru_cache(maxsize=64)
+def _with_fuel(limits: Limits, fuel: int) -> Limits:
+    return replace(limits, fuel=fuel)
+
+
 class Purse:
     """The money of one job. `budget` in wei, or None for no bound."""
 
@@ -99,7 +105,7 @@ class Purse:
             if affordable is None:
                 return None
             fuel = affordable
-        given = replace(limits, fuel=fuel)
+        given = _with_fuel(limits, fuel)
         amount = unit_amount(prices, fuel, limits.memory, moved + limits.output)
         return Allowance(given, amount, fuel < limits.fuel)
 
@@ -120,9 +126,9 @@ class Purse:
         share = left if alone and whole else (left + self.reserved) // max(slots, 1)
         fuel = most_fuel(prices, limits, moved, min(share, left))
         expected = None if self._fuel_per_item is None else int(self._fuel_per_item * count)
-        if expected is not None and fuel < min(limits.fuel, CLOSE * expected):
-            fuel = most_fuel(prices, replace(limits, fuel=min(limits.fuel, CLOSE * expected)), moved, left)
-            if fuel < min(limits.fuel, CLOSE * expected) and not alone:
+        if expected is not None and fuel < (close := min(limits.fuel, max(1, CLOSE * expected))):
+            fuel = most_fuel(prices, replace(limits, fuel=close), moved, left)
+            if fuel < close and not alone:
                 return None
         if fuel <= 0 and alone:
             fuel = most_fuel(prices, limits, moved, left)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from surge.buyer.journal import SETUP, ChannelRow, Journal, TryRow
+from surge.buyer.journal import SETUP, ChannelRow, Journal, TryRow, unpack_receipt
 from surge.buyer.plan import Plan
 from surge.core import canonical
 from surge.core.pricing import Prices
@@ -128,7 +128,7 @@ _RECEIPTS = "SELECT digest, receipt, signature, accepted, amount, number, job, o
 def _receipt(row: Sequence[Any]) -> ReceiptRecord:
     digest, receipt, signature, accepted, amount, number, job, outcome = row
     return ReceiptRecord(
-        digest.hex(), Receipt.decode(receipt), signature, bool(accepted), int(amount), number, job.hex() if job else "", outcome
+        digest.hex(), unpack_receipt(receipt), signature, bool(accepted), int(amount), number, job.hex() if job else "", outcome
     )
 
 

@@ -135,9 +135,12 @@ class Results(Iterator[Any]):
     # From the loop's thread
 
     def put(self, piece: Piece) -> None:
-        """A unit's results are there."""
+        """A unit's results are there; the consumer is told by `wake`."""
+        self._pieces[piece.first] = piece
+
+    def wake(self) -> None:
+        """Tell the consumer of what was put, once for all of it."""
         with self._condition:
-            self._pieces[piece.first] = piece
             self._condition.notify_all()
 
     def end(self, at: int | None, failure: BaseException | None = None) -> None:

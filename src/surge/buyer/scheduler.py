@@ -32,6 +32,12 @@ MAX_UNIT_BYTES = 4 << 20
 DEPTH = 2
 """Units in flight per core: one runs while the next is on its way."""
 
+PIPELINE_SECONDS = 0.2
+"""Units of a fixed size that take less than a round trip are sent ahead, until a lane has so many seconds of them per core."""
+
+MAX_DEPTH = 128
+"""Units in flight per core, however short they are."""
+
 TRIES = 3
 """Local endings after which an item is the likelier cause than its providers."""
 
@@ -237,13 +243,12 @@ class Scheduler:
 
     def wanted(self) -> int:
         """Items that should be there beyond those cut, so that no lane waits for input: two rounds of every lane."""
-        each = [self._size(lane, math.inf) * lane.cores for lane in self.lanes.values()]
-        return 2 * DEPTH * sum(each) + 16
+        return 2 * sum(self._size(lane, math.inf) * self._depth(lane) for lane in self.lanes.values()) + 16
 
     def assign(self, now: float, room: Mapping[str, int]) -> list[Assign]:
         """Fill every lane that has room: `room` is what each lane's window still takes."""
         left = {
-            key: min(room.get(key, 0), DEPTH * lane.cores - len(lane.running))
+            key: min(room.get(key, 0), self._depth(lane) - len(lane.running))
             for key, lane in self.lanes.items()
             if lane.ready and now >= lane.rests_until
         }
@@ -266,6 +271,13 @@ class Scheduler:
         return effects
 
     # Inside
+
+    def _depth(self, lane: Lane) -> int:
+        """Units that may be in flight on a lane."""
+        if not self.chunk or not lane.unit_seconds:
+            return DEPTH * lane.cores
+        ahead = math.ceil(PIPELINE_SECONDS / lane.unit_seconds)
+        return min(max(ahead, DEPTH), MAX_DEPTH) * lane.cores
 
     def _choose(self, lane: Lane, now: float) -> Cut | None:
         """The cut that this lane should take next: one that waits, a fresh one, or a copy of a straggler."""
@@ -343,6 +355,7 @@ class Scheduler:
         return self.wall_seconds * (attempt.ahead // (lane.cores if lane else 1) + 1)
 
     def _measured(self, lane: Lane, count: int, seconds: float) -> None:
+        lane.unit_seconds += WEIGHT * (seconds - lane.unit_seconds) if lane.unit_seconds else seconds
         each = seconds / count
         for state in (lane, self):
             state.seconds = each if state.seconds is None else state.seconds + WEIGHT * (each - state.seconds)

@@ -101,6 +101,9 @@ class Calls:
             else:
                 future.set_exception(item_error(entries[place], piece.first + place))
 
+    def wake(self) -> None:
+        """Futures wake those who wait for them."""
+
     def end(self, at: int | None, failure: BaseException | None = None) -> None:
         """The job has ended: calls without a result fail with it."""
         with self._lock:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from surge.buyer.auditor import Asked
 from surge.buyer.plan import Plan
@@ -15,7 +17,8 @@ from surge.core.messages.fields import MAX_INLINE
 from surge.core.pricing import Prices
 from surge.core.receipts import ReceiptKind
 from surge.core.units import Limits, unit_id
-from surge.errors import InternalFault
+
+_LENGTH = struct.Struct(">I")
 
 NOTHING = hashlib.sha256(b"").digest()
 """The hash of no input."""
@@ -38,8 +41,9 @@ class Unit:
 
 
 def command_item(argv: Sequence[str], env: Sequence[tuple[str, str]], stdin: bytes) -> bytes:
-    """One run of a command, as the spool keeps it."""
-    return canonical.encode([list(argv), [list(pair) for pair in env], stdin])
+    """One run of a command, as the spool keeps it: a length, arguments and environment in canonical bytes, standard input."""
+    said = canonical.encode(list(argv)) + canonical.encode([list(pair) for pair in env])
+    return _LENGTH.pack(len(said)) + said + stdin
 
 
 def join(items: Sequence[bytes]) -> bytes:
@@ -57,10 +61,24 @@ def unit_input(plan: Plan, first: int, items: Sequence[bytes]) -> tuple[bytes, b
     """(entry, input bytes) of the unit over these items, the first of which has this index."""
     if plan.is_python:
         return plan.entry(first), join(items)
-    if len(items) != 1:
-        raise InternalFault("a unit of a command is one run")
-    argv, env, stdin = canonical.decode(items[0])
-    return canonical.encode([argv, env, first]), stdin
+    (item,) = items
+    end = _LENGTH.size + _LENGTH.unpack_from(item)[0]
+    return b"\x83" + item[_LENGTH.size : end] + canonical.encode(first), item[end:]
+
+
+@lru_cache(maxsize=256)
+def _fixed(plan: Plan, engine: bytes, limits: Limits) -> tuple[bytes, bytes]:
+    """What the canonical bytes of all units of a job under these limits begin and end with."""
+    spec = plan.spec(engine, b"", b"", limits)
+    before = [spec.world, spec.engine, spec.image, spec.bundle, spec.setup]
+    after = [spec.limits.fields(), spec.salt]
+    return b"\x89" + b"".join(map(canonical.encode, before)), b"".join(map(canonical.encode, after))
+
+
+def quick_unit_id(plan: Plan, engine: bytes, entry: bytes, items: bytes, limits: Limits) -> bytes:
+    """`core.units.unit_id` of a unit, from what all units of its job share: canonical arrays are their members in a row."""
+    before, after = _fixed(plan, engine, limits)
+    return hashlib.sha256(before + canonical.encode(entry) + canonical.encode(items) + after).digest()
 
 
 def make_unit(plan: Plan, engine: bytes, first: int, items: Sequence[bytes], limits: Limits, prices: Prices) -> Unit:
@@ -68,7 +86,7 @@ def make_unit(plan: Plan, engine: bytes, first: int, items: Sequence[bytes], lim
     entry, data = unit_input(plan, first, items)
     digest = hashlib.sha256(data).digest()
     inline = len(data) <= MAX_INLINE
-    subject = unit_id(plan.spec(engine, entry, digest, limits))
+    subject = quick_unit_id(plan, engine, entry, digest, limits)
     body = RunUnit(
         job=plan.id,
         image=plan.image,
