@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from surge.sandbox import vfs
-from surge.sandbox.vfs import BadZip, Blob, Directory, tree_of_zip
+from surge.sandbox import zipped
+from surge.sandbox.vfs import Blob, Directory
+from surge.sandbox.zipped import BadZip, tree_of_zip
 
 
 def zip_of(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED, folders: tuple[str, ...] = ()) -> memoryview:
@@ -70,7 +71,7 @@ def test_other_compressions_and_encryption_are_refused() -> None:
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vfs, "MAX_UNPACKED", 1000)
+    monkeypatch.setattr(zipped, "MAX_UNPACKED", 1000)
     with pytest.raises(BadZip, match="unpacked"):
         tree_of_zip(zip_of({"a": bytes(600), "b": bytes(600)}))
 
@@ -85,10 +86,47 @@ def test_a_member_that_unpacks_to_more_than_it_states_is_an_error_of_that_file()
         node.data()
 
 
-def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vfs, "MAX_MEMBERS", 3)
-    with pytest.raises(BadZip, match="at most 3"):
-        tree_of_zip(zip_of({str(n): b"" for n in range(4)}))
+@pytest.mark.parametrize("files", [{str(n): b"" for n in range(4)}, {"a/b/c/d": b""}])
+def test_too_many_files_and_folders_are_refused(monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes]) -> None:
+    monkeypatch.setattr(zipped, "MAX_NODES", 3)
+    with pytest.raises(BadZip, match="more than 3"):
+        tree_of_zip(zip_of(files))
+
+
+def test_a_zip_that_could_be_read_two_ways_is_refused() -> None:
+    whole = bytes(zip_of({"a": b"1"}, zipfile.ZIP_STORED))
+    end = whole.rindex(b"PK\5\6")
+    for wrong, reason in (
+        (b"before" + whole, "before or behind"),
+        (whole + b"behind", "comment"),
+        (whole[:-2] + b"\4\0note", "comment"),
+        (whole[:end] + b"more" + whole[end:], "before or behind"),
+        (whole.replace(b"a1", b"b1", 1), "no header where"),
+        (whole[: end + 10] + b"\2" + whole[end + 11 :], "several parts"),
+        (whole[:20], "too short"),
+        (b"", "too short"),
+    ):
+        with pytest.raises(BadZip, match=reason):
+            tree_of_zip(memoryview(wrong))
+
+
+def test_a_zip_written_as_a_stream_is_read() -> None:
+    class Stream(io.RawIOBase):
+        def __init__(self) -> None:
+            self.data = bytearray()
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, piece: bytes) -> int:  # type: ignore[override]
+            self.data += piece
+            return len(piece)
+
+    stream = Stream()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[arg-type]
+        archive.writestr("ö/a", b"hello" * 100)
+        archive.writestr("b", b"")
+    assert content(tree_of_zip(memoryview(stream.data))) == {"ö/a": b"hello" * 100, "b": b""}
 
 
 @settings(max_examples=300, deadline=None)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from surge.core.units import EMPTY, PROVABLE, Limits, Part, Status, billed_fuel
-from surge.sandbox import vfs
+from surge.sandbox import vfs, zipped
 from surge.sandbox.instance import Guest, Image
 from surge.sandbox.protocol import Done
 from surge.sandbox.vfs import Directory
@@ -40,10 +40,10 @@ class Held:
         """Its files, if it is a zip.
 
         Raises:
-            vfs.BadZip: it is not.
+            zipped.BadZip: it is not.
         """
         if self._tree is None:
-            self._tree = vfs.tree_of_zip(self.data())
+            self._tree = zipped.tree_of_zip(self.data())
         return self._tree
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from surge.core import canonical, values
 from surge.core.units import Status
 from surge.errors import InvalidInput
 from surge.sandbox import guest as guest_sources
-from surge.sandbox import vfs
+from surge.sandbox import vfs, zipped
 from surge.sandbox.host import Conclusion, Host
 from surge.sandbox.instance import PAGE, Guest
 from surge.sandbox.protocol import RunPython, SetupPython
@@ -52,7 +52,7 @@ def setup(host: Host, request: SetupPython, target: int) -> Conclusion:
     try:
         world = _world(host, request, SETUP_SEED)
         program = _setup_program(request.setup)
-    except vfs.BadZip as wrong:
+    except zipped.BadZip as wrong:
         return host.refuse(request.limits, f"the bundle: {wrong}")
     except (InvalidInput, ValueError, KeyError, TypeError) as wrong:
         return host.refuse(request.limits, f"the setup cannot be read: {wrong}")
@@ -79,7 +79,7 @@ def run(host: Host, request: RunPython, items: bytes | memoryview) -> Conclusion
     try:
         world = _world(host, request, SETUP_SEED)
         entry, first, seed = _entry(request.entry)
-    except vfs.BadZip as wrong:
+    except zipped.BadZip as wrong:
         return host.refuse(request.limits, f"the bundle: {wrong}")
     except (InvalidInput, ValueError, TypeError) as wrong:
         return host.refuse(request.limits, f"the entry cannot be read: {wrong}")

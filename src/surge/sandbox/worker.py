@@ -20,7 +20,7 @@ import msgspec
 import wasmtime
 
 from surge.core.units import EMPTY, Status
-from surge.sandbox import guest, lockdown, python, vfs
+from surge.sandbox import guest, lockdown, python, vfs, zipped
 from surge.sandbox.engine import THREAD_STACK, make_engine
 from surge.sandbox.host import Conclusion, Held, Host, map_file
 from surge.sandbox.instance import TICK, Image
@@ -48,7 +48,7 @@ def run_command(host: Host, request: RunCommand, stdin: bytes | memoryview) -> C
     """Run a WASI command once."""
     try:
         files = vfs.empty() if request.files is None else host.held[request.files].tree()
-    except vfs.BadZip as wrong:
+    except zipped.BadZip as wrong:
         return host.refuse(request.limits, f"the input files: {wrong}")
     world = World(
         argv=request.argv,
