@@ -12,6 +12,7 @@ from surge.buyer.calls import UnitCall
 from surge.buyer.cuts import Assign, Recut
 from surge.buyer.journal import TryRow
 from surge.buyer.peers import Peer, pieces_of
+from surge.buyer.plan import CALLS
 from surge.buyer.work import Unit, make_unit
 from surge.core.pricing import unit_amount
 from surge.errors import SurgeError
@@ -27,7 +28,10 @@ STARVED_REST = 0.2
 
 
 class Desk:
-    """Turns a job's assignments into calls. `tries` are units asked before a restart, by channel."""
+    """Turns a job's assignments into calls. `tries` are units asked before a restart, by channel.
+
+    A unit of single calls is sent while it is being journalled: its caller waits for one answer, and nobody resumes it.
+    """
 
     def __init__(self, job: Job, tries: Mapping[bytes, Sequence[TryRow]]) -> None:
         self._job = job
@@ -74,7 +78,7 @@ class Desk:
         for one in assigned:
             items = self._job.spool.at_hand(one.first, one.count)
             if items is None:
-                await self._job.journal.dispatch(self._job.plan.id, blocks=blocks)
+                await asyncio.wrap_future(self._job.journal.dispatch(self._job.plan.id, blocks=blocks))
                 blocks = []
                 items = await self._job.spool.load(one.first, one.count)
             loaded[one.number] = items
@@ -114,7 +118,9 @@ class Desk:
         cuts, self._new_cuts = self._new_cuts, []
         retired, self._retired = self._retired, []
         if blocks or cuts or retired or tries:
-            await self._job.journal.dispatch(self._job.plan.id, blocks=blocks, cuts=cuts, retired=retired, tries=tries)
+            written = self._job.journal.dispatch(self._job.plan.id, blocks=blocks, cuts=cuts, retired=retired, tries=tries)
+            if self._job.plan.kind != CALLS:
+                await asyncio.wrap_future(written)
         for one, peer, call, unit in ready:
             if one.lane not in self._job.lanes.peers:
                 self._job.purse.release((one.number, one.lane))

@@ -117,6 +117,7 @@ class Job:
         self._stopping = False
         self._cancelled = False
         self._waking = False
+        self._next_look = 0.0
         self._deadline = None if plan.wishes.deadline_ms is None else time.monotonic() + plan.wishes.deadline_ms / 1000
 
     # From outside
@@ -198,7 +199,9 @@ class Job:
                 self.fail(self._late())
                 return
             self.desk.look(now)
-            self._apply(self.scheduler.tick(now), [])
+            if now > self._next_look:
+                self._next_look = now + TICK
+                self._apply(self.scheduler.tick(now), [])
             assigned = self.scheduler.assign(now, self.lanes.room())
             if assigned or self.spool.is_heavy:
                 await self.desk.dispatch(assigned)
@@ -333,7 +336,8 @@ class Job:
         known = await self.journal.tried(channel, asked.subject)
         if known is not None:
             return replace(asked, prices=known)
-        await self.journal.dispatch(self.plan.id, tries=[TryRow(SETUP, channel, asked.subject, asked.limits.fuel, asked.prices)])
+        row = TryRow(SETUP, channel, asked.subject, asked.limits.fuel, asked.prices)
+        await asyncio.wrap_future(self.journal.dispatch(self.plan.id, tries=[row]))
         return asked
 
     def expects(self, number: int, device: str) -> bool:

@@ -15,6 +15,7 @@ import sqlite3
 import struct
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -217,7 +218,7 @@ class Journal:
 
         await self._db.write(work)
 
-    async def dispatch(
+    def dispatch(
         self,
         job: bytes,
         *,
@@ -226,8 +227,11 @@ class Journal:
         retired: Iterable[int] = (),
         tries: Iterable[TryRow] = (),
         total: int | None = None,
-    ) -> None:
-        """Inputs, cuts and tries, before any unit that needs them is sent; cuts that others replace go."""
+    ) -> Future[None]:
+        """Inputs, cuts and tries, before any unit that needs them is sent; cuts that others replace go.
+
+        The future answers once it is on disk: await it with `asyncio.wrap_future`, or leave it where nobody depends on it.
+        """
         rows = [(job, block.first, len(block.items), block.sizes(), b"".join(block.items)) for block in blocks]
         cut_rows = [(job, *cut) for cut in cuts]
         try_rows = [(job, one.number, one.channel, one.unit, one.fuel, _prices(one.prices)) for one in tries]
@@ -247,7 +251,7 @@ class Journal:
             if try_rows:
                 db.executemany("INSERT OR REPLACE INTO tries VALUES (?,?,?,?,?,?)", try_rows)
 
-        await self._db.write(work)
+        return self._db.submit(work)
 
     async def save_results(self, results: Sequence[ResultRow]) -> None:
         """Results that come with no receipt."""
