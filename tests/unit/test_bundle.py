@@ -97,7 +97,6 @@ class Thing:
         (5, "write a function"),
         ("at_top", "write a function"),
     ],
-    ids=lambda each: str(each)[:24],
 )
 def test_what_cannot_travel_is_refused_with_advice(function: Any, advice: str) -> None:
     with pytest.raises(InvalidInput, match=advice):

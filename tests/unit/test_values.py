@@ -100,7 +100,6 @@ def head(*parts: bytes | str) -> bytes:
         uuid.UUID(int=2**127),
         {decimal.Decimal("1.5"): 2, uuid.UUID(int=1): 3, UTC: 4},
     ],
-    ids=repr,
 )
 def test_a_value_comes_back_equal_and_of_the_same_type(value: Any) -> None:
     found = loads(dumps(value))
@@ -298,7 +297,6 @@ def test_arrays_come_back_with_type_shape_and_bytes(array: Any) -> None:
         numpy.timedelta64(5, "s"),
         numpy.array([(1, b"x")], dtype=[("a", "i4"), ("b", "S1")])[0],
     ],
-    ids=repr,
 )
 def test_scalars_of_numpy_come_back_as_such(scalar: Any) -> None:
     found = loads(dumps(scalar))
