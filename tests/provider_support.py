@@ -358,6 +358,8 @@ class Client:
 
     async def dial(self, context: bytes | None = None) -> None:
         """A new session."""
+        if self._reader is not None:
+            self._reader.cancel()
         self.link = self.bench.relays.dial(self.session_key.address, context)
         self._reader = asyncio.ensure_future(self._read(self.link))
 

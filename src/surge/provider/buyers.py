@@ -64,7 +64,3 @@ class Buyers:
             standing = self._journal.standing(address) or Standing(window=self._window)
             buyer = self._known[address] = Buyer(address, standing)
         return buyer
-
-    def standings(self) -> dict[Address, Standing]:
-        """The standing of everyone met since the start."""
-        return {address: buyer.standing for address, buyer in self._known.items()}

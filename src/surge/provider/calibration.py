@@ -19,11 +19,14 @@ from surge.sandbox import CompiledImage, Execution
 
 log = logging.getLogger("surge.provider")
 
-SECONDS = 0.5
-"""How long the decisive run should take."""
+SECONDS = 0.25
+"""How long a decisive run should take."""
+
+RUNS = 3
+"""Decisive runs: the fastest counts, because whatever else the machine does only slows."""
 
 FIRST_TURNS = 1_000_000
-"""Turns of the first run, from which the decisive one is sized."""
+"""Turns of the first run, from which the decisive ones are sized."""
 
 MAX_TURNS = (1 << 31) - 1
 
@@ -103,8 +106,8 @@ async def measure(sandbox: Runner, folder: Path) -> int:
     """Fuel per second on one core. Takes about a second; raises `InternalFault` if the sandbox does not run."""
     first = await _run(sandbox, folder, FIRST_TURNS)
     turns = min(MAX_TURNS, max(FIRST_TURNS, int(FIRST_TURNS * SECONDS / max(first.seconds, 1e-4))))
-    found = await _run(sandbox, folder, turns)
-    speed = int(found.outcome.fuel / max(found.seconds, 1e-6))
+    runs = [await _run(sandbox, folder, turns) for _ in range(RUNS)]
+    speed = max(int(each.outcome.fuel / max(each.seconds, 1e-6)) for each in runs)
     log.info("this device runs %.3f gigafuel a second", speed / 1e9)
     return max(1, speed)
 

@@ -13,10 +13,10 @@ import time
 from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 from surge.core import canonical
 from surge.core.messages import Prepared, UnitDone, decode_prepare, decode_run_unit, decode_setup, encode_body
+from surge.core.messages.compute import LimitsField
 from surge.core.messages.fields import MAX_INLINE
 from surge.core.pricing import compile_amount, unit_amount
 from surge.core.receipts import ReceiptKind
@@ -24,6 +24,7 @@ from surge.core.types import Address
 from surge.core.units import EXACT, PROVABLE, WORLD, Limits, UnitSpec, command_seed, result_hash, unit_id
 from surge.errors import GuestFault, InternalFault, InvalidInput, SurgeError
 from surge.provider import calibration, requote
+from surge.provider.availability import crowding
 from surge.provider.config import ProviderConfig
 from surge.provider.service import Claim, Context, Description, Order, Refused, Reply, Weight
 from surge.provider.turns import Turns
@@ -163,15 +164,7 @@ class Compute:
         return Path(file.name)
 
 
-class Bodied(Protocol):
-    """A body that names a unit's limits."""
-
-    def limits(self) -> Limits:
-        """The limits."""
-        ...
-
-
-def _checked(compute: Compute, field: Bodied) -> Limits:
+def _checked(compute: Compute, field: LimitsField) -> Limits:
     try:
         return compute.limits(field.limits())
     except InvalidInput as error:
@@ -250,7 +243,9 @@ class _Run:
         amount = unit_amount(self._prices, outcome.fuel, self._limits.memory, moved)
         claim = Claim(ReceiptKind.UNIT, self.subject, result_hash(outcome), outcome.fuel, amount)
         if outcome.status in EXACT and compute.speed:
-            quote = compute.requotes.consider((context.channel, unit.job), execution.seconds, outcome.fuel, self._prices, compute.speed)
+            quote = compute.requotes.consider(
+                (context.channel, unit.job), execution.seconds / crowding(), outcome.fuel, self._prices, compute.speed
+            )
             if quote is not None:
                 context.quote(unit.job, quote)
         return await _answer(compute, context, unit.job, execution, claim, INLINE_OUTPUT)

@@ -29,8 +29,11 @@ BATCH = 64
 NEARLY_EMPTY = 10
 """A channel with less than 1/NEARLY_EMPTY of its deposit left is as good as emptied."""
 
+LOOKS_AT_ONCE = 8
+"""Channels asked for together."""
+
 LOOK_SECONDS = 15.0
-"""How long the ledger may take for one answer."""
+"""How long the ledger may take to answer."""
 
 SWEEP_SECONDS = 900.0
 """Between looks at channels that owe nothing, to notice which were closed."""
@@ -160,11 +163,11 @@ class Earnings:
         async with asyncio.timeout(LOOK_SECONDS):
             cost = await self._bank.redemption_cost() * self._config.tokens_per_coin
         found: list[Prospect] = []
-        for row in rows:
+        for start in range(0, len(rows), LOOKS_AT_ONCE):
+            some = rows[start : start + LOOKS_AT_ONCE]
             async with asyncio.timeout(LOOK_SECONDS):
-                state = await self._bank.channel(row.id)
-            if self._saw(row, state):
-                found.append(Prospect(row, state, row.id in overdue))
+                states = await asyncio.gather(*(self._bank.channel(row.id) for row in some))
+            found += [Prospect(row, state, row.id in overdue) for row, state in zip(some, states, strict=True) if self._saw(row, state)]
         due = [each for each in found if worth_redeeming(each, cost, self._config.gas_factor, last_chance=last_chance)]
         for start in range(0, len(due), BATCH):
             await self._redeem(due[start : start + BATCH])

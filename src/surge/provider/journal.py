@@ -73,11 +73,6 @@ class Journal:
         row = self.database.read_now(lambda c: c.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone())
         return None if row is None else bytes(row[0])
 
-    async def keep_setting(self, name: str, value: bytes) -> None:
-        """Keep a value under a name, durably."""
-        sql = "INSERT INTO settings VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
-        await self.batches.write(lambda c: c.execute(sql, (name, value)))
-
     async def keep_offer(self, digest: bytes, offer: bytes, sequence: int, expires: int, forget_before: int) -> None:
         """Keep an offer that is about to be published, and its sequence; forget those that expired long ago."""
 
