@@ -187,6 +187,9 @@ class FakeProvider:
     def device(self) -> Address:
         return self.signer.address
 
+    def party(self) -> Party:
+        return Party(self.channel_id, self.device, self.buyer, DOMAIN)
+
     def terms(self) -> Terms:
         return Terms(self.channel_id, ZERO, b"o" * 32, ENGINE, self.prices, self.window, 3600, 3600)
 
@@ -466,6 +469,7 @@ class Bed:
             plan, self.journal, intake, results, self.recruit, contents={},
             scheduler=Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000),
             spool=Spool(plan.id, self.journal), purse=Purse(plan.wishes.budget), progress=progress,
+            ahead=None if total is None else 1 << 40,
         )  # fmt: skip
         intake.start()
         self.tasks.append(asyncio.create_task(job.run()))

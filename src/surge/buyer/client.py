@@ -16,11 +16,12 @@ from surge.buyer.endings import error_of, guest_fault, outcome_of
 from surge.buyer.home import Home
 from surge.buyer.job import Feed, Job, Sink
 from surge.buyer.journal import CANCELLED, CLOSED, CLOSING, OPEN, RUNNING, ChannelRow, Journal, TryRow
-from surge.buyer.lanes import Recruit, Source
+from surge.buyer.lanes import Recruit
 from surge.buyer.market import Market
 from surge.buyer.orphans import Orphans
 from surge.buyer.peers import Peer
 from surge.buyer.plan import Plan
+from surge.buyer.preparing import Source
 from surge.buyer.purse import Purse
 from surge.buyer.records import Saved
 from surge.buyer.results import Piece, Progress

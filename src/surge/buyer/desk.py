@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from surge.buyer.calls import UnitCall
 from surge.buyer.cuts import Assign, Recut
 from surge.buyer.journal import TryRow
-from surge.buyer.peers import Peer, pieces_of
+from surge.buyer.outbox import pieces_of
+from surge.buyer.peers import Peer
 from surge.buyer.plan import CALLS
 from surge.buyer.work import Unit, make_unit
 from surge.core.pricing import unit_amount
@@ -173,7 +174,7 @@ class Desk:
         """A unit whose input is too large for its call: the input goes first, once."""
         assert unit.content is not None
         try:
-            await self._job.lanes.provide(peer, [(unit.content, len(unit.data))], {unit.content: lambda: pieces_of(unit.data)})
+            await self._job.lanes.preparation.provide(peer, [(unit.content, len(unit.data))], {unit.content: lambda: pieces_of(unit.data)})
         except SurgeError as error:
             self._job.say(f"an input did not reach {peer.device}: {error}")
             self._job.purse.release((one.number, one.lane))

@@ -59,3 +59,11 @@ def opening_refused(device: Address, refusal: Refusal) -> SurgeError:
     if refusal.code in ("busy", "draining", "storage", "internal", "unknown", "price", "deposit", "local"):
         return Unavailable(text, device=device, code=refusal.code)
     return PeerFault(text, device=device, code=refusal.code)
+
+
+def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a group, however deep."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

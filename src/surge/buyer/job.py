@@ -17,10 +17,12 @@ from surge.buyer.auditor import Asked
 from surge.buyer.calls import UnitCall
 from surge.buyer.cuts import Abandon, Deliver, Effect, Fault, Recut, Withdraw
 from surge.buyer.desk import Desk
+from surge.buyer.doors import first_error
 from surge.buyer.endings import command_value, error_text, guest_fault, local_status
 from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, ResultRow, TryRow
-from surge.buyer.lanes import Lanes, Recruit, Source
+from surge.buyer.lanes import Lanes, Recruit
 from surge.buyer.plan import COMMANDS, Plan
+from surge.buyer.preparing import Source
 from surge.buyer.purse import Purse
 from surge.buyer.results import Piece, Progress
 from surge.buyer.scheduler import Scheduler
@@ -184,11 +186,11 @@ class Job:
                 finally:
                     recruiting.cancel()
         except* SurgeError as errors:
-            self._failure = self._failure or _first(errors)
+            self._failure = self._failure or first_error(errors)
         except* Exception as errors:
             log.exception("the job %s failed", self.plan.id.hex()[:12])
-            self._failure = InternalFault(f"the job failed here, which is a bug: {_first(errors)!r}")
-            self._failure.__cause__ = _first(errors)
+            self._failure = InternalFault(f"the job failed here, which is a bug: {first_error(errors)!r}")
+            self._failure.__cause__ = first_error(errors)
 
     async def _drive(self) -> None:
         while self._failure is None and not self._stopping:
@@ -363,12 +365,8 @@ class Job:
     def out_of_money(self) -> NotEnough:
         """The error of a job whose budget is used up."""
         left, spent = self.purse.left, self.purse.spent
-        return NotEnough(
-            f"the budget is used up: {spent} wei are spent and {left} wei buy no further unit; "
-            f"{self.progress.done} items are done. Resume the job with a larger budget",
-            spent=spent,
-            left=left,
-        )
+        text = f"the budget is used up: {spent} wei are spent and {left} wei buy no further unit; {self.progress.done} items are done"
+        return NotEnough(f"{text}. Resume the job with a larger budget", spent=spent, left=left)
 
     # The end
 
@@ -396,10 +394,3 @@ class Job:
 
 def _stopped(plan: Plan) -> Unavailable:
     return Unavailable(f"the job was stopped: `surge job resume {plan.id.hex()[:12]}` finishes it", job=plan.id.hex())
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -4,41 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from surge.buyer.auditor import audit_compile, audit_transfer
 from surge.buyer.calls import Refused
 from surge.buyer.cuts import Lane
-from surge.buyer.endings import guest_fault
-from surge.buyer.orphans import pay_setup
-from surge.buyer.payer import Answer as Paid
 from surge.buyer.peers import Peer
+from surge.buyer.preparing import Preparation, Source
 from surge.buyer.scheduler import DEPTH
-from surge.buyer.work import make_setup
-from surge.core.messages import NewPrices, Prepare, Refusal, Reprice, decode_prepared, decode_unit_done, encode, encode_body
-from surge.core.pricing import Prices, compile_amount, transfer_amount
-from surge.core.receipts import Receipt, Terms
-from surge.core.units import Status
+from surge.core.messages import NewPrices, Refusal, Reprice, encode
+from surge.core.pricing import Prices
+from surge.core.receipts import Terms
 from surge.errors import GuestFault, NotEnough, PeerFault, SurgeError, Unavailable
 
 if TYPE_CHECKING:
     from surge.buyer.job import Job
-
-Source = Callable[[], Iterator[bytes]]
-"""Gives a content's bytes in chunks, from the start."""
 
 Recruit = Callable[["Job", int, Sequence[str]], Awaitable[Sequence[Peer]]]
 """Finds so many more providers for a job, those named before others."""
 
 CONNECT_SECONDS = 60.0
 """How long a provider may take to be reached for the first time."""
-
-PREPARE_SECONDS = 600.0
-"""How long preparing may take: compiling a large module is minutes."""
-
-UPLOAD_SECONDS = 600.0
-"""How long one content may take to upload."""
 
 LOOK_AGAIN = 3.0
 """Seconds between looks for more providers while there are fewer than wanted."""
@@ -71,7 +57,7 @@ class Lanes:
         """Providers that no longer take part, and why."""
         self._job = job
         self._recruit = recruit
-        self._contents = contents
+        self.preparation = Preparation(job, self, contents)
         self._terms: dict[str, Terms] = {}
         self._agreed: dict[bytes, Terms] = {}
         self._first: tuple[str, ...] = ()
@@ -92,6 +78,10 @@ class Lanes:
         """The terms under which this lane works for the job."""
         peer = self.peers.get(key)
         return None if peer is None else self._terms.get(key, peer.terms)
+
+    def prices(self, peer: Peer) -> Prices:
+        """What this provider asks for the job."""
+        return self._terms.get(peer.device, peer.terms).prices
 
     def withdraw(self, key: str, number: int) -> None:
         """The answer of this lane is no longer wanted."""
@@ -156,7 +146,7 @@ class Lanes:
 
     async def run(self) -> None:
         """Keep as many providers as are wanted, for as long as the job runs. Raises when there is none to be had."""
-        wanted = self._wanted()
+        wanted = self.wanted()
         alone_since: float | None = None
         first = True
         while True:
@@ -182,7 +172,8 @@ class Lanes:
             except TimeoutError:
                 continue
 
-    def _wanted(self) -> int:
+    def wanted(self) -> int:
+        """Providers that the job should have."""
         providers = self._job.plan.wishes.providers
         if isinstance(providers, tuple):
             return len(providers)
@@ -229,9 +220,9 @@ class Lanes:
             try:
                 await peer.wait_open(CONNECT_SECONDS)
                 plan = self._job.plan
-                await self.provide(peer, [], {})
+                await self.preparation.provide(peer, [], {})
                 if plan.is_python:
-                    await self._set_up(peer)
+                    await self.preparation.set_up(peer)
                 break
             except GuestFault as error:
                 self._job.fail(error)
@@ -246,7 +237,7 @@ class Lanes:
                 await asyncio.sleep(0.3 * 4**attempt)
             except PeerFault as error:
                 peer.drop(error)
-                return
+                return self._give_up(peer, error)
             except NotEnough as error:
                 self._job.fail(error)
                 return
@@ -275,85 +266,6 @@ class Lanes:
         """Go on from a journal: prices agreed on, and the devices that were asked for units."""
         self._agreed = {each.channel: each for each in terms}
         self._first = tuple(devices)
-
-    async def provide(self, peer: Peer, inputs: Sequence[tuple[bytes, int]], sources: Mapping[bytes, Source]) -> None:
-        """See that the provider has the image compiled, the bundle, and these inputs; upload what it misses."""
-        plan = self._job.plan
-        body = Prepare(
-            job=plan.id,
-            image=plan.image,
-            image_size=plan.image_size,
-            bundle=plan.bundle or b"",
-            bundle_size=plan.bundle_size,
-            contents=list(inputs),
-        )
-        known = {content: (size, sources[content]) for content, size in inputs} | dict(self._contents)
-        for _ in range(ATTEMPTS):
-            answer = await peer.question("prepare", encode_body(body), seconds=PREPARE_SECONDS)
-            prices = self._prices(peer)
-            if answer.receipt is not None:
-                self._afford(compile_amount(prices, plan.image_size))
-                receipt, digest = audit_compile(answer.receipt, plan.image, peer.terms.engine, plan.image_size, prices, peer.payer.party)
-                self._pay(peer, receipt, answer.receipt.signature, digest)
-            missing = decode_prepared(answer.body).missing
-            if not missing:
-                return
-            for content in missing:
-                if content not in known:
-                    raise PeerFault(f"{peer.device} asks for a content that the job does not have", content=content)
-                size, source = known[content]
-                self._afford(transfer_amount(prices, size))
-                wire = await peer.upload(content, size, source, UPLOAD_SECONDS)
-                if wire is not None:
-                    receipt, digest = audit_transfer(wire, content, size, prices, peer.payer.party)
-                    self._pay(peer, receipt, wire.signature, digest)
-        raise Unavailable(f"{peer.device} keeps asking for what it was sent", device=peer.device)
-
-    async def _set_up(self, peer: Peer) -> None:
-        """Run the job's setup there, unless its snapshot is there already.
-
-        1. The answer is audited like a unit's; what was done is paid, whatever came out.
-        2. A setup that ended badly ends the job: it would end so everywhere.
-        """
-        job, plan = self._job, self._job.plan
-        prices = self._prices(peer)
-        allowance = job.purse.allow_setup(prices, plan.limits, self._wanted())
-        if allowance is None:
-            raise NotEnough(f"the budget does not buy the job's setup at {peer.device}", left=job.purse.left)
-        body, asked = make_setup(plan, peer.terms.engine, allowance.limits, prices)
-        key = ("setup", peer.device)
-        job.purse.reserve(key, allowance.reserved)
-        asked = await job.remember_setup(peer.terms.channel, asked)
-        try:
-            answer = await peer.question("setup", body, seconds=plan.limits.wall_ms / 1000 + 60, bills=True)
-            # 1
-            done = decode_unit_done(answer.body)
-            outcome = done.outcome()
-            if answer.receipt is not None:
-                receipt = pay_setup(peer, asked, done, answer.receipt, plan.id)
-                if receipt is not None:
-                    job.paid(receipt)
-        finally:
-            job.purse.release(key)
-        # 2
-        if outcome.status is Status.OUT_OF_FUEL and allowance.lowered:
-            raise NotEnough(f"the budget does not buy the job's setup: it needs more than {outcome.fuel} fuel", fuel=outcome.fuel)
-        if outcome.status is not Status.FINISHED:
-            fault = guest_fault(outcome, done.output, done.detail)
-            raise GuestFault(f"the module's top level failed: {fault.message}", **fault.details)
-
-    def _prices(self, peer: Peer) -> Prices:
-        return self._terms.get(peer.device, peer.terms).prices
-
-    def _afford(self, amount: int) -> None:
-        left = self._job.purse.left
-        if left is not None and amount > left:
-            raise NotEnough(f"the budget has {left} wei left, and preparing a provider costs {amount}", left=left, amount=amount)
-
-    def _pay(self, peer: Peer, receipt: Receipt, signature: bytes, digest: bytes) -> None:
-        paid = Paid(receipt, signature, digest, True, None, self._job.plan.id, ())
-        if peer.pay(paid):
-            self._job.paid(receipt)
 
     async def _add_deposit(self, peer: Peer) -> None:
         """The provider says the deposit is too low for another unit."""

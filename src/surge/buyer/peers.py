@@ -8,14 +8,13 @@ so that nothing is run or paid for twice.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 
 from surge.buyer.calls import Question, Refused, UnitCall
-from surge.buyer.doors import Link, Listener, opening_refused
+from surge.buyer.doors import Link, Listener, first_error, opening_refused
+from surge.buyer.outbox import Outbox, Uploads
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.payer import Payer
 from surge.core.messages import (
@@ -23,7 +22,6 @@ from surge.core.messages import (
     Call,
     Cancel,
     ChannelOpened,
-    Chunk,
     ClosedTogether,
     Draining,
     NewPrices,
@@ -37,7 +35,7 @@ from surge.core.messages import (
     decode_for_buyer,
     encode,
 )
-from surge.core.messages.fields import MAX_CHUNK, wei
+from surge.core.messages.fields import wei
 from surge.core.receipts import Terms
 from surge.core.signing import check_signed
 from surge.core.types import Address
@@ -55,18 +53,6 @@ GRACE_SECONDS = 8.0
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between attempts to dial."""
-
-MAX_OUTBOX = 1 << 20
-"""Bytes queued for sending beyond which uploads wait."""
-
-
-class Upload:
-    """A content on its way to the provider."""
-
-    def __init__(self, content: bytes, size: int) -> None:
-        self.content = content
-        self.size = size
-        self.done: asyncio.Future[SignedReceipt | None] = asyncio.get_running_loop().create_future()
 
 
 class Peer:
@@ -98,17 +84,13 @@ class Peer:
         self._dial = dial
         self._lacking = lacking
         self._calls: dict[int, UnitCall | Question] = {}
-        self._uploads: dict[int, Upload] = {}
+        self._outbox = Outbox()
+        self._uploads = Uploads(device, self._outbox)
         self.claimed = 0
         """Units that a job is about to send."""
         self._next_id = 1
         self._in_flight = 0
         self._unsettled = 0
-        self._outbox: deque[bytes] = deque()
-        self._outbox_size = 0
-        self._wake = asyncio.Event()
-        self._drained = asyncio.Event()
-        self._drained.set()
         self._opened = asyncio.Event()
         self._closing: asyncio.Future[ClosedTogether] | None = None
         self._was_open = False
@@ -134,7 +116,7 @@ class Peer:
             call.id = number
         self._in_flight += call.bills
         if self.is_open:
-            self._post(encode(Call(number, SERVICE, call.method, call.body)))
+            self._outbox.post(encode(Call(number, SERVICE, call.method, call.body)))
 
     async def question(self, method: str, body: bytes, *, seconds: float, bills: bool = False) -> Answer:
         """Ask and wait for the answer. Raises `Refused`, `Unavailable`, `PeerFault`."""
@@ -152,46 +134,23 @@ class Peer:
         """The answer is no longer wanted; if the work is done already it is still audited and paid."""
         call.wanted = False
         if self.is_open and call.id in self._calls:
-            self._post(encode(Cancel(call.id)))
+            self._outbox.post(encode(Cancel(call.id)))
 
     def calls_of(self, owner: object) -> Iterator[UnitCall]:
         """The units under way for this owner."""
         return (call for call in list(self._calls.values()) if isinstance(call, UnitCall) and call.owner is owner)
 
     async def upload(self, content: bytes, size: int, pieces: Callable[[], Iterator[bytes]], seconds: float) -> SignedReceipt | None:
-        """Send a content in chunks; returns the receipt, where transfers are priced."""
-        upload = Upload(content, size)
+        """Send a content in chunks; returns the receipt, where transfers are priced. Raises `Unavailable`, `Refused`."""
         number = self._next_id
         self._next_id += 1
-        self._uploads[number] = upload
-        try:
-            async with asyncio.timeout(seconds):
-                await self._send_chunks(number, upload, pieces())
-                return await upload.done
-        except TimeoutError as error:
-            raise Unavailable(f"{self.device} did not take a content of {size} bytes in {seconds:.0f} s") from error
-        finally:
-            self._uploads.pop(number, None)
-
-    async def _send_chunks(self, number: int, upload: Upload, pieces: Iterator[bytes]) -> None:
-        at = 0
-        piece = await asyncio.to_thread(next, pieces, b"")
-        while True:
-            following = await asyncio.to_thread(next, pieces, b"")
-            if upload.done.done():
-                return
-            await self._drained.wait()
-            if not self.is_open:
-                raise Unavailable(f"the session with {self.device} broke during an upload", device=self.device)
-            self._post(encode(Chunk(number, upload.content, at, piece, not following)))
-            at += len(piece)
-            piece = following
-            if not piece:
-                return
+        if not self.is_open:
+            raise Unavailable(f"the session with {self.device} is down", device=self.device)
+        return await self._uploads.send(number, content, size, pieces, seconds)
 
     def reprice(self, message: bytes) -> None:
         """Send an agreement to new prices."""
-        self._post(message)
+        self._outbox.post(message)
 
     async def wait_open(self, seconds: float) -> None:
         """Wait until units can be sent. Raises what made that impossible, or `Unavailable`."""
@@ -213,7 +172,7 @@ class Peer:
     async def close_together(self, message: bytes, seconds: float) -> ClosedTogether:
         """Offer a co-operative close and wait for the provider's half."""
         self._closing = asyncio.get_running_loop().create_future()
-        self._post(message)
+        self._outbox.post(message)
         try:
             async with asyncio.timeout(seconds):
                 return await self._closing
@@ -250,7 +209,7 @@ class Peer:
         try:
             await self._open_channel(session)
             async with asyncio.TaskGroup() as group:
-                writing = group.create_task(self._write(session))
+                writing = group.create_task(self._outbox.run(session))
                 try:
                     while True:
                         self._take(decode_for_buyer(await session.receive()))
@@ -258,7 +217,7 @@ class Peer:
                     writing.cancel()
         except* (Unavailable, PeerFault) as errors:
             fault = errors.subgroup(PeerFault)
-            raise _first(fault or errors) from None
+            raise first_error(fault or errors) from None
         finally:
             self.is_open = False
             await session.close()
@@ -292,21 +251,19 @@ class Peer:
         if not payer.channel.knows(opened.count, opened.root) or wei(opened.amount) > payer.amount:
             raise PeerFault(f"{self.device} holds another log of the channel than ours", count=opened.count, root=opened.root)
         self._outbox.clear()
-        self._outbox_size = 0
-        self._drained.set()
         self.window, self._unsettled, self.draining = opened.window, 0, False
         known = opened.count
         while known < payer.committed:
             missed, known = await self._lacking(known)
-            self._post(missed)
+            self._outbox.post(missed)
         # 3
         asked = {call.asked.subject for call in self._calls.values() if isinstance(call, UnitCall)}
         self.orphans = [one for one in opened.pending if one.subject not in asked and not payer.knows(one.sequence)]
         self.is_open = self._was_open = True
         for number, call in self._calls.items():
             call.restart()
-            self._post(encode(Call(number, SERVICE, call.method, call.body)))
-        payer.send = self._post
+            self._outbox.post(encode(Call(number, SERVICE, call.method, call.body)))
+        payer.send = self._outbox.post
         self._opened.set()
         for listener in list(self.listeners):
             listener.peer_opened(self)
@@ -315,11 +272,7 @@ class Peer:
         self.is_open = False
         self.payer.send = None
         self._outbox.clear()
-        self._outbox_size = 0
-        self._drained.set()
-        for upload in self._uploads.values():
-            if not upload.done.done():
-                upload.done.set_exception(error)
+        self._uploads.broke(error)
         for listener in list(self.listeners):
             listener.peer_away(self)
 
@@ -339,24 +292,6 @@ class Peer:
         for listener in list(self.listeners):
             listener.peer_gone(self, error)
 
-    async def _write(self, session: Link) -> None:
-        while True:
-            while self._outbox:
-                message = self._outbox.popleft()
-                self._outbox_size -= len(message)
-                await session.send(message)
-                if self._outbox_size < MAX_OUTBOX:
-                    self._drained.set()
-            self._wake.clear()
-            await self._wake.wait()
-
-    def _post(self, message: bytes) -> None:
-        self._outbox.append(message)
-        self._outbox_size += len(message)
-        if self._outbox_size >= MAX_OUTBOX:
-            self._drained.clear()
-        self._wake.set()
-
     # What arrives
 
     def _take(self, message: ToBuyer) -> None:
@@ -370,11 +305,7 @@ class Peer:
         elif isinstance(message, Refusal):
             self._refused(message)
         elif isinstance(message, Received):
-            upload = self._uploads.get(message.id)
-            if upload is not None and not upload.done.done():
-                if message.content != upload.content:
-                    raise PeerFault(f"{self.device} received another content than was sent", content=message.content)
-                upload.done.set_result(message.receipt)
+            self._uploads.received(message)
         elif isinstance(message, Draining):
             self.draining = True
             self._tell_room()
@@ -422,10 +353,7 @@ class Peer:
             if self._closing is not None and not self._closing.done():
                 self._closing.set_exception(Refused(refusal))
             return
-        upload = self._uploads.get(refusal.id)
-        if upload is not None:
-            if not upload.done.done():
-                upload.done.set_exception(Refused(refusal))
+        if self._uploads.refused(refusal):
             return
         call = self._calls.pop(refusal.id, None)
         if call is None:
@@ -466,22 +394,3 @@ class Peer:
             self._quiet.set()
         for listener in self.listeners:
             listener.room_changed()
-
-
-def pieces_of(data: bytes) -> Iterator[bytes]:
-    """A content in chunks as messages carry them."""
-    for at in range(0, len(data), MAX_CHUNK):
-        yield data[at : at + MAX_CHUNK]
-
-
-def sha256(data: bytes) -> bytes:
-    """SHA-256: 32 bytes."""
-    return hashlib.sha256(data).digest()
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error in a group, however deep."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
