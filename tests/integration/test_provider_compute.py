@@ -109,7 +109,7 @@ class Buyer(Client):
         subject = unit_id(self.spec(image, entry, items, bundle, setup, limits))
         asked = Asked(ReceiptKind.UNIT, subject, limits, self.terms_agreed.prices, 0 if content else len(items))
         assert answer.receipt is not None
-        outcome, _, _ = audit(asked, done, answer.receipt, self.party)
+        outcome = audit(asked, done.outcome(), answer.receipt, self.party).outcome
         if answer.output:
             await until(lambda: len(self.outputs.get(number, b"")) == answer.output, 30)
         blob = bytes(self.outputs[number]) if answer.output else done.output
@@ -234,7 +234,7 @@ async def test_a_python_job_is_set_up_once_and_runs_from_its_snapshot(tmp_path: 
         assert answer.receipt is not None
         done = decode_unit_done(answer.body)
         subject = unit_id(buyer.spec(image, b"", b"", zip_id, setup, limits))
-        audit(Asked(ReceiptKind.SETUP, subject, limits, buyer.terms_agreed.prices, 0), done, answer.receipt, buyer.party)
+        audit(Asked(ReceiptKind.SETUP, subject, limits, buyer.terms_agreed.prices, 0), done.outcome(), answer.receipt, buyer.party)
         assert len(done.state) == 32
         await buyer.acknowledge(answer.receipt)
         again = await buyer.ask(body, "setup", "compute")
