@@ -292,6 +292,24 @@ async def test_while_the_ledger_is_away_known_channels_work_and_new_ones_wait(be
         await until(lambda: bench.ledger.channels[client.channel].redeemed == PRICE)
 
 
+async def test_a_restart_while_the_ledger_is_away_goes_on_with_what_was_known(bench: Bench) -> None:
+    async with bench.running():
+        client = Client(bench)
+        await client.open()
+        await client.vouch(1)
+    bench.ledger.away = True
+    async with bench.running():
+        assert isinstance(await client.open(), ChannelOpened)
+        assert isinstance(await client.ask(work(number=5)), Answer)
+
+
+async def test_a_new_device_waits_for_the_registry(bench: Bench) -> None:
+    bench.ledger.away = True
+    async with bench.provider() as provider:
+        with pytest.raises(Unavailable, match="registry cannot be asked"):
+            await provider.ready(0.1)
+
+
 async def test_without_money_for_gas_the_voucher_is_kept_and_said_so(bench: Bench) -> None:
     bench.ledger.refuse = NotEnough("the account has nothing to pay gas with")
     async with bench.running() as provider:
@@ -436,8 +454,9 @@ async def test_lending_stops_and_goes_on_with_hours_mains_and_idleness(bench: Be
             bench.host.machine = replace(bench.host.machine, minute=0, on_battery=False, others=0.0)
             provider.look_again()
             await until(lambda: bench.relays.offer is not None)
+            assert "dial it again" in await client.ended()
+            await client.open()
         assert bench.relays.published[-1].sequence > first
-        await client.open()
         assert isinstance(await client.ask(work(number=6)), Answer)
 
 

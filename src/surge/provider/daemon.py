@@ -168,6 +168,7 @@ class Provider:
         try:
             for service in self._services.values():
                 await service.start()
+            await self._look_around()
             self._relays.listen(self._accept, identity=self._signer, max_sessions=self.config.max_sessions)
             self._tasks = [
                 asyncio.create_task(self.offering.run(), name="offering"),
@@ -314,12 +315,16 @@ class Provider:
         self._looked.set()
 
     async def _check_registry(self) -> str:
-        """Why the registry keeps the device from lending: buyers believe no offer that it does not confirm."""
+        """Why the registry keeps the device from lending: buyers believe no offer that it does not confirm.
+
+        A device that lent before goes on while the registry cannot be asked.
+        """
         try:
             async with asyncio.timeout(REGISTRY_SECONDS):
                 self._registered = await self._ledger.operator_of(self.device)
         except (SurgeError, TimeoutError) as error:
-            return f"the registry cannot be asked whose device this is: {error}"
+            lent_before = self._journal.setting("sequence") is not None
+            return "" if lent_before else f"the registry cannot be asked whose device this is: {error}"
         if self._registered is None:
             return f"the registry does not name the device {self.device}: register it"
         if self._registered != self.operator:
@@ -335,9 +340,11 @@ class Provider:
         why = self._stopping or self._paused
         self.offering.want(not why)
         self.reception.close_doors(why)
-        if why:
-            for session in self._sessions:
+        for session in list(self._sessions):
+            if why:
                 session.say_draining(why)
+            else:
+                session.lends_again()
 
     # For people
 

@@ -102,6 +102,7 @@ class BuyerSession:
         self._faults = 0
         self._running: asyncio.Task[None] | None = None
         self._ended = ""
+        self._drained = False
         self._over = asyncio.Event()
 
     # What desks call (`desk.Port`)
@@ -137,6 +138,12 @@ class BuyerSession:
         """Tell the buyer that no new work is taken."""
         if self._desk is not None:
             self._outbox.post(Draining(why[:4096]))
+            self._drained = True
+
+    def lends_again(self) -> None:
+        """A buyer that was told of draining dials again, and so learns that it is over."""
+        if self._drained:
+            self.end("the device lends again: dial it again")
 
     async def over(self) -> None:
         """Wait until the session has ended."""
@@ -241,7 +248,7 @@ class BuyerSession:
                 )
             )
             if why := self._draining():
-                self._outbox.post(Draining(why))
+                self.say_draining(why)
             return desk
 
     def _check_context(self) -> None:
