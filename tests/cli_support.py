@@ -125,7 +125,10 @@ class Up:
         """The process that runs `surge COMMAND` in the folder with this number."""
         found = []
         for process in psutil.Process(self.process.pid).children():
-            words = process.cmdline()
+            try:
+                words = process.cmdline()
+            except psutil.Error:  # killed a moment ago
+                continue
             if command in words and (command == "ledger" or Path(words[words.index("--data") + 1]).name == str(index)):
                 found.append(process)
         assert len(found) == 1, f"{len(found)} processes run surge {command} {index}"
