@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from surge.core import canonical, offers
+from provider_works import PRICE, Works, work
+from provider_world import DEVICE, NETWORK, OPERATOR, Host, Ledger, Link, Relays, State, key
+from surge.core import offers
 from surge.core.channels import BuyerChannel
 from surge.core.messages import (
-    VERSION,
     Acknowledge,
     Answer,
     Call,
@@ -32,42 +32,32 @@ from surge.core.messages import (
     encode,
 )
 from surge.core.messages.fields import MAX_CHUNK, wei, wei_bytes
-from surge.core.network import Contract, NetworkFile, RelayAddress
-from surge.core.offers import Offer
-from surge.core.receipts import Receipt, ReceiptKind, Signed, Terms, Voucher
-from surge.core.types import ZERO, Address
-from surge.errors import LedgerError, Unavailable
-from surge.provider.availability import Machine
+from surge.core.receipts import Receipt, Signed, Terms, Voucher
+from surge.core.types import ZERO
+from surge.errors import Unavailable
 from surge.provider.config import ProviderConfig
 from surge.provider.daemon import Provider
-from surge.provider.service import Claim, Context, Description, Order, Refused, Reply, Weight
 from surge.wallet.keystore import KeySigner
 
-RELAY = RelayAddress("nats://127.0.0.1:1", Address("0x" + "99" * 20))
-OPERATOR = Address("0x" + "aa" * 20)
-ENGINE = b"\x01" * 32
-PRICE = 1000
-"""Wei of one unit of the made-up service."""
-
-NETWORK = NetworkFile(
-    name="tests",
-    kind="embedded",
-    chain_id=31337,
-    rpc=("http://127.0.0.1:1",),
-    token=Contract(Address("0x" + "11" * 20), bytes(32)),
-    registry=Contract(Address("0x" + "22" * 20), bytes(32)),
-    channels=Contract(Address("0x" + "33" * 20), bytes(32)),
-    relays=(RELAY,),
-    confirmations=1,
-)
-
-
-def key(number: int) -> KeySigner:
-    """A known key."""
-    return KeySigner(number.to_bytes(32, "big"))
-
-
-DEVICE = key(1)
+__all__ = [
+    "DEVICE", "NETWORK", "OPERATOR", "PRICE", "Bench", "Client", "Host", "Ledger", "Link", "Relays", "State", "Works", "key", "until", "work",
+]  # fmt: skip
+    "DEVICE",
+    "NETWORK",
+    "OPERATOR",
+    "PRICE",
+    "Bench",
+    "Client",
+    "Host",
+    "Ledger",
+    "Link",
+    "Relays",
+    "State",
+    "Works",
+    "key",
+    "until",
+    "work",
+]
 
 
 async def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
@@ -76,255 +66,6 @@ async def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
         while not (value := condition()):
             await asyncio.sleep(0.005)
     return value
-
-
-# The ledger
-
-
-@dataclass
-class State:
-    """A channel on the made-up ledger."""
-
-    buyer: Address
-    provider: Address
-    device: Address
-    session_key: Address
-    deposit: int = 10**18
-    redeemed: int = 0
-    floor: int = 10**16
-    challenge_seconds: int = 3600
-    closing_at: int = 0
-    closed: bool = False
-    exists: bool = True
-
-
-@dataclass(frozen=True)
-class Redeemed:
-    """What a redemption gave."""
-
-    channel: bytes
-    amount: int
-    paid: int
-    fee: int
-    transaction: str
-
-
-@dataclass
-class Ledger:
-    """Channels, and what was redeemed."""
-
-    channels: dict[bytes, State] = field(default_factory=dict)
-    vouchers: list[Voucher] = field(default_factory=list)
-    given_up: list[bytes] = field(default_factory=list)
-    away: bool = False
-    cost: int = 1
-    operator: Address | None = OPERATOR
-    looks: int = 0
-    refuse: LedgerError | None = None
-
-    def _check(self) -> None:
-        if self.away:
-            raise Unavailable("no endpoint answers")
-
-    async def channel(self, channel: bytes, *, confirmed: bool = False) -> State:
-        self._check()
-        self.looks += 1
-        nobody = Address("0x" + "00" * 20)
-        return replace(self.channels.get(channel, State(nobody, nobody, nobody, nobody, exists=False)))
-
-    async def redemption_cost(self) -> int:
-        self._check()
-        return self.cost
-
-    async def redeem(self, signer: Any, vouchers: Sequence[tuple[Voucher, bytes]]) -> list[Redeemed]:
-        self._check()
-        if self.refuse is not None:
-            raise self.refuse
-        done = []
-        for voucher, signature in vouchers:
-            state = self.channels[voucher.channel]
-            voucher.verify(NETWORK.channels_domain, signature, state.session_key)
-            if voucher.amount > state.redeemed and not state.closed:
-                done.append(Redeemed(voucher.channel, voucher.amount, voucher.amount - state.redeemed, 0, "0x" + "ab" * 32))
-                state.redeemed = voucher.amount
-                self.vouchers.append(voucher)
-        return done
-
-    async def close_by_provider(self, signer: Any, channel: bytes) -> str:
-        self._check()
-        assert signer.address == self.channels[channel].device
-        self.channels[channel].closed = True
-        self.given_up.append(channel)
-        return "0x" + "cd" * 32
-
-    async def operator_of(self, device: Address) -> Address | None:
-        self._check()
-        return self.operator
-
-
-# Relays and sessions
-
-
-class Link:
-    """One end of a session in memory. `stall` keeps what is sent from being taken."""
-
-    def __init__(self, peer: Address, context: bytes) -> None:
-        self.peer, self.context, self.relay = peer, context, RELAY.url
-        self.other: Link
-        self.closed_because = ""
-        self.stalled = asyncio.Event()
-        self.stalled.set()
-        self._inbox: deque[bytes] = deque()
-        self._news = asyncio.Event()
-
-    async def send(self, message: bytes) -> None:
-        await self.stalled.wait()
-        if self.closed_because:
-            raise Unavailable(f"the session is closed: {self.closed_because}")
-        self.other._inbox.append(message)
-        self.other._news.set()
-
-    async def receive(self) -> bytes:
-        while not self._inbox:
-            if self.closed_because:
-                raise Unavailable(f"the session is closed: {self.closed_because}")
-            self._news.clear()
-            await self._news.wait()
-        return self._inbox.popleft()
-
-    async def close(self, reason: str = "closed") -> None:
-        for end in (self, self.other):
-            end.closed_because = end.closed_because or reason
-            end._news.set()
-
-
-class Relays:
-    """Boards that take offers, and sessions dialled straight to the listener."""
-
-    def __init__(self) -> None:
-        self.endpoints = [RELAY]
-        self.connected = [RELAY.url]
-        self.offer: bytes | None = None
-        self.published: list[Offer] = []
-        self.withdrawn: list[int] = []
-        self.away = False
-        self.links: list[Link] = []
-        self._accept: Callable[[Any], Awaitable[None]] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def publish_offer(self, offer: bytes) -> int:
-        if self.away:
-            raise Unavailable("no relay answered")
-        self.offer = offer
-        self.published.append(offers.decode(offer).offer)
-        return 1
-
-    async def withdraw_offer(self, sequence: int) -> int:
-        self.withdrawn.append(sequence)
-        self.offer = None
-        return 1
-
-    def listen(self, accept: Callable[[Any], Awaitable[None]], *, identity: Any, max_sessions: int = 0, max_per_caller: int = 0) -> None:
-        self._accept = accept
-
-    def dial(self, peer: Address, context: bytes | None = None) -> Link:
-        assert self._accept is not None
-        right = canonical.encode({"version": VERSION, "network_id": NETWORK.network_id})
-        context = right if context is None else context
-        here, there = Link(DEVICE.address, context), Link(peer, context)
-        here.other, there.other = there, here
-        self.links.append(here)
-        task = asyncio.ensure_future(self._accept(there))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return here
-
-    async def close(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-class Host:
-    """A machine that says what it is told."""
-
-    def __init__(self) -> None:
-        self.machine = Machine(minute=0, on_battery=False, others=0.0)
-
-    def look(self) -> Machine:
-        return self.machine
-
-
-# A made-up service
-
-
-class Work:
-    """An order of the made-up service. Its body is canonical: [what, number, job, size]."""
-
-    def __init__(self, service: Works, method: str, body: bytes, context: Context) -> None:
-        what, number, job, size = canonical.decode(body)
-        self.service, self.context, self.what, self.number, self.size, self.job = service, context, what, number, size, job
-        self.weight = {"free": Weight.FREE, "compile": Weight.COMPILE}.get(method, Weight.UNIT)
-        self.subject = None if self.weight is not Weight.UNIT else hashlib.sha256(body).digest()
-        self.begun = False
-
-    async def run(self) -> Reply:
-        service = self.service
-        service.runs.append(self.number)
-        if self.what == "gate":
-            await service.gate.wait()
-            self.begun = True
-        if self.what == "local":
-            raise Refused("local", "it took too long", status="WALL_TIME")
-        if self.what == "bug":
-            raise ZeroDivisionError
-        if self.what == "want":
-            self.context.want(self.job, self.size, ZERO)
-        if self.what == "quote":
-            prices = self.context.prices(self.job)
-            self.context.quote(self.job, replace(prices, gigafuel=prices.gigafuel * 4))
-        if self.weight is Weight.FREE:
-            return Reply(b"free")
-        kind = ReceiptKind.COMPILE if self.weight is Weight.COMPILE else ReceiptKind.UNIT
-        subject = self.subject or bytes(32)
-        price = PRICE * self.context.prices(self.job).gigafuel // 10**15
-        claim = Claim(kind, subject, hashlib.sha256(subject).digest(), 5, price)
-        if not self.size:
-            return Reply(b"done %d" % self.number, claim)
-        path = service.folder / f"out-{self.number}"
-        path.write_bytes(bytes(self.size))
-        return Reply(b"done %d" % self.number, claim, path, self.size)
-
-
-class Works:
-    """A service that does what it is told."""
-
-    name = "works"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.gate = asyncio.Event()
-        self.runs: list[int] = []
-        self.started = self.closed = 0
-
-    async def start(self) -> None:
-        self.started += 1
-
-    async def close(self) -> None:
-        self.closed += 1
-
-    def describe(self) -> Description:
-        return Description(ENGINE, "engine", (), 10**9)
-
-    def accept(self, method: str, body: bytes, context: Context) -> Order:
-        if method not in ("run", "free", "compile"):
-            raise Refused("unknown", f"no method {method}")
-        return Work(self, method, body, context)
-
-
-def work(what: str = "", number: int = 0, job: bytes = ZERO, size: int = 0) -> bytes:
-    """The body of a call of `Works`."""
-    return canonical.encode([what, number, job, size])
 
 
 # A buyer
