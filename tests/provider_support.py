@@ -40,8 +40,6 @@ from surge.provider.daemon import Provider
 from surge.wallet.keystore import KeySigner
 
 __all__ = [
-    "DEVICE", "NETWORK", "OPERATOR", "PRICE", "Bench", "Client", "Host", "Ledger", "Link", "Relays", "State", "Works", "key", "until", "work",
-]  # fmt: skip
     "DEVICE",
     "NETWORK",
     "OPERATOR",
