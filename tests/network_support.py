@@ -84,7 +84,14 @@ class Town:
     """The network; everything in it runs on one loop in the background."""
 
     def __init__(
-        self, folder: Path, *, providers: int = 1, relays: int = 1, tokens: int = TOKENS, config: ProviderConfig | None = None
+        self,
+        folder: Path,
+        *,
+        providers: int = 1,
+        relays: int = 1,
+        tokens: int = TOKENS,
+        coin: int = COIN,
+        config: ProviderConfig | None = None,
     ) -> None:
         self.folder = folder
         self.background = Background("town")
@@ -95,7 +102,7 @@ class Town:
         self.relays: list[RelayServer] = []
         self.devices: list[Device] = []
         self._counts = (providers, relays)
-        self._tokens = tokens
+        self._tokens, self._coin = tokens, coin
         self._config = config or ProviderConfig()
         self._chain: EmbeddedLedger
         self._mining: asyncio.Task[None]
@@ -128,8 +135,7 @@ class Town:
         deployed = await deploy(self._chain.url, genesis.chain_id, self.treasury, journal, embedded=True)
         entries = []
         for number in range(relays):
-            server = RelayServer(self.folder / f"relay{number}", KeySigner.random())
-            await server.__aenter__()
+            server = await self._relay(number, free_port())
             self.relays.append(server)
             entries.append(RelayAddress(server.url, server.identity))
         self.network = NetworkFile(
@@ -138,15 +144,50 @@ class Town:
         )  # fmt: skip
         self.ledger = await Ledger.connect(self.network, journal)
         buyer = Keystore(self.folder / "buyer" / "wallet").load_or_create("buyer")
-        await self.ledger.transfer(self.treasury, buyer.address, tokens=self._tokens, native=COIN)
+        await self.ledger.transfer(self.treasury, buyer.address, tokens=self._tokens, native=self._coin)
         self.file.write_bytes(self.network.encode())
         self.devices = [Device(self, number, self._config) for number in range(providers)]
         await asyncio.gather(*(device.start() for device in self.devices))
 
+    async def _relay(self, number: int, port: int) -> RelayServer:
+        identity = Keystore(self.folder / "relays").load_or_create(f"relay{number}")
+        server = RelayServer(self.folder / f"relay{number}", identity, port=port)
+        await server.__aenter__()
+        return server
+
+    def stop_relay(self, number: int) -> None:
+        self.call(self.relays[number].__aexit__(None, None, None))
+
+    def start_relay(self, number: int) -> None:
+        """Start a relay that was stopped, where it was."""
+        self.relays[number] = self.call(self._relay(number, self.relays[number].port))
+
+    def stop_ledger(self) -> None:
+        """The RPC endpoint goes away; its state stays."""
+
+        async def stop() -> None:
+            self._mining.cancel()
+            await asyncio.gather(self._mining, return_exceptions=True)
+            await self._chain.stop()
+
+        self.call(stop())
+
+    def start_ledger(self) -> None:
+        async def start() -> None:
+            self._chain = EmbeddedLedger(self.folder / "ledger", self._chain.port)
+            await self._chain.start()
+            self._mining = asyncio.create_task(self._chain.run())
+
+        self.call(start())
+
+    def fund(self, *, tokens: int = 0, coin: int = 0) -> None:
+        """Send the buyer money."""
+        buyer = Keystore(self.folder / "buyer" / "wallet").address("buyer")
+        self.call(self.ledger.transfer(self.treasury, buyer, tokens=tokens, native=coin))
+
     async def _stop(self) -> None:
         await asyncio.gather(*(device.stop() for device in self.devices), return_exceptions=True)
-        for server in self.relays:
-            await server.__aexit__(None, None, None)
+        await asyncio.gather(*(server.__aexit__(None, None, None) for server in self.relays), return_exceptions=True)
         if hasattr(self, "ledger"):
             await self.ledger.close()
         if hasattr(self, "_mining"):

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,14 +216,19 @@ class Client:
     def _run(self, job: Job, lease: Lease) -> Job:
         self.jobs[job.plan.id] = job
 
+        def end() -> None:
+            self.jobs.pop(job.plan.id, None)
+            lease.release()
+
         async def run() -> None:
             watching = asyncio.create_task(self._watch(job))
             try:
                 await job.run()
             finally:
                 watching.cancel()
-                self.jobs.pop(job.plan.id, None)
-                lease.release()
+                end()
+
+        job.on_end = end
 
         self._spawn(run(), f"job {job.plan.id.hex()[:12]}")
         return job
@@ -300,8 +306,9 @@ async def restored(
     progress: Progress,
     budget: int | None,
 ) -> Job:
-    """A job as its journal leaves it, ready to run: `sink` has the results that are there."""
-    plan = saved.record.plan
+    """A job as its journal leaves it, ready to run: `sink` has the results that are there. Its deadline was for its first run."""
+    before = saved.record.plan
+    plan = replace(before, wishes=replace(before.wishes, deadline_ms=None, budget=budget))
     scheduler = Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000, numbers_from=saved.numbers)
     scheduler.items_arrived(saved.record.spooled)
     scheduler.restore(saved.done, saved.cuts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -36,6 +36,9 @@ log = logging.getLogger("surge.buyer")
 
 TICK = 0.2
 """Seconds between looks at the clock when nothing happens."""
+
+SETTLE_SECONDS = 10.0
+"""How long the end of a job waits for its receipts and its inputs to be on disk."""
 
 BUSY_REST = 0.3
 """Seconds a lane rests that said it is busy."""
@@ -106,6 +109,8 @@ class Job:
         self.lanes = Lanes(self, recruit, contents)
         self.settled = asyncio.Event()
         """Set once the job has ended and its end is on disk."""
+        self.on_end: Callable[[], None] | None = None
+        """Called then, before the user hears of it."""
         self.spool = spool
         self.desk = Desk(self, tries or {})
         self._feed = feed
@@ -169,13 +174,13 @@ class Job:
         """Work until every item has its result, or the job fails or is stopped."""
         try:
             await self._work()
+            await self._end()
         except asyncio.CancelledError:
             self.desk.close()
             self._sink.end(None, _stopped(self.plan))
             raise
         finally:
             self._feed.stop()
-        await self._end()
 
     async def _work(self) -> None:
         try:
@@ -371,25 +376,43 @@ class Job:
     # The end
 
     async def _end(self) -> None:
-        self.desk.close()
+        """Leave everything on disk as it is, then tell the user."""
         whole = self._failure is None and not self._stopping
         peers = list(self.lanes.peers.values())
+        self.desk.close()
         self.lanes.leave()
-        if not whole:
-            self._end_sink()
-        await asyncio.gather(*(peer.payer.drain() for peer in peers if peer.gone is None))
+        if not whole and not self._cancelled:
+            await self._keep_inputs()
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await asyncio.gather(*(peer.payer.drain() for peer in peers if peer.gone is None))
+        except TimeoutError:
+            self.say("some receipts wait for a deposit; they are settled when their channel is used next")
         state = DONE if whole else CANCELLED if self._cancelled else FAILED if self._failure is not None else STOPPED
         error = "" if self._failure is None else str(self._failure)
         await self.journal.set_job(self.plan.id, state, error=error, total=self.spool.count if whole else None)
+        if self.on_end is not None:
+            self.on_end()
+        self.settled.set()
         if whole:
             self._sink.end(self.spool.count)
-        self.settled.set()
-
-    def _end_sink(self) -> None:
-        if self._failure is not None:
+        elif self._failure is not None:
             self._sink.end(self._fails_at, self._failure)
         else:
             self._sink.end(0 if self._cancelled else None, None if self._cancelled else _stopped(self.plan))
+
+    async def _keep_inputs(self) -> None:
+        """What was pulled, and all of an input whose length is known, so that the job can be finished."""
+        until = time.monotonic() + (SETTLE_SECONDS if self._ahead is not None else 0.0)
+        while True:
+            ended = self._feed.ended
+            self.spool.add(self._feed.take())
+            if ended or time.monotonic() > until:
+                break
+            await asyncio.sleep(0.01)
+        blocks = self.spool.unsaved()
+        if blocks:
+            await asyncio.wrap_future(self.journal.dispatch(self.plan.id, blocks=blocks))
 
 
 def _stopped(plan: Plan) -> Unavailable:

@@ -63,6 +63,7 @@ class Lanes:
         self._first: tuple[str, ...] = ()
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
+        self._local_endings = 0
 
     # What the job asks
 
@@ -215,36 +216,49 @@ class Lanes:
 
     async def _prepare(self, peer: Peer) -> None:
         """Bring the job to a provider: its image, its bundle, its setup. Afterwards it is given units."""
-        key = peer.device
         for attempt in range(ATTEMPTS):
             try:
                 await peer.wait_open(CONNECT_SECONDS)
-                plan = self._job.plan
                 await self.preparation.provide(peer, [], {})
-                if plan.is_python:
+                if self._job.plan.is_python:
                     await self.preparation.set_up(peer)
-                break
-            except GuestFault as error:
-                self._job.fail(error)
-                return
+                return self._ready(peer)
+            except (GuestFault, NotEnough) as error:
+                return self._job.fail(error)
             except Refused as error:
-                if error.code == "guest":
-                    self._job.fail(GuestFault(error.refusal.text, device=key))
+                if not await self._may_retry(peer, error, last=attempt == ATTEMPTS - 1):
                     return
-                if error.code not in ("busy", "window", "local", "missing", "internal") or attempt == ATTEMPTS - 1:
-                    bad = error.code in ("invalid", "unknown", "storage")
-                    return self._give_up(peer, Unavailable(f"{key} cannot prepare the job: {error}", device=key, for_good=bad))
                 await asyncio.sleep(0.3 * 4**attempt)
             except PeerFault as error:
                 peer.drop(error)
                 return self._give_up(peer, error)
-            except NotEnough as error:
-                self._job.fail(error)
-                return
             except Unavailable as error:
                 if peer.gone is not None or attempt == ATTEMPTS - 1:
                     return self._give_up(peer, error)
-        self._ready(peer)
+
+    async def _may_retry(self, peer: Peer, error: Refused, *, last: bool) -> bool:
+        """Whether a refusal to prepare may pass; if not, the provider is given up, or the job has failed."""
+        key = peer.device
+        if error.code == "guest":
+            self._job.fail(GuestFault(error.refusal.text, device=key))
+            return False
+        if error.code == "local":
+            self._local_endings += 1
+            if self._local_endings >= ATTEMPTS:
+                self._job.fail(GuestFault(f"the module's top level ends without a result: {error.refusal.text}", device=key))
+                return False
+        if error.code == "deposit":
+            try:
+                await peer.payer.fund()
+            except NotEnough as poor:
+                self._job.fail(poor)
+                return False
+        passing = error.code in ("busy", "window", "local", "missing", "internal", "deposit", "price", "cancelled")
+        if passing and not last:
+            return True
+        reason = Unavailable(f"{key} cannot prepare the job: {error}", device=key, for_good=error.code in ("invalid", "unknown", "storage"))
+        self._give_up(peer, reason)
+        return False
 
     def _give_up(self, peer: Peer, error: SurgeError) -> None:
         self._job.say(f"{peer.device} takes no part: {error}")
@@ -297,6 +311,8 @@ class Lanes:
     def peer_gone(self, peer: Peer, error: SurgeError) -> None:
         """It is given up: its units go elsewhere."""
         self._job.say(f"{peer.device} is given up: {error}")
+        if isinstance(error, NotEnough):
+            self._job.fail(error)
         self.dismiss(peer.device, error)
 
     def peer_prices(self, peer: Peer, terms: Terms, message: NewPrices) -> None:

@@ -1,0 +1,150 @@
+"""Bad days of a buyer over a real network: what goes away, what runs out, and what a user sees of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import surge
+from buyer_functions import add_one, spin
+from network_support import Town
+from surge.provider.config import ProviderConfig, Rates
+
+ITEMS = list(range(24))
+WANTED = [spin(item) for item in ITEMS]
+
+
+def at(results: surge.buyer.results.Results, count: int, act: Callable[[], None]) -> list[int]:
+    """Read `count` results, act while the rest is under way, and read the rest."""
+    found = [next(results) for _ in range(count)]
+    acting = threading.Thread(target=act)
+    acting.start()
+    found += list(results)
+    acting.join()
+    return found
+
+
+def test_a_relay_dies_and_the_other_carries_on(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=2, relays=2) as town, surge.connect(town.file) as network:
+        results = network.map(spin, ITEMS, chunk=1)
+        assert at(results, 3, lambda: town.stop_relay(0)) == WANTED
+        assert list(network.map(add_one, range(5))) == [1, 2, 3, 4, 5]
+
+
+def test_both_relays_die_and_one_comes_back(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=2, relays=2) as town, surge.connect(town.file) as network:
+
+        def night() -> None:
+            town.stop_relay(0)
+            town.stop_relay(1)
+            time.sleep(3)
+            town.start_relay(1)
+
+        results = network.map(spin, ITEMS, chunk=1)
+        assert at(results, 3, night) == WANTED
+        receipts = [network.receipt(row["receipt"])["subject"] for row in network.receipts(results.job) if row["kind"] == 1]
+        assert len(receipts) == len(set(receipts))
+
+
+def test_a_provider_leaves_mid_job_and_the_other_finishes(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=2) as town, surge.connect(town.file) as network:
+        results = network.map(spin, ITEMS, chunk=1)
+        assert at(results, 4, lambda: town.call(town.devices[0].stop())) == WANTED
+
+
+def test_the_only_provider_restarts_and_nothing_is_done_or_paid_twice(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=1) as town, surge.connect(town.file) as network:
+
+        def restart() -> None:
+            town.call(town.devices[0].stop())
+            town.call(town.devices[0].start())
+
+        results = network.map(spin, ITEMS, chunk=1)
+        assert at(results, 4, restart) == WANTED
+        subjects = [network.receipt(row["receipt"])["subject"] for row in network.receipts(results.job) if row["kind"] == 1]
+        assert len(subjects) == len(set(subjects)) == len(ITEMS)
+
+
+def test_the_ledger_is_away_while_a_job_runs(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=1) as town, surge.connect(town.file) as network:
+        list(network.map(add_one, range(3)))
+
+        def away() -> None:
+            town.stop_ledger()
+            time.sleep(4)
+            town.start_ledger()
+
+        assert at(network.map(spin, ITEMS, chunk=1), 2, away) == WANTED
+
+
+def test_without_tokens_a_job_says_so_and_goes_on_when_there_are_some(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=1, tokens=10**12) as town, surge.connect(town.file) as network:
+        results = network.map(add_one, range(5))
+        with pytest.raises(surge.NotEnough, match="send it tokens"):
+            list(results)
+        town.fund(tokens=10**18)
+        assert list(network.resume(results.job)) == [1, 2, 3, 4, 5]
+
+
+def test_without_gas_money_a_job_says_so(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=1, coin=0) as town, surge.connect(town.file) as network:
+        with pytest.raises(surge.NotEnough, match="gas"):
+            list(network.map(add_one, range(5)))
+        town.fund(coin=10**18)
+        assert list(network.map(add_one, range(5))) == [1, 2, 3, 4, 5]
+
+
+def test_a_channel_that_runs_empty_is_filled_again(tmp_path: Path) -> None:
+    """A unit costs about 0.3 gigafuel: two of them are more than the first deposit."""
+    rates = Rates(gigafuel=10**18)
+    config = ProviderConfig(rates=rates, opening=10**17)
+    with Town(tmp_path, providers=1, tokens=12 * 10**18, config=config) as town, surge.connect(town.file) as network:
+        results = network.map(spin, ITEMS[:8], chunk=1)
+        assert list(results) == WANTED[:8]
+        (channel,) = network.channels()
+        assert channel["deposit"] > 12 * 10**18 // 16
+        assert channel["vouched"] == results.progress.price
+
+
+def test_a_wallet_that_runs_empty_stops_the_job_which_can_be_resumed(tmp_path: Path) -> None:
+    rates = Rates(gigafuel=10**18)
+    config = ProviderConfig(rates=rates, opening=10**17)
+    with Town(tmp_path, providers=1, tokens=2 * 10**18, config=config) as town, surge.connect(town.file) as network:
+        results = network.map(spin, ITEMS, chunk=1)
+        with pytest.raises(surge.NotEnough, match="tokens"):
+            list(results)
+        assert network.job(results.job).state == "failed"
+        town.fund(tokens=100 * 10**18)
+        assert list(network.resume(results.job)) == WANTED
+        subjects = [network.receipt(row["receipt"])["subject"] for row in network.receipts(results.job) if row["kind"] == 1]
+        assert len(subjects) == len(set(subjects)) == len(ITEMS)
+
+
+def test_a_deadline_stops_the_job_which_can_be_resumed(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=1) as town, surge.connect(town.file) as network:
+        results = network.map(spin, ITEMS, chunk=1, deadline=3)
+        with pytest.raises(surge.Unavailable, match="deadline"):
+            list(results)
+        assert list(network.resume(results.job)) == WANTED
+
+
+def test_the_network_is_left_in_the_middle_and_the_job_resumed(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=1) as town:
+        with surge.connect(town.file) as network:
+            results = network.map(spin, ITEMS, chunk=1)
+            next(results)
+        with surge.connect(town.file) as network:
+            assert network.job(results.job).state == "stopped"
+            assert list(network.resume(results.job)) == WANTED
+
+
+def test_a_relay_that_is_not_there_and_a_file_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "network.json").write_text("hello")
+    with pytest.raises(surge.InvalidInput, match="JSON"):
+        surge.connect(tmp_path / "network.json")
+    with pytest.raises(surge.InvalidInput, match="no network file"):
+        surge.connect(tmp_path / "nowhere.json")
