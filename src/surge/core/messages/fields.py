@@ -54,5 +54,5 @@ def decode(decoder: msgspec.msgpack.Decoder[T], data: bytes, what: str) -> T:
         raise PeerFault(f"{what} of {len(data)} bytes is larger than {MAX_MESSAGE}", size=len(data))
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PeerFault(f"{what} cannot be read: {error}", data=data[:256]) from error

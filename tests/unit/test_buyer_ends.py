@@ -1,0 +1,294 @@
+"""The ends of a job: where items come from, where results go, what a user may ask."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import threading
+import time
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surge.buyer import home as homes
+from surge.buyer.encoding import encode_value
+from surge.buyer.intake import Intake
+from surge.buyer.options import check_known, chunk_of, limits_of, wishes_of
+from surge.buyer.results import Piece, Progress, Results, decode_piece
+from surge.buyer.submitting import Calls, Executor
+from surge.core import values
+from surge.core.units import Limits
+from surge.errors import GuestFault, InvalidInput, NotData, RemoteError, Unavailable
+
+
+def until(condition: Any, seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+# Intake
+
+
+def test_items_are_pulled_up_to_what_is_wanted_and_no_further() -> None:
+    pulled: list[int] = []
+
+    def items() -> Any:
+        for index in itertools.count():
+            pulled.append(index)
+            yield index
+
+    intake = Intake(items(), values.dumps, lambda: None)
+    intake.start()
+    intake.want(10)
+    until(lambda: len(pulled) >= 10)
+    time.sleep(0.02)
+    assert len(pulled) == 10
+    assert [values.loads(data) for data in intake.take()] == list(range(10))
+    intake.want(12)
+    until(lambda: len(pulled) == 12)
+    intake.stop()
+
+
+def test_an_item_is_encoded_when_it_is_pulled() -> None:
+    shared = [1]
+
+    def items() -> Any:
+        yield shared
+        shared.append(2)
+        yield shared
+
+    intake = Intake(items(), values.dumps, lambda: None)
+    intake.start()
+    intake.want(5)
+    until(lambda: intake.ended)
+    assert [values.loads(data) for data in intake.take()] == [[1], [1, 2]]
+
+
+def test_many_items_wake_once() -> None:
+    woken: list[int] = []
+    intake = Intake(range(1000), values.dumps, lambda: woken.append(1))
+    intake.want(1001)
+    intake.start()
+    until(lambda: intake.ended)
+    assert len(woken) <= 2
+    assert len(intake.take()) == 1000
+
+
+def broken_items() -> Any:
+    yield 1
+    raise OSError("the file ended")
+
+
+@pytest.mark.parametrize(("items", "error"), [(broken_items(), OSError), ([1, object()], NotData)])
+def test_the_users_error_and_what_is_no_data_are_kept_for_them(items: Any, error: type[Exception]) -> None:
+    intake = Intake(items, encode_value, lambda: None)
+    intake.want(5)
+    intake.start()
+    until(lambda: intake.ended)
+    assert isinstance(intake.error, error)
+    assert len(intake.take()) == 1
+
+
+def test_a_resumed_input_skips_what_was_recorded() -> None:
+    intake = Intake(range(5), values.dumps, lambda: None, skip=3)
+    intake.want(5)
+    intake.start()
+    until(lambda: intake.ended)
+    assert [values.loads(data) for data in intake.take()] == [3, 4]
+
+
+# Results
+
+
+def results(**options: Any) -> Results:
+    return Results("job", Progress(), errors="raise", cancel=lambda: None, consumed=lambda upto: None, **options)
+
+
+def piece(first: int, *entries: Any) -> Piece:
+    return Piece(first, len(entries), values.dumps([["ok", entry] for entry in entries]))
+
+
+def test_results_come_in_order_however_they_arrive() -> None:
+    found = results()
+    found.put(piece(2, "c"))
+    found.put(piece(0, "a", "b"))
+    found.end(3)
+    assert list(found) == ["a", "b", "c"]
+    assert list(found) == []
+
+
+def test_a_consumer_that_waits_is_woken() -> None:
+    found = results()
+    got: list[Any] = []
+    reader = threading.Thread(target=lambda: got.extend(found))
+    reader.start()
+    found.put(piece(0, 1))
+    found.wake()
+    until(lambda: got == [1])
+    found.put(piece(1, 2))
+    found.end(2)
+    reader.join(5)
+    assert got == [1, 2]
+
+
+def test_a_failure_is_raised_once_behind_the_results_before_it() -> None:
+    found = results()
+    found.put(piece(0, 1))
+    found.end(1, Unavailable("gone"))
+    assert next(found) == 1
+    with pytest.raises(Unavailable):
+        next(found)
+    with pytest.raises(StopIteration):
+        next(found)
+
+
+def test_an_items_error_is_raised_at_its_place() -> None:
+    found = results()
+    found.put(Piece(0, 2, values.dumps([["error", "ValueError", "no", "Traceback"], ["ok", 2]])))
+    found.put(Piece(2, 1, None, GuestFault("trapped")))
+    found.put(piece(3, 4))
+    found.end(4)
+    with pytest.raises(RemoteError, match="ValueError: no") as caught:
+        next(found)
+    assert caught.value.details["index"] == 0
+    assert next(found) == 2
+    with pytest.raises(GuestFault, match="trapped"):
+        next(found)
+    assert list(found) == [4]
+
+
+@pytest.mark.parametrize(
+    "value", [b"", values.dumps(1), values.dumps([]), values.dumps([["ok"]]), values.dumps([["no", 1]]), values.dumps([["error", 1, 2]])]
+)
+def test_a_value_that_is_no_list_of_results_is_a_guests_fault(value: bytes) -> None:
+    with pytest.raises(GuestFault):
+        decode_piece(value, 1)
+
+
+# Calls
+
+
+def calls() -> Calls:
+    return Calls(encode_value, decode_piece, lambda: None)
+
+
+def test_a_call_gives_its_future_its_result_or_its_error() -> None:
+    one = calls()
+    futures = [one.submit(number) for number in range(4)]
+    assert len(one.take()) == 4
+    one.put(Piece(0, 2, values.dumps([["ok", "zero"], ["error", "KeyError", "k", "tb"]])))
+    one.put(Piece(2, 1, None, GuestFault("trapped")))
+    assert futures[0].result(1) == "zero"
+    assert isinstance(futures[1].exception(1), RemoteError)
+    assert isinstance(futures[2].exception(1), GuestFault)
+    one.end(None, Unavailable("no provider"))
+    assert isinstance(futures[3].exception(1), Unavailable)
+    with pytest.raises(Unavailable):
+        one.submit(5)
+
+
+def test_a_cancelled_call_stays_cancelled() -> None:
+    one = calls()
+    future = one.submit(1)
+    assert future.cancel()
+    one.put(Piece(0, 1, values.dumps([["ok", 1]])))
+    with pytest.raises(CancelledError):
+        future.result(1)
+
+
+def test_what_cannot_travel_is_refused_where_it_is_submitted() -> None:
+    with pytest.raises(NotData, match="value"):
+        calls().submit(object())
+
+
+def test_an_executor_that_was_shut_down_takes_nothing() -> None:
+    finished: list[int] = []
+    executor = Executor(lambda function, args, kwargs: calls().submit(1), lambda: finished.append(1))
+    executor.shutdown(wait=False)
+    assert finished == [1]
+    with pytest.raises(RuntimeError):
+        executor.submit(print)
+
+
+# Options
+
+
+def test_limits_and_wishes_are_what_was_asked() -> None:
+    limits = limits_of({"memory": 1 << 30, "fuel": 5, "timeout": 1.5, "output": 10, "open_files": 8})
+    assert limits == Limits(memory=1 << 30, fuel=5, wall_ms=1500, output=10, open_files=8)
+    assert limits_of({}) == Limits()
+    wishes = wishes_of({"providers": ["0x" + "AB" * 20], "budget": 5, "deadline": 2.0})
+    assert wishes.providers == ("0x" + "ab" * 20,)
+    assert wishes.deadline_ms == 2000
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=60)
+    assert 55_000 < (wishes_of({"deadline": later}).deadline_ms or 0) <= 60_000
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"budget": -1},
+        {"budget": 1.5},
+        {"max_price": True},
+        {"providers": 0},
+        {"providers": []},
+        {"providers": ["nobody"]},
+        {"deadline": -1},
+    ],
+)
+def test_wishes_that_mean_nothing_are_refused(asked: Any) -> None:
+    with pytest.raises(InvalidInput):
+        wishes_of(asked)
+
+
+@pytest.mark.parametrize("asked", [{"memory": 0}, {"memory": 1 << 40}, {"fuel": 0}, {"timeout": 0}, {"output": -1}, {"memory": "1G"}])
+def test_limits_out_of_bounds_are_refused(asked: Any) -> None:
+    with pytest.raises(InvalidInput):
+        limits_of(asked)
+
+
+def test_an_unknown_option_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="no such option: memroy"):
+        check_known({"memroy": 1})  # type: ignore[typeddict-unknown-key]
+
+
+@pytest.mark.parametrize("chunk", [0, -1, 1.5, "all", True, 10**9])
+def test_a_chunk_that_is_none_is_refused(chunk: Any) -> None:
+    with pytest.raises(InvalidInput):
+        chunk_of(chunk)
+    assert chunk_of("auto") == 0
+
+
+# Places
+
+
+def test_the_network_meant_is_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SURGE_NETWORK", "SURGE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInput, match="surge up"):
+        homes.find_network()
+    running = tmp_path / "running.json"
+    running.write_text("{}")
+    homes.running_pointer().parent.mkdir(parents=True)
+    homes.running_pointer().write_text(f'{{"network": "{running}"}}')
+    assert homes.find_network() == running
+    (tmp_path / "network.json").write_text("{}")
+    assert homes.find_network() == Path("network.json")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "network.json").write_text("{}")
+    monkeypatch.setenv("SURGE_NETWORK", str(other))
+    assert homes.find_network() == other / "network.json"
+    with pytest.raises(InvalidInput, match="no network file"):
+        homes.find_network(tmp_path / "missing.json")
+    homes.running_pointer().write_text("nonsense")
+    monkeypatch.delenv("SURGE_NETWORK")
+    (tmp_path / "network.json").unlink()
+    with pytest.raises(InvalidInput, match="damaged"):
+        homes.find_network()
