@@ -20,6 +20,7 @@ from ledger_support import COIN, Chain, chain_in, elsewhere, found, free_port, m
 from surge.core.receipts import Close, DeviceConsent, Voucher
 from surge.errors import InternalFault, InvalidInput, LedgerError, NotEnough, Unavailable
 from surge.ledger import Deployed, EmbeddedLedger, Ledger, chain_id, find_anvil, verify_contracts
+from surge.ledger.endpoints import Endpoints
 from surge.ledger.journal import Journal
 from surge.wallet import KeySigner
 
@@ -420,3 +421,35 @@ async def test_another_chain_is_not_believed(chain: Chain, proxy: tuple[Proxy, s
         assert await ledger.token_balance(chain.treasury.address) > 0
     finally:
         await ledger.close()
+
+
+NONSENSE: dict[str, bytes] = {
+    "no JSON": b"<html>",
+    "no object": b"[]",
+    "neither result nor error": b'{"jsonrpc": "2.0", "id": 1}',
+    "an answer to another question": b'{"jsonrpc": "2.0", "id": 99999, "result": "0x1"}',
+    "nested beyond reason": b"[" * 200_000,
+    "more than anybody asked for": b'"' + b"0" * (33 << 20) + b'"',
+}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+async def test_a_node_that_answers_nonsense_is_as_good_as_away(nonsense: str) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=NONSENSE[nonsense])
+
+    application = web.Application()
+    application.router.add_post("/", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    endpoints = Endpoints([f"http://127.0.0.1:{port}"], 1, embedded=True)
+    try:
+        with pytest.raises(Unavailable, match="does not answer"):
+            await endpoints.call("eth_blockNumber")
+    finally:
+        await endpoints.close()
+        await runner.cleanup()
+    with pytest.raises(Unavailable, match="closed"):
+        await endpoints.call("eth_blockNumber")

@@ -7,14 +7,14 @@ head any endpoint has shown. So a node that fell behind is not taken for an empt
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from web3 import AsyncHTTPProvider
-from web3.types import RPCEndpoint
 
 from surge.errors import LedgerError, Unavailable
 
@@ -30,6 +30,9 @@ HEAD_SECONDS = 2.0
 TIMEOUT = 10.0
 """Seconds for one call."""
 
+MAX_ANSWER = 32 << 20
+"""Bytes of an answer, unpacked: a node is a stranger too."""
+
 SURVEY_SECONDS, AWAY_SECONDS = 3.0, 30.0
 """Seconds to wait for the heads of all endpoints, and for which one that did not answer then is not waited for again."""
 
@@ -41,7 +44,6 @@ class Refused(LedgerError):
 @dataclass
 class _Endpoint:
     url: str
-    provider: AsyncHTTPProvider
     chain_checked: bool = False
     head: int = -1
     head_at: float = float("-inf")
@@ -60,10 +62,10 @@ class Endpoints:
     def __init__(self, urls: Sequence[str], chain_id: int, *, embedded: bool) -> None:
         self.chain_id = chain_id
         self._embedded = embedded
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
-        self._endpoints = [
-            _Endpoint(url, AsyncHTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)) for url in urls
-        ]
+        self._endpoints = [_Endpoint(url) for url in urls]
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self._ids = itertools.count(1)
         self._best = -1
         self._surveying = asyncio.Lock()
 
@@ -98,9 +100,10 @@ class Endpoints:
             raise next((each for each in failures if isinstance(each, Refused)), failures[0])
 
     async def close(self) -> None:
-        """Close the connections."""
-        for endpoint in self._endpoints:
-            await endpoint.provider.disconnect()
+        """Close the connections. Calls after this raise `Unavailable`."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
 
     async def _survey(self) -> None:
         """Learn the heads of all endpoints, so that the first of them is not believed for want of a better one."""
@@ -145,10 +148,12 @@ class Endpoints:
         self._best = max(self._best, head)
 
     async def _raw(self, endpoint: _Endpoint, method: str, params: Sequence[Any]) -> Any:
+        if self._closed:
+            raise Unavailable(f"the connection to {endpoint.url} was closed", url=endpoint.url)
         try:
             async with asyncio.timeout(TIMEOUT):
-                answer = await endpoint.provider.make_request(RPCEndpoint(method), list(params))
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+                answer = await self._post(endpoint.url, method, params)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
             endpoint.chain_checked = False
             raise Unavailable(f"{endpoint.url} does not answer ({type(error).__name__})", url=endpoint.url) from error
         if answer.get("error"):
@@ -156,3 +161,19 @@ class Endpoints:
             text, code, data = wrong.get("message", ""), wrong.get("code"), wrong.get("data")
             raise Refused(f"the ledger refuses: {text}", code=code, text=text, data=data)
         return answer.get("result")
+
+    async def _post(self, url: str, method: str, params: Sequence[Any]) -> dict[str, Any]:
+        """One JSON-RPC call's answer. Raises ValueError when it is none."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        question = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}
+        data = bytearray()
+        async with self._session.post(url, json=question, allow_redirects=False) as response:
+            async for chunk in response.content.iter_chunked(1 << 16):
+                data += chunk
+                if len(data) > MAX_ANSWER:
+                    raise ValueError(f"an answer of more than {MAX_ANSWER} bytes")
+        answer = json.loads(data)
+        if not isinstance(answer, dict) or answer.get("id") != question["id"] or not ("result" in answer or "error" in answer):
+            raise ValueError("no answer to the question")
+        return answer
