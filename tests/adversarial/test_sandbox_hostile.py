@@ -227,7 +227,7 @@ def send(message):
     line.sendall(len(message).to_bytes(4, "little") + message)
 def done(**changes):
     fields = dict(status=0, exit_code=0, value=EMPTY, stdout=EMPTY, stderr=EMPTY, files=(), state=b"", fuel=1,
-                  seconds=0.0, peak_memory=0, detail="", output=b"")
+                  seconds=0.0, cpu_seconds=0.0, peak_memory=0, detail="", output=b"")
     return encode(Done(**{{**fields, **changes}}))
 ready = encode(Ready(layers=()))
 {behaviour}

@@ -101,7 +101,7 @@ def test_without_gas_money_a_job_says_so(tmp_path: Path) -> None:
 def test_a_channel_that_runs_empty_is_filled_again(tmp_path: Path) -> None:
     """A unit costs about 0.3 gigafuel: two of them are more than the first deposit."""
     rates = Rates(gigafuel=10**18)
-    config = ProviderConfig(rates=rates, opening=10**17)
+    config = ProviderConfig(rates=rates, opening=10**17, requote_percent=0)
     with Town(tmp_path, providers=1, tokens=12 * 10**18, config=config) as town, surge.connect(town.file) as network:
         results = network.map(spin, ITEMS[:8], chunk=1)
         assert list(results) == WANTED[:8]
@@ -112,7 +112,7 @@ def test_a_channel_that_runs_empty_is_filled_again(tmp_path: Path) -> None:
 
 def test_a_wallet_that_runs_empty_stops_the_job_which_can_be_resumed(tmp_path: Path) -> None:
     rates = Rates(gigafuel=10**18)
-    config = ProviderConfig(rates=rates, opening=10**17)
+    config = ProviderConfig(rates=rates, opening=10**17, requote_percent=0)
     with Town(tmp_path, providers=1, tokens=2 * 10**18, config=config) as town, surge.connect(town.file) as network:
         results = network.map(spin, ITEMS, chunk=1)
         with pytest.raises(surge.NotEnough, match="tokens"):

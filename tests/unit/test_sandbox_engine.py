@@ -61,6 +61,7 @@ HONEST = Done(
     state=b"",
     fuel=10,
     seconds=0.1,
+    cpu_seconds=0.1,
     peak_memory=65536,
     detail="",
     output=None,
@@ -85,6 +86,8 @@ FALSE: dict[str, dict[str, object]] = {
     "fuel of a local ending": {"status": Status.WALL_TIME, "stdout": EMPTY, "files": ()},
     "output of a local ending": {"status": Status.WALL_TIME, "fuel": 0},
     "more memory than there was": {"peak_memory": 2 << 20},
+    "more of a processor than there was time": {"cpu_seconds": 1.0},
+    "less than no processor": {"cpu_seconds": -1.0},
     "time that is no number": {"seconds": float("nan")},
 }
 

@@ -113,9 +113,3 @@ class LocalHost:
                 continue
             used += times.user + times.system
         return used
-
-
-def crowding() -> float:
-    """How many processes want each processor now, at least 1: a unit's seconds on a crowded machine are not its fault."""
-    load, _, _ = os.getloadavg()
-    return max(1.0, load / (os.cpu_count() or 1))

@@ -105,9 +105,9 @@ def _unsigned(value: int) -> bytes:
 async def measure(sandbox: Runner, folder: Path) -> int:
     """Fuel per second on one core. Takes about a second; raises `InternalFault` if the sandbox does not run."""
     first = await _run(sandbox, folder, FIRST_TURNS)
-    turns = min(MAX_TURNS, max(FIRST_TURNS, int(FIRST_TURNS * SECONDS / max(first.seconds, 1e-4))))
+    turns = min(MAX_TURNS, max(FIRST_TURNS, int(FIRST_TURNS * SECONDS / max(first.cpu_seconds, 1e-4))))
     runs = [await _run(sandbox, folder, turns) for _ in range(RUNS)]
-    speed = max(int(each.outcome.fuel / max(each.seconds, 1e-6)) for each in runs)
+    speed = max(int(each.outcome.fuel / max(each.cpu_seconds, 1e-6)) for each in runs)
     log.info("this device runs %.3f gigafuel a second", speed / 1e9)
     return max(1, speed)
 

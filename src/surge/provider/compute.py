@@ -24,7 +24,6 @@ from surge.core.types import Address
 from surge.core.units import EXACT, PROVABLE, WORLD, Limits, UnitSpec, command_seed, result_hash, unit_id
 from surge.errors import GuestFault, InternalFault, InvalidInput, SurgeError
 from surge.provider import calibration, requote
-from surge.provider.availability import crowding
 from surge.provider.config import ProviderConfig
 from surge.provider.service import Claim, Context, Description, Order, Refused, Reply, Weight
 from surge.provider.turns import Turns
@@ -243,9 +242,7 @@ class _Run:
         amount = unit_amount(self._prices, outcome.fuel, self._limits.memory, moved)
         claim = Claim(ReceiptKind.UNIT, self.subject, result_hash(outcome), outcome.fuel, amount)
         if outcome.status in EXACT and compute.speed:
-            quote = compute.requotes.consider(
-                (context.channel, unit.job), execution.seconds / crowding(), outcome.fuel, self._prices, compute.speed
-            )
+            quote = compute.requotes.consider((context.channel, unit.job), execution.cpu_seconds, outcome.fuel, self._prices, compute.speed)
             if quote is not None:
                 context.quote(unit.job, quote)
         return await _answer(compute, context, unit.job, execution, claim, INLINE_OUTPUT)

@@ -11,6 +11,9 @@ from surge.sandbox.vfs import MAX_ENTRIES, MAX_PATH
 
 MAX_EXIT_CODE = 2**32 - 1
 
+CLOCK_STEP = 0.1
+"""Seconds by which the clocks of time and of the processor may differ."""
+
 
 def false_claim(done: Done, limits: Limits) -> str | None:
     """What cannot be true in a reply, or None. That digests are those of the output is for whoever reads it to check.
@@ -18,7 +21,7 @@ def false_claim(done: Done, limits: Limits) -> str | None:
     1. The status is one, and has an exit code only if it is the one that does.
     2. Pieces have digests and sizes, no more bytes together than the limit, and none if the ending is local.
     3. Files are as the guest could have made them: plain relative paths, each once, in order.
-    4. Fuel and memory are within the limits; fuel is the limit where the rule says so.
+    4. Fuel and memory are within the limits; fuel is the limit where the rule says so; no thread used more time than passed.
     """
     # 1.
     try:
@@ -48,8 +51,10 @@ def false_claim(done: Done, limits: Limits) -> str | None:
     least, most = (0, limits.fuel) if status in EXACT else (limits.fuel,) * 2 if status in PROVABLE else (0, 0)
     if not least <= done.fuel <= most:
         return f"{done.fuel} fuel of {status.name}"
-    if not 0 <= done.peak_memory <= limits.memory or not math.isfinite(done.seconds) or done.seconds < 0:
-        return f"{done.peak_memory} bytes of memory in {done.seconds} s"
+    if not 0 <= done.peak_memory <= limits.memory:
+        return f"{done.peak_memory} bytes of memory"
+    if not (math.isfinite(done.seconds) and 0 <= done.cpu_seconds <= done.seconds + CLOCK_STEP):
+        return f"{done.cpu_seconds} s of a processor in {done.seconds} s"
     return None
 
 

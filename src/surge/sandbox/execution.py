@@ -44,6 +44,8 @@ class Execution:
     outcome: Outcome
     seconds: float
     """Wall time inside the worker."""
+    cpu_seconds: float
+    """Processor time of it."""
     output: Output
     detail: str = ""
     """Why it ended, for people; not part of the result."""

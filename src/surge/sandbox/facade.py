@@ -264,4 +264,4 @@ def execution(ran: Ran) -> Execution:
         fuel=done.fuel,
     )
     output = Output(outcome.size(), done.output, ran.spool)
-    return Execution(outcome, done.seconds, output, done.detail, done.peak_memory, ran.layers)
+    return Execution(outcome, done.seconds, done.cpu_seconds, output, done.detail, done.peak_memory, ran.layers)

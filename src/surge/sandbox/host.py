@@ -80,7 +80,7 @@ class Host:
         """The standard library's zip, for the Python image."""
         self.held: dict[bytes, Held] = {}
         self._guest: Guest | None = None
-        self._started = 0.0
+        self._started = self._thread_started = 0.0
 
     def begin(self, world: World) -> Guest:
         """A fresh instance for a unit; whatever happens next, `conclude` must follow.
@@ -88,7 +88,7 @@ class Host:
         Raises:
             Ending: the unit ended before it began.
         """
-        self._started = time.perf_counter()
+        self._started, self._thread_started = time.perf_counter(), time.thread_time()
         self._guest = None
         self._guest = Guest(self.image, world)
         return self._guest
@@ -130,6 +130,7 @@ class Host:
             state=state,
             fuel=fuel,
             seconds=time.perf_counter() - self._started,
+            cpu_seconds=time.thread_time() - self._thread_started,
             peak_memory=peak,
             detail=ending.detail[:2000],
             output=None,
@@ -148,6 +149,7 @@ class Host:
             state=b"",
             fuel=limits.fuel,
             seconds=0.0,
+            cpu_seconds=0.0,
             peak_memory=0,
             detail=reason[:2000],
             output=None,

@@ -238,6 +238,7 @@ class Member:
             state=b"",
             fuel=0,
             seconds=0.0,
+            cpu_seconds=0.0,
             peak_memory=0,
             detail=f"the worker {reason}"[:2000],
             output=b"",

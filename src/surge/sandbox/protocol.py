@@ -151,6 +151,8 @@ class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Billed fuel."""
     seconds: float
     """Wall time inside the worker."""
+    cpu_seconds: float
+    """Processor time of it: what a crowded machine does not stretch."""
     peak_memory: int
     """Bytes of linear memory at the end."""
     detail: str

@@ -158,6 +158,7 @@ def _without_output(done: Done, detail: str) -> Done:
         state=b"",
         fuel=0,
         seconds=done.seconds,
+        cpu_seconds=done.cpu_seconds,
         peak_memory=done.peak_memory,
         detail=detail,
         output=None,
