@@ -159,6 +159,7 @@ class FakeProvider:
 
     def __post_init__(self) -> None:
         self.signer = KeySigner.random()
+        self.signer_of_receipts = self.signer
         self.session = KeySigner.random()
         self.buyer = KeySigner.random().address
         self.channel_id = hashlib.sha256(self.signer.address.encode()).digest()
@@ -186,6 +187,11 @@ class FakeProvider:
     @property
     def device(self) -> Address:
         return self.signer.address
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is still at a unit that it was asked for."""
+        return bool(self._under_way)
 
     def party(self) -> Party:
         return Party(self.channel_id, self.device, self.buyer, DOMAIN)
@@ -269,7 +275,7 @@ class FakeProvider:
     def issue(self, kind: ReceiptKind, subject: bytes, result: bytes, quantity: int, amount: int) -> SignedReceipt:
         receipt = self.channel.issue(kind, subject, result, quantity, amount, int(time.time()))
         digest = receipt.digest(DOMAIN)
-        signed = Signed(receipt, self.signer.sign(digest))
+        signed = Signed(receipt, self.signer_of_receipts.sign(digest))
         self.channel.issued(signed, digest)
         return self._wire_receipt(signed)
 
