@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from surge.core import canonical
 from surge.core.eip712 import Domain, channels_domain, registry_domain
+from surge.core.stack import parse_json
 from surge.core.types import Address, address
 from surge.errors import InvalidInput
 
@@ -110,8 +111,8 @@ def decode(data: bytes) -> NetworkFile:
     if len(data) > MAX_FILE:
         raise InvalidInput(f"a network file of {len(data)} bytes is larger than {MAX_FILE}", size=len(data))
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(data)
+    except ValueError as error:
         raise InvalidInput(f"the network file is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise InvalidInput("the network file is no JSON object")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 import aiohttp
 
+from surge.core.stack import parse_json
 from surge.errors import LedgerError, Unavailable
 
 MAX_LAG = 3
@@ -153,7 +153,7 @@ class Endpoints:
         try:
             async with asyncio.timeout(TIMEOUT):
                 answer = await self._post(endpoint.url, method, params)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             endpoint.chain_checked = False
             raise Unavailable(f"{endpoint.url} does not answer ({type(error).__name__})", url=endpoint.url) from error
         if answer.get("error"):
@@ -173,7 +173,7 @@ class Endpoints:
                 data += chunk
                 if len(data) > MAX_ANSWER:
                     raise ValueError(f"an answer of more than {MAX_ANSWER} bytes")
-        answer = json.loads(data)
+        answer = parse_json(data)
         if not isinstance(answer, dict) or answer.get("id") != question["id"] or not ("result" in answer or "error" in answer):
             raise ValueError("no answer to the question")
         return answer

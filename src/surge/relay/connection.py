@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+from surge.core.stack import parse_json
 from surge.errors import PeerFault, Unavailable
 from surge.relay.login import MAX_PAYLOAD
 
@@ -116,7 +117,7 @@ class NatsConnection(asyncio.Protocol):
     async def _log_in(self, line: str, host: str, credentials: Credentials, tls: ssl.SSLContext | None) -> None:
         if not line.startswith("INFO "):
             raise Unavailable(f"what answers at {host} is no nats-server")
-        info = json.loads(line[5:])
+        info = parse_json(line[5:])
         if not isinstance(info, dict):
             raise Unavailable(f"what answers at {host} is no nats-server")
         self.info = info

@@ -9,6 +9,7 @@ from typing import Any
 import nkeys
 
 from surge.core.signing import recover
+from surge.core.stack import parse_json
 from surge.core.types import Address
 from surge.errors import PeerFault, SurgeError
 from surge.relay.login import MAX_PAYLOAD, is_address, login_digest, token_digest
@@ -124,7 +125,7 @@ class Callout:
         # All MQTT clients of an account share the space of client ids: a stranger must not be able to use another's.
         if not str(info.get("mqtt_id", "")).startswith(address):
             raise PeerFault("the MQTT client id must start with the address", address=address)
-        token = json.loads(options["pass"])
+        token = parse_json(options["pass"])
         issued, signature = int(token["issued"]), str(token["signature"]).lower()
         if abs(now - issued) > TOKEN_SECONDS:
             raise PeerFault("the token is stale; is the clock right?", address=address)

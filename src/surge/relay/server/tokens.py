@@ -12,6 +12,7 @@ import nkeys
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from surge.core.stack import parse_json
 from surge.errors import PeerFault
 
 
@@ -39,7 +40,7 @@ def decode_token(token: bytes, issuer: str) -> dict[str, Any]:
         head, body, signature = token.decode("ascii").split(".")
         key = base64.b32decode(issuer + "=" * (-len(issuer) % 8))[1:33]  # prefix byte, key, CRC-16
         Ed25519PublicKey.from_public_bytes(key).verify(_decode(signature), f"{head}.{body}".encode())
-        claims = json.loads(_decode(body))
+        claims = parse_json(_decode(body))
     except (ValueError, binascii.Error, InvalidSignature) as error:
         raise PeerFault("a login request is not signed by this relay's nats-server", token=token[:200]) from error
     if not isinstance(claims, dict) or claims.get("iss") != issuer:
