@@ -26,8 +26,10 @@ def same_recursion_limit() -> Iterator[None]:
 
 
 def parse_json(data: bytes | str) -> Any:
-    """What a stranger's JSON says. Raises ValueError when it is none, or nests deeper than any of ours, whatever the user's own imports have
-    made of the bound on recursion."""
+    """What a stranger's JSON says, whatever the user's own imports have made of the bound on recursion.
+
+    Raises ValueError when it is none, or nests deeper than any of ours.
+    """
     limit = sys.getrecursionlimit()
     try:
         if limit > MAX_FRAMES:
