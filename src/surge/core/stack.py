@@ -25,7 +25,7 @@ def same_recursion_limit() -> Iterator[None]:
         sys.setrecursionlimit(limit)
 
 
-def parse_json(data: bytes | str) -> Any:
+def parse_json(data: bytes | bytearray | str) -> Any:
     """What a stranger's JSON says, whatever the user's own imports have made of the bound on recursion.
 
     Raises ValueError when it is none, or nests deeper than any of ours.
