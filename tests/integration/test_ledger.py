@@ -213,7 +213,7 @@ def test_a_journal_that_cannot_be_written_says_so_and_signs_nothing_twice(tmp_pa
     changes: list[Callable[[], None]] = [
         lambda: journal.finished("one"),
         lambda: journal.drop(first),
-        lambda: journal.forget_nonce(account),
+        lambda: journal.refuse(first),
     ]
     for change in changes:
         with pytest.raises(Unavailable, match="cannot be written"):

@@ -193,7 +193,11 @@ async def _provide(network: NetworkFile, data: Path, options: dict[str, Any]) ->
         await provider.ready()
         err.print(f"device {device.address} of operator {operator}", style="dim", markup=False)
         say_ready()
-        await provider.run(stop)
+        lending = asyncio.create_task(provider.run(stop), name="lending")
+        stack.callback(lending.cancel)
+        done, _ = await asyncio.wait((lending, sending), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
         err.print("draining", style="dim")
 
 

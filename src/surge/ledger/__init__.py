@@ -8,8 +8,9 @@ from surge.core.stack import same_recursion_limit
 
 with same_recursion_limit():
     from surge.ledger.anvil import EmbeddedLedger, Genesis, find_anvil, load_genesis
-    from surge.ledger.chain import ChannelState, Ledger, Redemption
+    from surge.ledger.chain import Ledger
     from surge.ledger.deploy import Deployed, chain_id, deploy, verify_contracts
+    from surge.ledger.states import ChannelState, Redemption
 
 __all__ = [
     "ChannelState",

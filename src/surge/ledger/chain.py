@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from eth_abi.abi import decode as abi_decode
+from eth_abi.exceptions import DecodingError
 from web3 import Web3
 from web3.contract import Contract as Web3Contract
 
 from surge.contracts import artifact
-from surge.core.keccak import keccak256
 from surge.core.network import NetworkFile
 from surge.core.receipts import Receipt, Voucher
 from surge.core.signing import Signer
 from surge.core.types import Address, Wei, address
-from surge.errors import LedgerError, NotEnough, PeerFault
+from surge.errors import LedgerError, NotEnough, Unavailable
+from surge.ledger import answers
+from surge.ledger.answers import Log, Mined
 from surge.ledger.endpoints import Endpoints, Refused
 from surge.ledger.journal import Journal
-from surge.ledger.transactions import Sender, checksum, explain
+from surge.ledger.states import REDEEMED, ChannelState, Redemption, least, read_redemption, read_state
+from surge.ledger.transactions import MAX_FEE, Sender, checksum, explain
 
 log = logging.getLogger(__name__)
 
@@ -32,65 +34,6 @@ ALLOWANCE = 2**255
 
 MAX_BATCH = 64
 """Vouchers in one redemption, as the contract bounds it."""
-
-_REDEEMED = "0x" + keccak256(b"Redeemed(bytes32,address,uint256,uint256,uint256,uint256,bytes32)").hex()
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelState:
-    """A channel as the contract holds it; all empty if there is none."""
-
-    buyer: Address
-    """Who opened it."""
-    provider: Address
-    """Who is paid."""
-    device: Address
-    """Who signs receipts."""
-    session_key: Address
-    """Who signs vouchers."""
-    deposit: int
-    """Wei."""
-    redeemed: int
-    """Wei."""
-    floor: int
-    """Wei: the least the provider is paid."""
-    count: int
-    """Receipts in the log last redeemed."""
-    root: bytes
-    """32 bytes: that log's root."""
-    challenge_seconds: int
-    """Between the start and the end of a one-sided close."""
-    closing_at: int
-    """Unix seconds at which a one-sided close may end; 0 if none began."""
-    closed: bool
-    """Whether it is closed."""
-
-    @property
-    def exists(self) -> bool:
-        """Whether the channel was ever opened."""
-        return int(self.buyer, 16) != 0
-
-
-@dataclass(frozen=True, slots=True)
-class Redemption:
-    """A voucher that was redeemed."""
-
-    channel: bytes
-    """32 bytes."""
-    provider: Address
-    """Who was paid."""
-    amount: int
-    """Wei: the voucher's, cumulative."""
-    paid: int
-    """Wei paid to the provider now."""
-    fee: int
-    """Wei taken as the protocol's fee."""
-    count: int
-    """Receipts in the log."""
-    root: bytes
-    """32 bytes."""
-    transaction: str
-    """0x-hex."""
 
 
 @lru_cache
@@ -129,7 +72,7 @@ class Ledger:
         """Reach the ledger. Raises `Unavailable` when no endpoint can be believed within `patience` seconds."""
         ledger = cls(network, journal)
         try:
-            await ledger._endpoints.call("eth_blockNumber", patience=patience)
+            await ledger._endpoints.call("eth_blockNumber", read=answers.quantity, patience=patience)
         except BaseException:
             await ledger.close()
             raise
@@ -153,20 +96,20 @@ class Ledger:
 
     async def gas_balance(self, account: Address) -> Wei:
         """Wei of the chain's own coin that an account holds, to pay gas with."""
-        return Wei(int(await self._endpoints.call("eth_getBalance", checksum(account), "latest"), 16))
+        return Wei(await self._endpoints.call("eth_getBalance", checksum(account), "latest", read=answers.quantity))
 
     async def channel(self, channel: bytes, *, confirmed: bool = False) -> ChannelState:
-        """A channel's state; with `confirmed`, as it was `confirmations` blocks ago, where a deposit counts."""
+        """A channel's state; with `confirmed`, as it was `confirmations` blocks ago, where a deposit counts.
+
+        Of several endpoints' answers the least favourable counts, so that none alone can invent a deposit or hide a close.
+        """
         block = "latest"
         if confirmed and self.network.confirmations > 1:
-            head = int(await self._endpoints.call("eth_blockNumber"), 16)
-            block = hex(max(0, head - self.network.confirmations + 1))
-        (row,) = await self._read("channels", "state", channel, block=block)
-        names = [each.name for each in fields(ChannelState)]
-        values = dict(zip(names, row, strict=True))
-        for name in ("buyer", "provider", "device", "session_key"):
-            values[name] = address(values[name])
-        return ChannelState(**values)
+            heads = await self._endpoints.every("eth_blockNumber", read=answers.quantity)
+            block = hex(max(0, min(head for _, head in heads) - self.network.confirmations + 1))
+        call, read = self._question("channels", "state", (channel,))
+        rows = await self._endpoints.every("eth_call", call, block, read=read)
+        return least([read_state(row) for _, (row,) in rows])
 
     async def operator_of(self, device: Address) -> Address | None:
         """The operator a device works for, or None."""
@@ -185,16 +128,17 @@ class Ledger:
 
     async def redemptions(self, channel: bytes) -> list[Redemption]:
         """Every redemption of a channel, oldest first."""
-        logs = await self._endpoints.call(
+        found: list[Redemption] = await self._endpoints.call(
             "eth_getLogs",
             {
                 "address": checksum(self.network.channels.address),
-                "topics": [_REDEEMED, "0x" + channel.hex()],
+                "topics": ["0x" + REDEEMED.hex(), "0x" + channel.hex()],
                 "fromBlock": "0x0",
                 "toBlock": "latest",
             },
+            read=lambda answer: self._redeemed(answers.logs(answer)),
         )
-        return [_redemption(entry) for entry in logs]
+        return [each for each in found if each.channel == channel]
 
     async def verify_receipt(self, receipt: Receipt, *, accepted: bool, amount: int, index: int, path: Sequence[bytes]) -> bool:
         """Whether the log last redeemed for the receipt's channel holds it, with this answer, at this place."""
@@ -215,15 +159,15 @@ class Ledger:
 
     async def redemption_cost(self) -> Wei:
         """Wei of the chain's own coin that redeeming one voucher costs now, about."""
-        price = int(await self._endpoints.call("eth_gasPrice"), 16)
-        return Wei(100_000 * price)
+        prices = sorted(price for _, price in await self._endpoints.every("eth_gasPrice", read=answers.quantity))
+        return Wei(100_000 * min(prices[(len(prices) - 1) // 2], MAX_FEE))
 
     async def gas_used(self, transaction: str) -> int:
         """Gas that a mined transaction took."""
         receipt = await self._sender.receipt(transaction)
         if receipt is None:
             raise LedgerError(f"{transaction} is not mined", hash=transaction)
-        return int(receipt["gasUsed"], 16)
+        return receipt.gas_used
 
     # Writing
 
@@ -257,15 +201,15 @@ class Ledger:
             purpose=f"opening a channel to {provider}",
             patience=patience,
         )
-        await self._sender.confirmed(receipt["transactionHash"], patience)
+        await self._sender.confirmed(receipt.transaction, patience)
         return bytes(channel)
 
     async def top_up(self, signer: Signer, channel: bytes, amount: int) -> str:
         """Add to a channel's deposit; returns the transaction once it counts."""
         await self._approve(signer, amount, 120.0)
         receipt = await self._write(signer, "channels", "top_up", channel, amount, purpose="topping up a channel")
-        await self._sender.confirmed(receipt["transactionHash"], 120.0)
-        return str(receipt["transactionHash"])
+        await self._sender.confirmed(receipt.transaction, 120.0)
+        return receipt.transaction
 
     async def redeem(self, signer: Signer, vouchers: Sequence[tuple[Voucher, bytes]]) -> list[Redemption]:
         """Redeem vouchers with their signatures; returns what was redeemed. Ones that are worthless now are passed over."""
@@ -278,23 +222,23 @@ class Ledger:
                 receipt = await self._write(signer, "channels", "redeem", rows[0], signatures[0], purpose="redeeming a voucher")
             else:
                 receipt = await self._write(signer, "channels", "redeem_many", rows, signatures, purpose=f"redeeming {len(batch)} vouchers")
-            found += [_redemption(entry) for entry in receipt["logs"] if entry["topics"][0] == _REDEEMED]
+            found += self._redeemed(receipt.logs)
         return found
 
     async def start_close(self, signer: Signer, channel: bytes) -> str:
         """Start a one-sided close; returns the transaction."""
         receipt = await self._write(signer, "channels", "start_close", channel, purpose="starting to close a channel")
-        return str(receipt["transactionHash"])
+        return receipt.transaction
 
     async def finish_close(self, signer: Signer, channel: bytes) -> str:
         """End a one-sided close whose challenge period is over; returns the transaction."""
         receipt = await self._write(signer, "channels", "finish_close", channel, purpose="closing a channel")
-        return str(receipt["transactionHash"])
+        return receipt.transaction
 
     async def close_by_provider(self, signer: Signer, channel: bytes) -> str:
         """Give a channel up as its provider; returns the transaction."""
         receipt = await self._write(signer, "channels", "close_by_provider", channel, purpose="giving a channel up")
-        return str(receipt["transactionHash"])
+        return receipt.transaction
 
     async def close_together(self, signer: Signer, voucher: Voucher, provider_signature: bytes, session_signature: bytes) -> str:
         """Close at a state both sides signed; returns the transaction."""
@@ -302,21 +246,21 @@ class Ledger:
         receipt = await self._write(
             signer, "channels", "close_together", row, provider_signature, session_signature, purpose="closing a channel together"
         )
-        return str(receipt["transactionHash"])
+        return receipt.transaction
 
     async def register_device(self, signer: Signer, device: Address, metadata: str, consent: bytes) -> str:
         """Name a device of the signer's, with the device's consent; returns the transaction."""
         receipt = await self._write(
             signer, "registry", "register_device", checksum(device), metadata, consent, purpose=f"registering the device {device}"
         )
-        return str(receipt["transactionHash"])
+        return receipt.transaction
 
     async def transfer(self, signer: Signer, to: Address, *, tokens: int = 0, native: int = 0) -> list[str]:
         """Send tokens, the chain's own coin, or both; returns the transactions."""
         sent = []
         if native:
             receipt = await self._sender.send(signer, to, "0x", value=native, purpose=f"sending coin to {to}")
-            sent.append(str(receipt["transactionHash"]))
+            sent.append(receipt.transaction)
         if tokens:
             held = await self.token_balance(signer.address)
             if held < tokens:
@@ -324,7 +268,7 @@ class Ledger:
                     f"{signer.address} holds {held} wei of SURGE, not {tokens}", account=signer.address, held=held, needed=tokens
                 )
             receipt = await self._write(signer, "surge_token", "transfer", checksum(to), tokens, purpose=f"sending tokens to {to}")
-            sent.append(str(receipt["transactionHash"]))
+            sent.append(receipt.transaction)
         return sent
 
     # Inside
@@ -334,22 +278,35 @@ class Ledger:
         return {"surge_token": network.token, "registry": network.registry, "channels": network.channels}[name].address
 
     async def _read(self, name: str, function: str, *args: Any, block: str = "latest") -> tuple[Any, ...]:
-        data = interface(name).encode_abi(function, args=list(args))
-        call = {"to": checksum(self._contract_address(name)), "data": data}
+        call, read = self._question(name, function, args)
         try:
-            answer = await self._endpoints.call("eth_call", call, block)
+            found: tuple[Any, ...] = await self._endpoints.call("eth_call", call, block, read=read)
         except Refused as error:
             raise explain(error, self._contract_address(name)) from error
-        try:
-            return tuple(abi_decode(_output_types(name, function), bytes.fromhex(answer[2:])))
-        except Exception as error:  # eth_abi raises a family of its own, and OverflowError
-            raise PeerFault(
-                f"the ledger answers {function} with nonsense: is the contract where network.json says?", answer=answer
-            ) from error
+        return found
 
-    async def _write(self, signer: Signer, name: str, function: str, *args: Any, purpose: str, patience: float = 120.0) -> dict[str, Any]:
+    def _question(self, name: str, function: str, args: Sequence[Any]) -> tuple[dict[str, str], Callable[[Any], tuple[Any, ...]]]:
+        """A call to a contract, and what reads its answer."""
+
+        def read(answer: Any) -> tuple[Any, ...]:
+            try:
+                return tuple(abi_decode(_output_types(name, function), answers.data(answer)))
+            except (DecodingError, OverflowError, ValueError) as error:
+                raise Unavailable(
+                    f"the ledger answers {function} with nonsense: is the contract where network.json says?", answer=str(answer)[:200]
+                ) from error
+
+        data = interface(name).encode_abi(function, args=list(args))
+        return {"to": checksum(self._contract_address(name)), "data": data}, read
+
+    async def _write(self, signer: Signer, name: str, function: str, *args: Any, purpose: str, patience: float = 120.0) -> Mined:
         data = interface(name).encode_abi(function, args=list(args))
         return await self._sender.send(signer, self._contract_address(name), data, purpose=purpose, patience=patience)
+
+    def _redeemed(self, logs: Sequence[Log]) -> list[Redemption]:
+        """The redemptions among a transaction's events."""
+        ours = self.network.channels.address
+        return [read_redemption(each) for each in logs if each.address == ours and each.topics[:1] == (REDEEMED,)]
 
     async def _approve(self, signer: Signer, amount: int, patience: float) -> None:
         """See that the channels contract may take `amount` from the signer, who must hold it."""
@@ -373,22 +330,3 @@ class Ledger:
                 purpose="approving the channels contract",
                 patience=patience,
             )
-
-
-def _redemption(entry: dict[str, Any]) -> Redemption:
-    try:
-        amount, paid, fee, count, root = abi_decode(
-            ("uint256", "uint256", "uint256", "uint256", "bytes32"), bytes.fromhex(entry["data"][2:])
-        )
-        return Redemption(
-            channel=bytes.fromhex(entry["topics"][1][2:]),
-            provider=address("0x" + entry["topics"][2][-40:]),
-            amount=amount,
-            paid=paid,
-            fee=fee,
-            count=count,
-            root=root,
-            transaction=entry["transactionHash"],
-        )
-    except (KeyError, IndexError, ValueError) as error:
-        raise LedgerError("an event of the channels contract cannot be read", entry=entry) from error

@@ -16,8 +16,9 @@ from surge.contracts import artifact
 from surge.core.keccak import keccak256
 from surge.core.network import Contract, NetworkFile
 from surge.core.signing import Signer
-from surge.core.types import Address, address
-from surge.errors import InvalidInput, LedgerError
+from surge.core.types import Address
+from surge.errors import InvalidInput, LedgerError, Unavailable
+from surge.ledger import answers
 from surge.ledger.endpoints import Endpoints
 from surge.ledger.journal import Journal
 from surge.ledger.transactions import Sender, checksum
@@ -45,7 +46,7 @@ async def chain_id(rpc: str) -> int:
     """The chain an endpoint is on."""
     endpoints = Endpoints([rpc], -1, embedded=True)
     try:
-        return int(await endpoints._raw(endpoints._endpoints[0], "eth_chainId", ()), 16)
+        return answers.quantity(await endpoints._raw(endpoints._endpoints[0], "eth_chainId", ()))
     finally:
         await endpoints.close()
 
@@ -69,7 +70,9 @@ async def deploy(
     async def put(name: str, types: tuple[str, ...] = (), values: tuple[Any, ...] = ()) -> Contract:
         data = artifact(name)["bytecode"] + abi_encode(types, values).hex()
         receipt = await sender.send(signer, None, data, purpose=f"deploying {name}")
-        place = address(receipt["contractAddress"])
+        if receipt.contract is None:
+            raise LedgerError(f"deploying {name} made no contract", hash=receipt.transaction)
+        place = receipt.contract
         return Contract(place, keccak256(await _code(endpoints, place)))
 
     try:
@@ -112,9 +115,12 @@ async def verify_contracts(network: NetworkFile) -> None:
                 )
         # 3
         token = await endpoints.call(
-            "eth_call", {"to": checksum(network.channels.address), "data": "0x" + keccak256(b"token()")[:4].hex()}, "latest"
+            "eth_call",
+            {"to": checksum(network.channels.address), "data": "0x" + keccak256(b"token()")[:4].hex()},
+            "latest",
+            read=answers.data,
         )
-        if address("0x" + token[-40:]) != network.token.address:
+        if token[-20:].hex() != network.token.address[2:]:
             raise InvalidInput("the channels contract holds another token than the network file names")
     finally:
         await endpoints.close()
@@ -125,7 +131,10 @@ MAX_IMMUTABLES = 32 * 32
 
 
 async def _code(endpoints: Endpoints, place: Address) -> bytes:
-    text = await endpoints.call("eth_getCode", checksum(place), "latest")
-    if text in ("0x", None):
+    codes = {code for _, code in await endpoints.every("eth_getCode", checksum(place), "latest", read=answers.data)}
+    if len(codes) > 1:
+        raise Unavailable(f"the ledger's endpoints show different code at {place}: one of them lies", address=place)
+    (code,) = codes
+    if not code:
         raise LedgerError(f"there is no contract at {place}", address=place)
-    return bytes.fromhex(text[2:])
+    return bytes(code)

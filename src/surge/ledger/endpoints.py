@@ -1,7 +1,7 @@
 """JSON-RPC endpoints, several of them, none of them trusted alone.
 
 A call goes to the first endpoint that answers and is believed: it must be on the right chain, and its head may not lag behind the best
-head any endpoint has shown. So a node that fell behind is not taken for an empty wallet.
+head any endpoint has shown. So a node that fell behind is not taken for an empty wallet. What money hangs on is asked of all of them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import aiohttp
 
 from surge.core.stack import parse_json
 from surge.errors import LedgerError, Unavailable
+from surge.ledger import answers
 
 MAX_LAG = 3
 """Blocks an endpoint's head may lag behind the best one known."""
@@ -69,26 +70,64 @@ class Endpoints:
         self._best = -1
         self._surveying = asyncio.Lock()
 
-    async def call(self, method: str, *params: Any, patience: float = 0.0) -> Any:
+    async def call(self, method: str, *params: Any, read: Callable[[Any], Any] | None = None, patience: float = 0.0) -> Any:
         """A call's result. Raises `Refused` when a node answers with an error, `Unavailable` when none can be believed.
 
-        `patience` is how many seconds to go on trying before giving up.
+        `read` makes something of the answer, or raises `Unavailable`: the next endpoint is asked then. `patience` is how many seconds to go
+        on trying before giving up.
         """
+
+        async def first() -> list[Any]:
+            reasons = []
+            for endpoint in self._endpoints:
+                try:
+                    return [await self._ask(endpoint, method, params, read)]
+                except Unavailable as error:
+                    reasons.append(error.message)
+            raise self._useless(reasons)
+
+        (found,) = await self._patiently(first, patience)
+        return found
+
+    async def every(self, method: str, *params: Any, read: Callable[[Any], Any], patience: float = 0.0) -> list[tuple[int, Any]]:
+        """What each endpoint that is believed answers, with its head (-1: not known): one row at least.
+
+        Raises `Refused` when all that answer do so with an error, `Unavailable` when none can be believed.
+        """
+
+        async def all_of_them() -> list[tuple[int, Any]]:
+            asked = [each for each in self._endpoints if time.monotonic() >= each.away_until] or self._endpoints
+            found = await asyncio.gather(*(self._ask(each, method, params, read) for each in asked), return_exceptions=True)
+            for error in found:
+                if isinstance(error, BaseException) and not isinstance(error, Refused | Unavailable):
+                    raise error
+            good = [(each.head, row) for each, row in zip(asked, found, strict=True) if not isinstance(row, BaseException)]
+            if good:
+                return good
+            raise next((each for each in found if isinstance(each, Refused)), self._useless([str(each) for each in found]))
+
+        return await self._patiently(all_of_them, patience)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[list[Any]]], patience: float) -> list[Any]:
         deadline = time.monotonic() + patience
         pause = 0.2
         while True:
-            reasons = []
             await self._survey()
-            for endpoint in self._endpoints:
-                try:
-                    await self._check(endpoint)
-                    return await self._raw(endpoint, method, params)
-                except Unavailable as error:
-                    reasons.append(str(error))
-            if time.monotonic() + pause > deadline:
-                raise Unavailable("no ledger endpoint can be used: " + "; ".join(reasons) + ". Check the network, or name another RPC URL")
+            try:
+                return await ask()
+            except Unavailable:
+                if time.monotonic() + pause > deadline:
+                    raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
+
+    async def _ask(self, endpoint: _Endpoint, method: str, params: Sequence[Any], read: Callable[[Any], Any] | None) -> Any:
+        await self._check(endpoint)
+        found = await self._raw(endpoint, method, params)
+        return found if read is None else read(found)
+
+    def _useless(self, reasons: Sequence[str]) -> Unavailable:
+        return Unavailable("no ledger endpoint can be used: " + "; ".join(reasons) + ". Check the network, or name another RPC URL")
 
     async def broadcast(self, raw: str) -> None:
         """Give a signed transaction to every endpoint; one that takes it is enough. Raises the first refusal if none does."""
@@ -131,16 +170,16 @@ class Endpoints:
         """See that an endpoint is on the right chain, and where its head is. Raises `Unavailable`."""
         try:
             if not endpoint.chain_checked:
-                chain = int(await self._raw(endpoint, "eth_chainId", ()), 16)
+                chain = answers.quantity(await self._raw(endpoint, "eth_chainId", ()))
                 if chain != self.chain_id:
                     raise Unavailable(f"{endpoint.url} is on chain {chain}, not on {self.chain_id}")
                 endpoint.chain_checked = True
             if (len(self._endpoints) == 1 and self._embedded) or time.monotonic() - endpoint.head_at <= HEAD_SECONDS:
                 return
-            block = await self._raw(endpoint, "eth_getBlockByNumber", ("latest", False))
-            head, age = int(block["number"], 16), time.time() - int(block["timestamp"], 16)
-        except (Refused, KeyError, TypeError, ValueError) as error:
+            block = answers.block(await self._raw(endpoint, "eth_getBlockByNumber", ("latest", False)))
+        except Refused as error:
             raise Unavailable(f"{endpoint.url} does not say where its head is ({error})", url=endpoint.url) from error
+        head, age = block.number, time.time() - block.timestamp
         if not self._embedded and age > MAX_AGE:
             endpoint.head_at = float("-inf")
             raise Unavailable(f"the newest block {endpoint.url} knows is {age / 60:.0f} minutes old")

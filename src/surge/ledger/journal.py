@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from surge.core.types import Address
@@ -24,6 +24,9 @@ CREATE TABLE IF NOT EXISTS transactions (
 );
 CREATE INDEX IF NOT EXISTS unfinished ON transactions (chain, final);
 """
+
+_OPEN, _FINAL, _REFUSED = 0, 1, 2
+"""What the column `final` says: to be sent until mined; done; refused, and not sent again, but what is signed can be mined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Sent:
     """What it is for, for people."""
     made: float
     """Unix seconds."""
+    refused: bool = False
+    """Whether it was given up, and is kept only because somebody has it, signed."""
 
 
 class Journal:
@@ -63,6 +68,7 @@ class Journal:
             end = max(row[0], chain_nonce) if row else chain_nonce
             nonce = self._gap(account, chain_nonce, end)
             tx_hash, raw = sign(nonce)
+            self._db.execute("DELETE FROM transactions WHERE hash=? AND final=?", (tx_hash, _REFUSED))
             self._db.execute("INSERT OR REPLACE INTO nonces VALUES (?, ?, ?)", (self._chain, account, max(end, nonce + 1)))
             self._db.execute(
                 "INSERT INTO transactions (hash, chain, account, nonce, raw, purpose, made) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -71,39 +77,43 @@ class Journal:
         return Sent(tx_hash, account, nonce, raw, purpose, time.time())
 
     def _gap(self, account: Address, start: int, end: int) -> int:
-        """The first nonce that nothing here uses: one below `end` was dropped, and everything above it waits for it."""
+        """The first nonce that nothing here uses: one below `end` was refused or dropped, and everything above it waits for it."""
         rows = self._db.execute(
-            "SELECT nonce FROM transactions WHERE chain=? AND account=? AND nonce>=? AND nonce<?", (self._chain, account, start, end)
+            "SELECT nonce FROM transactions WHERE chain=? AND account=? AND nonce>=? AND nonce<? AND final<>?",
+            (self._chain, account, start, end, _REFUSED),
         )
         used = {nonce for (nonce,) in rows}
         return next((nonce for nonce in range(start, end) if nonce not in used), end)
 
     def drop(self, sent: Sent) -> None:
-        """Forget a transaction that the ledger refused for good; its nonce is used again if it was the last."""
+        """Forget a transaction that can never be mined: its nonce was used by another."""
         with self._writing():
             self._db.execute("DELETE FROM transactions WHERE hash=?", (sent.hash,))
-            self._db.execute(
-                "UPDATE nonces SET next=? WHERE chain=? AND account=? AND next=?",
-                (sent.nonce, self._chain, sent.account, sent.nonce + 1),
-            )
 
-    def forget_nonce(self, account: Address) -> None:
-        """Trust the chain's count again: something else used this account."""
+    def refuse(self, sent: Sent) -> None:
+        """Send a transaction no more. The account's next one takes its nonce: whatever a node does with it, one of the two is mined."""
         with self._writing():
-            self._db.execute("DELETE FROM nonces WHERE chain=? AND account=?", (self._chain, account))
+            self._db.execute("UPDATE transactions SET final=? WHERE hash=?", (_REFUSED, sent.hash))
 
     def finished(self, tx_hash: str) -> None:
         """A transaction is final: it need not be sent again."""
         with self._writing():
-            self._db.execute("UPDATE transactions SET final=1 WHERE hash=?", (tx_hash,))
+            self._db.execute("UPDATE transactions SET final=? WHERE hash=?", (_FINAL, tx_hash))
 
     def unfinished(self) -> list[Sent]:
         """Transactions that are not final yet, in the order of their nonces."""
+        return self._of(_OPEN)
+
+    def refused(self) -> list[Sent]:
+        """Transactions that were refused and whose nonce is not known to be used."""
+        return self._of(_REFUSED)
+
+    def _of(self, final: int) -> list[Sent]:
         rows = self._db.execute(
-            "SELECT hash, account, nonce, raw, purpose, made FROM transactions WHERE chain=? AND final=0 ORDER BY account, nonce",
-            (self._chain,),
+            "SELECT hash, account, nonce, raw, purpose, made FROM transactions WHERE chain=? AND final=? ORDER BY account, nonce",
+            (self._chain, final),
         )
-        return [Sent(*row) for row in rows]
+        return [replace(Sent(*row), refused=final == _REFUSED) for row in rows]
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

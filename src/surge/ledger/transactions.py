@@ -1,6 +1,9 @@
 """Sending transactions: estimated, signed elsewhere, written down, sent again until mined, and final.
 
 Type 2 transactions (EIP-1559). The digest is signed through `core.signing.Signer`, so that no private key comes here.
+
+What is signed may be mined at any time, whatever the node that was given it says. So a refused transaction is kept until its nonce is used,
+and the next one of the account takes that nonce.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any
+from typing import Any, cast
 
 from eth_account.typed_transactions import TypedTransaction
 from web3 import Web3
@@ -17,6 +20,8 @@ from surge.core.keccak import keccak256
 from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import LedgerError, NotEnough, Unavailable
+from surge.ledger import answers
+from surge.ledger.answers import Mined
 from surge.ledger.endpoints import Endpoints, Refused
 from surge.ledger.journal import Journal, Sent
 
@@ -30,6 +35,12 @@ FINAL_SECONDS = 30.0
 
 TIP = 10**9
 """Wei a gas to the block's producer."""
+
+MAX_GAS = 30_000_000
+"""Gas of a transaction: a block's."""
+
+MAX_FEE = 10**13
+"""Wei a gas that is ever offered: a node cannot ask for the whole wallet to be put up."""
 
 _KNOWN = ("already known", "already imported", "nonce too low")
 
@@ -59,9 +70,7 @@ class Sender:
         self.journal = journal
         self.confirmations = confirmations
 
-    async def send(
-        self, signer: Signer, to: Address | None, data: str, *, value: int = 0, purpose: str, patience: float = 120.0
-    ) -> dict[str, Any]:
+    async def send(self, signer: Signer, to: Address | None, data: str, *, value: int = 0, purpose: str, patience: float = 120.0) -> Mined:
         """Send and wait until it is mined; returns its receipt. Raises `LedgerError` with the reason when it reverts.
 
         1. the node estimates its gas, which shows a revert before anything is signed;
@@ -73,22 +82,21 @@ class Sender:
         if to is not None:
             call["to"] = checksum(to)
         try:
-            gas = int(await self.endpoints.call("eth_estimateGas", call, patience=patience), 16)
+            estimates = await self.endpoints.every("eth_estimateGas", call, read=answers.quantity, patience=patience)
         except Refused as error:
             raise explain(error, signer.address) from error
-        block = await self.endpoints.call("eth_getBlockByNumber", "latest", False, patience=patience)
-        fee = 2 * int(block.get("baseFeePerGas", "0x0"), 16) + TIP
+        gas = max(estimate for _, estimate in estimates)
+        blocks = await self.endpoints.every("eth_getBlockByNumber", "latest", False, read=answers.block, patience=patience)
+        base = sorted(block.base_fee for _, block in blocks)[len(blocks) // 2]
+        fee = min(2 * base + TIP, MAX_FEE)
         # 2
         for _ in range(3):
-            chain_nonce = int(
-                await self.endpoints.call("eth_getTransactionCount", checksum(signer.address), "latest", patience=patience), 16
-            )
             fields: dict[str, Any] = {
                 "type": 2,
                 "chainId": self.endpoints.chain_id,
                 "maxFeePerGas": fee,
                 "maxPriorityFeePerGas": TIP,
-                "gas": gas + gas // 5,
+                "gas": min(gas + gas // 5, MAX_GAS),
                 "to": checksum(to) if to else b"",
                 "value": value,
                 "data": data,
@@ -107,22 +115,29 @@ class Sender:
                 raw = TypedTransaction.from_dict(signed).encode()
                 return "0x" + keccak256(raw).hex(), "0x" + raw.hex()
 
-            sent = self.journal.add(signer.address, chain_nonce, purpose, sign)
+            sent = self.journal.add(signer.address, await self._count(signer.address, patience), purpose, sign)
             # 3
             try:
                 return await self._until_mined(sent, time.monotonic() + patience)
             except Refused as error:
-                if "nonce too low" not in str(error.details.get("text", "")).lower():
-                    self.journal.drop(sent)
+                if await self._count(signer.address) <= sent.nonce:
+                    self.journal.refuse(sent)
                     raise explain(error, signer.address) from error
                 self.journal.drop(sent)
-                self.journal.forget_nonce(signer.address)
         raise LedgerError(f"another program uses the account {signer.address} at the same time: try again", account=signer.address)
 
-    async def receipt(self, tx_hash: str) -> dict[str, Any] | None:
-        """A transaction's receipt, or None while it is not mined."""
-        found: dict[str, Any] | None = await self.endpoints.call("eth_getTransactionReceipt", tx_hash)
-        return found
+    async def receipt(self, tx_hash: str) -> Mined | None:
+        """A transaction's receipt, or None while it is not mined: while no endpoint has it, or one that should does not.
+
+        Raises `Unavailable` when the endpoints contradict each other.
+        """
+        rows = await self.endpoints.every("eth_getTransactionReceipt", tx_hash, read=answers.mined)
+        found = [row for _, row in rows if row is not None]
+        if not found or any(row is None and head >= found[0].block for head, row in rows):
+            return None
+        if any((row.transaction, row.block, row.succeeded) != (tx_hash, found[0].block, found[0].succeeded) for row in found):
+            raise Unavailable(f"the ledger's endpoints say different things of {tx_hash}: one of them lies", hash=tx_hash)
+        return cast(Mined, found[0])
 
     async def confirmed(self, tx_hash: str, patience: float) -> None:
         """Wait until a transaction lies `confirmations` blocks deep. Raises `Unavailable` when that takes too long."""
@@ -131,8 +146,7 @@ class Sender:
         deadline = time.monotonic() + patience
         while True:
             receipt = await self.receipt(tx_hash)
-            head = int(await self.endpoints.call("eth_blockNumber"), 16)
-            if receipt and head - int(receipt["blockNumber"], 16) + 1 >= self.confirmations:
+            if receipt is not None and await self._deep(receipt):
                 return
             if time.monotonic() > deadline:
                 raise Unavailable(f"{tx_hash} is not {self.confirmations} blocks deep yet", hash=tx_hash)
@@ -141,7 +155,7 @@ class Sender:
     async def watch(self) -> None:
         """Send what is not final again, until cancelled."""
         while True:
-            for sent in self.journal.unfinished():
+            for sent in [*self.journal.unfinished(), *self.journal.refused()]:
                 try:
                     await self.settle(sent)
                 except (LedgerError, Unavailable) as error:
@@ -149,19 +163,24 @@ class Sender:
             await asyncio.sleep(RESEND_SECONDS)
 
     async def settle(self, sent: Sent) -> None:
-        """Mark a transaction final if it is, send it again if it is not mined."""
+        """Mark a transaction final if it is, forget it if its nonce was used by another, send it again if neither."""
         receipt = await self.receipt(sent.hash)
-        if receipt is None:
-            count = int(await self.endpoints.call("eth_getTransactionCount", checksum(sent.account), "latest"), 16)
-            if count > sent.nonce:
-                self.journal.drop(sent)
-                return
+        if receipt is not None:
+            if await self._deep(receipt) and time.time() - sent.made > FINAL_SECONDS:
+                self.journal.finished(sent.hash)
+        elif await self._count(sent.account) > sent.nonce:
+            self.journal.drop(sent)
+        elif not sent.refused:
             await self._broadcast(sent)
-            return
-        head = int(await self.endpoints.call("eth_blockNumber"), 16)
-        deep = head - int(receipt["blockNumber"], 16) + 1 >= self.confirmations
-        if deep and time.time() - sent.made > FINAL_SECONDS:
-            self.journal.finished(sent.hash)
+
+    async def _count(self, account: Address, patience: float = 0.0) -> int:
+        """Nonces of an account that are used: every endpoint says so."""
+        rows = await self.endpoints.every("eth_getTransactionCount", checksum(account), "latest", read=answers.quantity, patience=patience)
+        return int(min(count for _, count in rows))
+
+    async def _deep(self, receipt: Mined) -> bool:
+        head = await self.endpoints.call("eth_blockNumber", read=answers.quantity)
+        return bool(head - receipt.block + 1 >= self.confirmations)
 
     async def _broadcast(self, sent: Sent) -> None:
         try:
@@ -171,7 +190,7 @@ class Sender:
             if not any(known in text for known in _KNOWN) or ("nonce too low" in text and await self.receipt(sent.hash) is None):
                 raise
 
-    async def _until_mined(self, sent: Sent, deadline: float) -> dict[str, Any]:
+    async def _until_mined(self, sent: Sent, deadline: float) -> Mined:
         resend, pause = 0.0, 0.03
         while True:
             now = time.monotonic()
@@ -188,7 +207,7 @@ class Sender:
                 raise Unavailable(f"{sent.purpose} is sent but not mined yet; it is sent again until it is", hash=sent.hash)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 1.0)
-        if int(receipt["status"], 16) != 1:
+        if not receipt.succeeded:
             self.journal.finished(sent.hash)
             raise LedgerError(f"{sent.purpose} reverted: it lost a race", hash=sent.hash, reason="reverted when mined")
         return receipt
