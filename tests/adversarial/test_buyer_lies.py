@@ -105,6 +105,13 @@ def oversized(provider: FakeProvider, message: Any) -> Any:
     return bytes(600 << 10) if unit_answer(message) else message
 
 
+def empty_pieces(provider: FakeProvider, message: Any) -> Any:
+    """Output is announced, and pieces come that hold none of it."""
+    if isinstance(message, Output):
+        return msgspec.structs.replace(message, offset=0, data=b"", last=False)
+    return message
+
+
 def stray_output(provider: FakeProvider, message: Any) -> Any:
     return Output(message.id, 0, b"x", True) if unit_answer(message) else message
 
@@ -150,6 +157,20 @@ async def test_a_liar_is_dropped_and_not_paid_for_units(make_bed: Callable[..., 
     assert isinstance(job.lanes.left[liar.device], PeerFault)
     paid = await bed.journal.read("SELECT count(*) FROM receipts WHERE kind = 1 AND accepted AND channel = ?", (liar.channel_id,))
     assert paid == [(0,)]
+
+
+def large(item: int) -> bytes:
+    return bytes(300_000 + item)
+
+
+async def test_pieces_that_hold_no_output_end_the_session_with_a_liar(make_bed: Callable[..., Bed]) -> None:
+    liar = FakeProvider(functions={"f": large}, mangle=empty_pieces)
+    honest = FakeProvider(functions={"f": large}, seconds=lambda count: 0.01)
+    bed = make_bed(liar, honest)
+    job, results = await bed.start(bed.plan(chunk=1), range(6))
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == [large(item) for item in range(6)]
+    await asyncio.wait_for(job.settled.wait(), 5)
+    assert "empty" in str(job.lanes.left[liar.device])
 
 
 async def test_a_unit_is_not_paid_twice_under_two_sequences(make_bed: Callable[..., Bed]) -> None:

@@ -14,12 +14,13 @@ import pytest
 
 from surge.buyer import home as homes
 from surge.buyer.encoding import encode_value
+from surge.buyer.endings import guest_fault
 from surge.buyer.intake import Intake
 from surge.buyer.options import check_known, chunk_of, limits_of, wishes_of
 from surge.buyer.results import Piece, Progress, Results, decode_piece
 from surge.buyer.submitting import Calls, Executor
 from surge.core import values
-from surge.core.units import Limits
+from surge.core.units import Limits, Outcome, Part, Status
 from surge.errors import GuestFault, InvalidInput, NotData, RemoteError, Unavailable
 
 
@@ -161,12 +162,37 @@ def test_an_items_error_is_raised_at_its_place() -> None:
     assert list(found) == [4]
 
 
-@pytest.mark.parametrize(
-    "value", [b"", values.dumps(1), values.dumps([]), values.dumps([["ok"]]), values.dumps([["no", 1]]), values.dumps([["error", 1, 2]])]
-)
+ODD_VALUES: list[Any] = [
+    1,
+    [],
+    [["ok"]],
+    [["no", 1]],
+    [["error", "type", "text"]],
+    [["error", 10**5000, "text", "traceback"]],
+    [["error", "type", b"text", "traceback"]],
+]
+
+
+@pytest.mark.parametrize("value", [b"", *map(values.dumps, ODD_VALUES)])
 def test_a_value_that_is_no_list_of_results_is_a_guests_fault(value: bytes) -> None:
     with pytest.raises(GuestFault):
         decode_piece(value, 1)
+
+
+def test_what_a_guest_says_does_not_steer_the_terminal() -> None:
+    found = results()
+    text = "\x1b]0;owned\x07\x1b[2Jline\r\n\tnext \x9b1m\u202e\x7f"
+    found.put(Piece(0, 1, values.dumps([["error", "Bad\x1b[31m", text, "Trace\x1b[Aback"]])))
+    with pytest.raises(RemoteError) as caught:
+        next(found)
+    said = str(caught.value) + "".join(str(caught.value.details[name]) for name in ("type", "text", "traceback"))
+    assert all(each.isprintable() or each in "\n\t" for each in said)
+    assert caught.value.details["text"] == "\\x1b]0;owned\\x07\\x1b[2Jline\\x0d\n\tnext \\x9b1m\\u202e\\x7f"
+    nothing = Part.of(b"")
+    outcome = Outcome(Status.TRAPPED, 0, nothing, nothing, Part.of(b"\x1b[2Jsaid"), (), b"", 0)
+    fault = guest_fault(outcome, b"\x1b[2Jsaid", "det\x1bail")
+    assert all(each.isprintable() or each == "\n" for each in str(fault))
+    assert fault.details["stderr"] == "\\x1b[2Jsaid"
 
 
 # Calls

@@ -66,7 +66,7 @@ class UnitCall:
     __slots__ = (
         "_answer",
         "_at",
-        "_pieces",
+        "_output",
         "_verifier",
         "asked",
         "bills",
@@ -104,13 +104,13 @@ class UnitCall:
         self.digest = b""
         """The receipt's digest, once there is one."""
         self._answer: tuple[UnitDone, Outcome, Answer] | None = None
-        self._pieces: list[bytes] = []
+        self._output = bytearray()
         self._at = 0
         self._verifier: OutputVerifier | None = None
 
     def restart(self) -> None:
         """Forget what has come: the call is asked again in a new session."""
-        self._answer, self._pieces, self._at, self._verifier = None, [], 0, None
+        self._answer, self._output, self._at, self._verifier = None, bytearray(), 0, None
 
     def answered(self, answer: Answer, party: Party) -> Paid | None:
         """See `Waiting`. Raises `PeerFault` when anything in it is wrong."""
@@ -133,18 +133,20 @@ class UnitCall:
         """See `Waiting`."""
         if self._verifier is None or piece.offset != self._at:
             raise PeerFault("a piece of output comes out of order", offset=piece.offset, expected=self._at)
+        if not piece.data:
+            raise PeerFault("a piece of output is empty", offset=piece.offset)
         self._verifier.update(piece.data)
-        self._pieces.append(piece.data)
+        self._output += piece.data
         self._at += len(piece.data)
         if not piece.last:
             return None
         self._verifier.finish()
-        return self._finish(b"".join(self._pieces), party)
+        return self._finish(bytes(self._output), party)
 
     def _finish(self, blob: bytes, party: Party) -> Paid | None:
         assert self._answer is not None
         done, outcome, answer = self._answer
-        self._pieces = []
+        self._output = bytearray()
         if answer.receipt is None:
             raise PeerFault("a unit's answer comes without a receipt", unit=self.asked.subject)
         audited = audit(self.asked, outcome, answer.receipt, party)

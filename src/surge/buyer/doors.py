@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from surge.core.messages import NewPrices, Refusal
 from surge.core.receipts import Terms
+from surge.core.text import printable
 from surge.core.types import Address
 from surge.errors import PeerFault, SurgeError, Unavailable
 
@@ -55,7 +56,7 @@ class Listener(Protocol):
 
 def opening_refused(device: Address, refusal: Refusal) -> SurgeError:
     """The error of a provider that does not open a channel: one that may pass, or a fault."""
-    text = f"{device} does not open the channel ({refusal.code}): {refusal.text}"
+    text = f"{device} does not open the channel ({refusal.code}): {printable(refusal.text)}"
     if refusal.code in ("busy", "draining", "storage", "internal", "unknown", "price", "deposit", "local"):
         return Unavailable(text, device=device, code=refusal.code)
     return PeerFault(text, device=device, code=refusal.code)

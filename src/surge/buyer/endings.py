@@ -10,6 +10,7 @@ from surge.core import canonical
 from surge.core.messages import Refusal
 from surge.core.messages.fields import wei_bytes
 from surge.core.receipts import Receipt
+from surge.core.text import printable
 from surge.core.units import Outcome, Part, Status
 from surge.errors import GuestFault, InternalFault, InvalidInput
 
@@ -27,7 +28,8 @@ def command_value(outcome: Outcome, blob: bytes, receipt: Receipt, digest: bytes
 def guest_fault(outcome: Outcome, blob: bytes, detail: str) -> GuestFault:
     """The error of a unit that ended badly: what happened, and the end of what it said."""
     start = outcome.value.size + outcome.stdout.size
-    said = blob[start : start + outcome.stderr.size][-2000:].decode(errors="replace").strip()
+    said = blob[start : start + outcome.stderr.size][-2000:].decode(errors="replace")
+    said = printable(said).strip()
     what = {
         Status.EXITED: f"it exited with code {outcome.exit_code}",
         Status.OUT_OF_FUEL: "it ran out of fuel: raise fuel=, or look for an endless loop",
@@ -35,7 +37,7 @@ def guest_fault(outcome: Outcome, blob: bytes, detail: str) -> GuestFault:
         Status.MEMORY_LIMIT: "it needs more memory than its limit: raise memory=",
         Status.TRAPPED: "it trapped",
     }.get(outcome.status, outcome.status.name)
-    text = what + (f" ({detail})" if detail else "") + (f"\n{said}" if said else "")
+    text = what + (f" ({printable(detail)})" if detail else "") + (f"\n{said}" if said else "")
     return GuestFault(text, status=outcome.status.name, exit_code=outcome.exit_code, stderr=said)
 
 

@@ -12,6 +12,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
+import msgspec
+
 from surge.buyer.calls import Question, Refused, UnitCall
 from surge.buyer.doors import Link, Listener, first_error, opening_refused
 from surge.buyer.outbox import Outbox, Uploads
@@ -38,6 +40,7 @@ from surge.core.messages import (
 from surge.core.messages.fields import wei
 from surge.core.receipts import Terms
 from surge.core.signing import check_signed
+from surge.core.text import printable
 from surge.core.types import Address
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 
@@ -348,6 +351,7 @@ class Peer:
         return True
 
     def _refused(self, refusal: Refusal) -> None:
+        refusal = msgspec.structs.replace(refusal, text=printable(refusal.text))
         if refusal.id == 0:
             log.info("%s refuses: %s", self.device, refusal.text)
             if self._closing is not None and not self._closing.done():

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from surge.core import values
+from surge.core.text import printable
 from surge.errors import GuestFault, RemoteError, SurgeError
 
 
@@ -50,7 +51,7 @@ class Piece:
 
 def item_error(entry: list[Any], index: int) -> RemoteError:
     """The error that stands for an item whose function raised: `entry` is ["error", type, text, traceback]."""
-    kind, text, traceback = (str(part) for part in entry[1:4])
+    kind, text, traceback = map(printable, entry[1:4])
     return RemoteError(f"item {index}: {kind}: {text}", type=kind, text=text, traceback=traceback, index=index)
 
 
@@ -66,9 +67,17 @@ def decode_piece(value: bytes, count: int) -> list[list[Any]]:
     if type(entries) is not list or len(entries) != count:
         raise GuestFault(f"a unit of {count} items gave something else than {count} results", value=value[:256])
     for entry in entries:
-        if type(entry) is not list or not ((len(entry) == 2 and entry[0] == "ok") or (len(entry) == 4 and entry[0] == "error")):
+        if not _is_entry(entry):
             raise GuestFault("the unit's results hold something that is none", value=value[:256])
     return entries
+
+
+def _is_entry(entry: Any) -> bool:
+    if type(entry) is not list:
+        return False
+    if len(entry) == 2:
+        return type(entry[0]) is str and entry[0] == "ok"
+    return len(entry) == 4 and all(type(part) is str for part in entry) and entry[0] == "error"
 
 
 class Results(Iterator[Any]):

@@ -1,0 +1,22 @@
+"""Text of strangers, before people see it: a guest's words must not steer the terminal that shows them."""
+
+from __future__ import annotations
+
+import re
+
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but newline and tab, what turns the direction of writing, line separators, and halves of characters."""
+
+
+def printable(text: str) -> str:
+    r"""The text with everything that steers a terminal written out.
+
+    >>> printable("a\x1b[2J\tb")
+    'a\\x1b[2J\tb'
+    """
+    return _STEERING.sub(_written_out, text)
+
+
+def _written_out(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
