@@ -66,8 +66,8 @@ def test_an_older_voucher_sent_first_by_a_stranger_takes_nothing_away(place: Pla
     ("amount", "count", "reason"),
     [
         (3 * ETHER, 5, "channels: voucher already redeemed"),
+        (3 * ETHER, 4, "channels: voucher already redeemed"),
         (2 * ETHER, 9, "channels: voucher already redeemed"),
-        (4 * ETHER, 4, "channels: voucher already redeemed"),
         (11 * ETHER, 9, "channels: voucher above deposit"),
     ],
 )
@@ -76,6 +76,28 @@ def test_falling_or_excessive_vouchers_are_refused(place: Place, amount: int, co
     place.channels.redeem(*voucher(place, channel, 3 * ETHER, 5))
     with boa.reverts(reason):
         place.channels.redeem(*voucher(place, channel, amount, count))
+
+
+@pytest.mark.parametrize("poison", [(0, 2**256 - 1), (1, 2**256 - 1), (1, 0), (ETHER, 2**64)])
+def test_no_count_stands_in_the_way_of_a_higher_amount(place: Place, poison: tuple[int, int]) -> None:
+    channel = opened(place)
+    good = voucher(place, channel, 9 * ETHER, 50, b"\x09" * 32)
+    with boa.env.prank(BUYER.address):
+        place.channels.redeem(*voucher(place, channel, *poison))
+    place.channels.redeem_many([good[0]], [good[1]])
+    found = state(place, channel)
+    assert (found.redeemed, found.count, found.root) == (9 * ETHER, 50, b"\x09" * 32)
+    assert place.token.balanceOf(OPERATOR.address) + place.token.balanceOf(place.sink) == 9 * ETHER
+
+
+def test_refused_receipts_are_recorded_at_the_same_amount_and_pay_nothing(place: Place) -> None:
+    channel = opened(place)
+    place.channels.redeem(*voucher(place, channel, ETHER, 1))
+    before = place.token.balanceOf(OPERATOR.address)
+    assert place.channels.redeem(*voucher(place, channel, ETHER, 2, b"\x09" * 32)) == 0
+    found = state(place, channel)
+    assert (found.redeemed, found.count, found.root) == (ETHER, 2, b"\x09" * 32)
+    assert place.token.balanceOf(OPERATOR.address) == before
 
 
 @pytest.mark.parametrize("signer", [BUYER, DEVICE, STRANGER])
@@ -220,6 +242,26 @@ def test_both_sides_close_at_once(place: Place, theirs, ours) -> None:
     place.channels.close_together(*close_signatures(place, channel, 3 * ETHER, 4, theirs, ours))
     assert place.token.balanceOf(OPERATOR.address) == 3 * ETHER * 99 // 100
     assert place.token.balanceOf(BUYER.address) == 10**21 - 3 * ETHER
+
+
+@pytest.mark.parametrize("amount", [0, ETHER // 2])
+def test_a_close_together_pays_the_floor(place: Place, amount: int) -> None:
+    channel = opened(place)
+    place.channels.close_together(*close_signatures(place, channel, amount, 1))
+    assert place.token.balanceOf(OPERATOR.address) == ETHER * 99 // 100
+    assert place.token.balanceOf(place.sink) == ETHER // 100
+    assert place.token.balanceOf(BUYER.address) == 10**21 - ETHER
+    found = state(place, channel)
+    assert (found.redeemed, found.count, found.root, found.closed) == (ETHER, 1, SALT, True)
+
+
+def test_no_count_stands_in_the_way_of_a_close_together(place: Place) -> None:
+    channel = opened(place)
+    with boa.env.prank(BUYER.address):
+        place.channels.redeem(*voucher(place, channel, 2 * ETHER, 2**256 - 1))
+    place.channels.close_together(*close_signatures(place, channel, 3 * ETHER, 4))
+    found = state(place, channel)
+    assert (found.redeemed, found.count, found.root, found.closed) == (3 * ETHER, 4, SALT, True)
 
 
 def test_a_close_needs_both_and_cannot_go_back(place: Place) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from contracts_support import BUYER, DEVICE, OPERATOR, SESSION, STRANGER, deploy
-from surge.core.receipts import Voucher
+from surge.core.receipts import Close, Voucher
 
 ROOT = b"\x03" * 32
 
@@ -47,8 +47,8 @@ def machine(deployers):
             known = self.known[channel]
             signer = SESSION if honest else STRANGER
             signature = signer.sign(Voucher(channel, amount, count, ROOT).digest(self.place.domain))
-            rises = amount >= known["redeemed"] and count >= known["count"] and (amount, count) != (known["redeemed"], known["count"])
-            good = honest and rises and amount <= known["deposit"] and not known["closed"]
+            news = (amount, count) > (known["redeemed"], known["count"])
+            good = honest and news and amount <= known["deposit"] and not known["closed"]
             with boa.env.prank(STRANGER.address):
                 if good:
                     self.place.channels.redeem((channel, amount, count, ROOT), signature)
@@ -79,6 +79,19 @@ def machine(deployers):
                     self.place.channels.start_close(channel)
                     known["closing"] = True
 
+        @rule(channel=ids, amount=st.integers(0, 2 * 10**18), count=st.integers(0, 50), honest=st.booleans())
+        def close_together(self, channel: bytes, amount: int, count: int, honest: bool) -> None:
+            known = self.known[channel]
+            digest = Close(channel, amount, count, ROOT).digest(self.place.domain)
+            signatures = (DEVICE if honest else STRANGER).sign(digest), SESSION.sign(digest)
+            with boa.env.prank(STRANGER.address):
+                if honest and known["redeemed"] <= amount <= known["deposit"] and not known["closed"]:
+                    self.place.channels.close_together((channel, amount, count, ROOT), *signatures)
+                    known.update(closed=True, redeemed=max(amount, known["floor"]), count=count)
+                else:
+                    with boa.reverts():
+                        self.place.channels.close_together((channel, amount, count, ROOT), *signatures)
+
         @rule(channel=ids, wait=st.booleans())
         def finish_close(self, channel: bytes, wait: bool) -> None:
             known = self.known[channel]
@@ -95,6 +108,12 @@ def machine(deployers):
         def the_contract_holds_what_is_owed(self) -> None:
             owed = sum(each["deposit"] - each["redeemed"] for each in self.known.values() if not each["closed"])
             assert self.place.token.balanceOf(self.place.channels.address) == owed
+
+        @invariant()
+        def a_closed_channel_has_paid_its_floor(self) -> None:
+            for channel, known in self.known.items():
+                found = self.place.channels.state(channel)
+                assert not found.closed or found.redeemed >= known["floor"]
 
         @invariant()
         def what_was_redeemed_never_falls(self) -> None:

@@ -12,8 +12,10 @@
 @custom:security Invariants:
         1. the contract holds exactly the sum of all deposits
            less what was paid out and refunded;
-        2. a channel's redeemed amount and receipt count never
-           fall, and redeemed never exceeds the deposit;
+        2. a channel's redeemed amount never falls and never
+           exceeds the deposit; a voucher with a higher amount
+           always pays, whatever count and root were redeemed
+           before it;
         3. an id never names two deposits, in this contract or
            another, on this chain or another;
         4. only its own session key's voucher moves a channel's
@@ -21,7 +23,8 @@
            starts its one-sided close; nobody can change a
            channel with dust or by being first: an older voucher
            only pays the provider earlier, and the newer one
-           still pays the rest;
+           still pays the rest. Count and root are what the
+           session key last said: they decide no payment;
         5. after a one-sided close began, the provider has the
            channel's challenge period to redeem;
         6. a closed channel has paid at least its floor;
@@ -277,7 +280,8 @@ def top_up(id: bytes32, amount: uint256):
 def redeem(voucher: Voucher, signature: Bytes[65]) -> uint256:
     """
     @dev Pays what a voucher adds to what was redeemed, and keeps
-         its count and root. Anyone may call it.
+         its count and root. Anyone may call it. One that adds
+         receipts and no pay, as refused ones do, is recorded too.
     @param voucher The voucher.
     @param signature The session key's.
     @return uint256 What was added, fee included, in wei.
@@ -320,7 +324,8 @@ def redeem_many(vouchers: DynArray[Voucher, MAX_BATCH], signatures: DynArray[Byt
 def close_together(voucher: Voucher, provider_signature: Bytes[65], session_signature: Bytes[65]):
     """
     @dev Closes a channel at once, at a state both sides signed as
-         Close. Anyone may call it.
+         Close. The provider is paid its floor if that is more.
+         Anyone may call it.
     @param voucher The last state.
     @param provider_signature The device's or the provider's.
     @param session_signature The session key's or the buyer's.
@@ -328,16 +333,15 @@ def close_together(voucher: Voucher, provider_signature: Bytes[65], session_sign
     id: bytes32 = voucher.channel
     self._assert_open(id)
     channel: Channel = self.channels[id]
-    assert voucher.amount >= channel.redeemed and voucher.count >= channel.count, "channels: state before the redeemed one"
+    assert voucher.amount >= channel.redeemed, "channels: state before the redeemed one"
     assert voucher.amount <= channel.deposit, "channels: voucher above deposit"
     digest: bytes32 = self._digest(CLOSE_TYPE, voucher)
     theirs: address = ecdsa._recover_sig(digest, provider_signature)
     assert theirs != empty(address) and theirs in [channel.device, channel.provider], "channels: not the provider's close"
     ours: address = ecdsa._recover_sig(digest, session_signature)
     assert ours != empty(address) and ours in [channel.session_key, channel.buyer], "channels: not the buyer's close"
-    if self._is_news(voucher):
-        self._redeem(voucher)
-    self._close(id, 0)
+    self._redeem(voucher)
+    self._close(id, channel.floor)
 
 
 @external
@@ -528,13 +532,13 @@ def _assert_open(id: bytes32):
 @view
 def _is_news(voucher: Voucher) -> bool:
     """
-    @dev Whether a voucher moves its channel on: neither its
-         amount nor its count falls, and one of them rises.
+    @dev Whether a voucher moves its channel on: its amount is
+         higher, or the same with more receipts. A count says
+         nothing against a higher amount: the session key could
+         sign any count to keep its older promises from paying.
     """
     channel: Channel = self.channels[voucher.channel]
-    if voucher.amount < channel.redeemed or voucher.count < channel.count:
-        return False
-    return voucher.amount > channel.redeemed or voucher.count > channel.count
+    return voucher.amount > channel.redeemed or (voucher.amount == channel.redeemed and voucher.count > channel.count)
 
 
 @internal
