@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from buyer_support import ENGINE, IMAGE, Bed, FakeProvider
+from buyer_support import ENGINE, IMAGE, PRICES, Bed, FakeProvider
+from surge.buyer.job import Job
 from surge.buyer.orphans import Orphans
+from surge.buyer.plan import Plan, Wishes
+from surge.core.messages import Answer, Refusal
 from surge.core.pricing import compile_amount, transfer_amount
 from surge.core.receipts import ReceiptKind
+
+CONTENT, SIZE = b"c" * 32, 1000
 
 
 def add_one(item: int) -> int:
@@ -44,15 +50,34 @@ async def killed(beds: Callable[..., Bed], one: FakeProvider) -> Bed:
     return beds(one)
 
 
-async def settle(bed: Bed, one: FakeProvider, content: Callable[[bytes], Path | None] = lambda _: None) -> None:
+async def settle(bed: Bed, one: FakeProvider, jobs: Callable[[bytes], Job | None] = lambda _: None) -> None:
     peer = await bed.peer(one)
     await peer.wait_open(5)
-    await asyncio.wait_for(Orphans(bed.journal, content, lambda *_: False).settle(peer), 10)
+    await asyncio.wait_for(Orphans(bed.journal, jobs).settle(peer), 10)
     await asyncio.wait_for(peer.quiet(), 5)
     deadline = asyncio.get_running_loop().time() + 5
     while one.channel.pending:
         assert asyncio.get_running_loop().time() < deadline
         await asyncio.sleep(0.005)
+
+
+async def asked(bed: Bed, one: FakeProvider, plan: Plan) -> None:
+    """A buyer that asked for an upload and a compilation, and was killed before it heard more."""
+    await bed.journal.create_job(plan, None)
+    intents = (await bed.peer(one)).payer.intents
+    for kind, subject in ((ReceiptKind.TRANSFER, CONTENT), (ReceiptKind.COMPILE, IMAGE)):
+        async with intents.asking(kind, subject, plan.id, SIZE, price(kind)):
+            pass
+    await bed.kill()
+
+
+def price(kind: ReceiptKind) -> int:
+    return transfer_amount(PRICES, SIZE) if kind == ReceiptKind.TRANSFER else compile_amount(PRICES, SIZE)
+
+
+def bill(one: FakeProvider, kind: ReceiptKind, size: int = SIZE, more: int = 0) -> None:
+    subject, result = (CONTENT, CONTENT) if kind == ReceiptKind.TRANSFER else (IMAGE, ENGINE)
+    one.issue(kind, subject, result, size, price(kind) + more)
 
 
 async def test_what_was_done_for_a_killed_buyer_is_paid_and_its_results_are_kept(beds: Callable[..., Bed]) -> None:
@@ -78,16 +103,78 @@ async def test_what_was_never_asked_is_refused(beds: Callable[..., Bed]) -> None
     assert one.channel.amount == 0
 
 
-async def test_uploads_and_compiling_of_what_is_ours_are_paid_at_their_price(beds: Callable[..., Bed], tmp_path: Path) -> None:
+ONCE = (ReceiptKind.TRANSFER, ReceiptKind.COMPILE)
+
+
+async def test_an_upload_and_a_compilation_that_were_asked_are_paid_once_however_often_they_are_billed(beds: Callable[..., Bed]) -> None:
     one = FakeProvider(functions={"f": add_one})
-    (tmp_path / "content").write_bytes(bytes(1000))
-    price = transfer_amount(one.prices, 1000)
-    one.issue(ReceiptKind.TRANSFER, b"c" * 32, b"c" * 32, 1000, price)
-    one.issue(ReceiptKind.TRANSFER, b"c" * 32, b"c" * 32, 1000, price + 1)
-    one.issue(ReceiptKind.COMPILE, IMAGE, ENGINE, 1000, compile_amount(one.prices, 1000))
     bed = beds(one)
-    await settle(bed, one, lambda _: tmp_path / "content")
-    assert [accepted for _, accepted in one.acknowledged] == [True, False, True]
+    plan = bed.plan()
+    await asked(bed, one, plan)
+    for kind in ONCE:
+        bill(one, kind, more=1)
+        bill(one, kind, size=SIZE + 1)
+        bill(one, kind)
+        bill(one, kind)
+    bed = beds(one)
+    await settle(bed, one)
+    assert [accepted for _, accepted in one.acknowledged] == [False, False, True, False] * 2
+    ((job, amount),) = await bed.journal.read("SELECT job, sum(amount) FROM receipts WHERE accepted")
+    assert (job, amount) == (plan.id, sum(map(price, ONCE)))
+    await bed.kill()
+    one.acknowledged.clear()
+    for kind in ONCE:
+        bill(one, kind)
+    await settle(beds(one), one)
+    assert [accepted for _, accepted in one.acknowledged] == [False, False]
+
+
+async def test_what_is_billed_late_counts_against_the_budget(beds: Callable[..., Bed]) -> None:
+    one = FakeProvider(functions={"f": add_one})
+    bed = beds(one)
+    await asked(bed, one, bed.plan(wishes=Wishes(budget=sum(map(price, ONCE)) - 1)))
+    for kind in ONCE:
+        bill(one, kind)
+    await settle(beds(one), one)
+    assert [accepted for _, accepted in one.acknowledged] == [True, False]
+
+
+async def test_what_is_billed_late_counts_for_the_job_that_runs_on(beds: Callable[..., Bed]) -> None:
+    one = FakeProvider(functions={"f": add_one})
+    bed = beds(one)
+    plan = bed.plan(wishes=Wishes(budget=10**24))
+    await asked(bed, one, plan)
+    bed = beds(one)
+    job, _ = await bed.resume(plan.id, budget=sum(map(price, ONCE)) - 1)
+    await asyncio.wait_for(job.settled.wait(), 10)
+    assert job.purse.spent == 0
+    for kind in ONCE:
+        bill(one, kind)
+    await settle(bed, one, {plan.id: job}.get)
+    assert [accepted for _, accepted in one.acknowledged] == [True, False]
+    assert job.purse.spent == price(ReceiptKind.TRANSFER)
+
+
+async def test_a_module_is_paid_once_for_a_job_however_often_its_provider_compiles_it(beds: Callable[..., Bed]) -> None:
+    """It says that it lost the bundle, and bills compiling whenever it is prepared."""
+    one = FakeProvider(functions={"f": add_one}, knows_image=False)
+    bed = beds(one)
+    plan = bed.plan(chunk=1, image_size=SIZE)
+    one.blobs[IMAGE] = bytes(SIZE)
+    lost = [True] * 3
+
+    def forget(provider: FakeProvider, message: Any) -> Any:
+        if isinstance(message, Answer) and message.receipt is not None and message.receipt.kind == ReceiptKind.UNIT and lost:
+            lost.pop()
+            provider.knows_image = False
+            return Refusal(message.id, "missing", "gone", b"")
+        return message
+
+    one.mangle = forget
+    assert await bed.map(plan, range(6)) == list(range(1, 7))
+    compiled = await bed.journal.read("SELECT accepted FROM receipts WHERE kind = 4 ORDER BY number")
+    assert len(compiled) > 1
+    assert [accepted for (accepted,) in compiled] == [1] + [0] * (len(compiled) - 1)
 
 
 async def test_a_receipt_that_another_key_signed_ends_the_session(beds: Callable[..., Bed]) -> None:
@@ -101,5 +188,5 @@ async def test_a_receipt_that_another_key_signed_ends_the_session(beds: Callable
     bed = beds(one)
     peer = await bed.peer(one)
     await peer.wait_open(5)
-    await Orphans(bed.journal, lambda _: None, lambda *_: False).settle(peer)
+    await Orphans(bed.journal, lambda _: None).settle(peer)
     assert isinstance(peer.gone, PeerFault)

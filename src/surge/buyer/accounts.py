@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from surge.buyer.auditor import Party
+from surge.buyer.intents import Intents
 from surge.buyer.journal import ChannelRow, Journal
 from surge.buyer.payer import Payer
 from surge.core.channels import Answered, BuyerChannel
@@ -39,7 +40,8 @@ async def open_payer(
         raise InternalFault(f"the journal's receipts of channel 0x{row.id.hex()} do not give its voucher", channel=row.id)
     once = (ReceiptKind.UNIT, ReceiptKind.SETUP)
     subjects = [subject for _, _, yes, _, _, kind, subject in rows if kind in once and yes]
-    return Payer(channel, party, signer, journal, subjects=subjects, top_up=top_up)
+    intents = await Intents.load(journal, row.id)
+    return Payer(channel, party, signer, journal, intents, subjects=subjects, top_up=top_up)
 
 
 async def acknowledgement_since(journal: Journal, channel: bytes, count: int) -> tuple[bytes, int]:

@@ -124,17 +124,13 @@ class Client:
             self._spawn(ledger.run(), "ledger")
             self._treasury = Treasury(home.network.channels_domain, ledger, self.wallet, home.keystore(), self.journal, home.folder)
             self._market = Market(home.network, ledger, relays, self._treasury, self.journal)
-            self._orphans = Orphans(self.journal, self.content, self._expects)
+            self._orphans = Orphans(self.journal, self.jobs.get)
             self._market.on_opened = self._peer_opened
 
     def _peer_opened(self, peer: Peer) -> None:
         assert self._orphans is not None
         if peer.orphans:
             self._spawn(self._orphans.settle(peer), f"orphans of {peer.device}")
-
-    def _expects(self, job: bytes, number: int, device: str) -> bool:
-        running = self.jobs.get(job)
-        return running is not None and running.expects(number, device)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

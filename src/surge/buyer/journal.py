@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from surge.buyer.plan import Plan
+from surge.buyer.schema import MIGRATIONS
 from surge.core import canonical
 from surge.core.channels import Answered
 from surge.core.messages.fields import wei, wei_bytes
@@ -31,51 +32,6 @@ from surge.core.pricing import Prices
 from surge.core.receipts import Receipt, Voucher
 from surge.errors import InternalFault
 from surge.store import Database
-
-MIGRATIONS = (
-    """
-    CREATE TABLE jobs (
-        id BLOB PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, plan BLOB NOT NULL,
-        total INTEGER, spooled INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT ''
-    ) WITHOUT ROWID;
-    CREATE TABLE inputs (
-        job BLOB NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, sizes BLOB NOT NULL, data BLOB,
-        PRIMARY KEY (job, first)
-    ) WITHOUT ROWID;
-    CREATE TABLE cuts (
-        job BLOB NOT NULL, number INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
-        retired INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (job, number)
-    ) WITHOUT ROWID;
-    CREATE TABLE tries (
-        job BLOB NOT NULL, number INTEGER NOT NULL, channel BLOB NOT NULL, unit BLOB NOT NULL, fuel INTEGER NOT NULL,
-        prices BLOB NOT NULL, PRIMARY KEY (channel, unit)
-    ) WITHOUT ROWID;
-    CREATE INDEX tries_of_job ON tries (job);
-    CREATE TABLE results (
-        job BLOB NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, value BLOB, error TEXT,
-        PRIMARY KEY (job, first)
-    ) WITHOUT ROWID;
-    CREATE TABLE channels (
-        id BLOB PRIMARY KEY, device TEXT NOT NULL, operator TEXT NOT NULL, key TEXT NOT NULL, terms BLOB NOT NULL,
-        deposit TEXT NOT NULL, state TEXT NOT NULL, opened REAL NOT NULL,
-        amount TEXT NOT NULL DEFAULT '0', count INTEGER NOT NULL DEFAULT 0, root BLOB, signature BLOB
-    ) WITHOUT ROWID;
-    CREATE TABLE receipts (
-        channel BLOB NOT NULL, number INTEGER NOT NULL, sequence INTEGER NOT NULL, receipt BLOB NOT NULL,
-        signature BLOB NOT NULL, digest BLOB NOT NULL, leaf BLOB NOT NULL, accepted INTEGER NOT NULL,
-        kind INTEGER NOT NULL, subject BLOB NOT NULL, amount TEXT NOT NULL, quantity INTEGER NOT NULL, outcome BLOB,
-        job BLOB, finished INTEGER NOT NULL,
-        PRIMARY KEY (channel, number)
-    ) WITHOUT ROWID;
-    CREATE INDEX receipts_of_job ON receipts (job);
-    CREATE INDEX receipts_by_subject ON receipts (subject);
-    CREATE TABLE job_terms (
-        job BLOB NOT NULL, channel BLOB NOT NULL, terms BLOB NOT NULL, PRIMARY KEY (job, channel)
-    ) WITHOUT ROWID;
-    CREATE TABLE events (job BLOB NOT NULL, time REAL NOT NULL, text TEXT NOT NULL);
-    CREATE INDEX events_of_job ON events (job);
-    """,
-)
 
 RUNNING, DONE, FAILED, STOPPED, CANCELLED = "running", "done", "failed", "stopped", "cancelled"
 """States of a job. One that failed, was stopped or is running in a process that is gone can be resumed."""
@@ -280,10 +236,12 @@ class Journal:
             )
             for row in receipts
         ]
+        billed = [(channel, row.receipt.kind, row.receipt.subject, row.job) for row in receipts if row.leaf.accepted]
         state = (str(voucher.amount), voucher.count, voucher.root, signature, channel)
 
         def work(db: sqlite3.Connection) -> None:
             db.executemany("INSERT INTO receipts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+            db.executemany("UPDATE intents SET paid = paid + 1 WHERE channel = ? AND kind = ? AND subject = ? AND job = ?", billed)
             _put_results(db, results)
             db.execute("UPDATE channels SET amount = ?, count = ?, root = ?, signature = ? WHERE id = ?", state)
 
@@ -305,6 +263,17 @@ class Journal:
     def channel_broken_soon(self, channel: bytes) -> None:
         """A channel whose provider broke the protocol. Nobody waits for it."""
         self._db.submit(lambda db: db.execute("UPDATE channels SET state = ? WHERE id = ?", (BROKEN, channel)))
+
+    async def intend(self, channel: bytes, kind: int, subject: bytes, job: bytes, *, size: int, amount: int, asked: int) -> None:
+        """A provider is about to be asked to take or to compile something, for the so manieth time. See `intents`."""
+        row = (channel, kind, subject, job, size, str(amount), asked)
+        await self._db.write(
+            lambda db: db.execute(
+                "INSERT INTO intents (channel, kind, subject, job, size, amount, asked) VALUES (?,?,?,?,?,?,?) "
+                "ON CONFLICT DO UPDATE SET size = excluded.size, amount = excluded.amount, asked = excluded.asked",
+                row,
+            )
+        )
 
     async def tried(self, channel: bytes, unit: bytes) -> Prices | None:
         """The prices at which a unit was asked before on a channel; None if it never was."""

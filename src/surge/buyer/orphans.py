@@ -1,7 +1,8 @@
 """Receipts that nobody waits for: what a provider did for a buyer that was killed.
 
 They are honest debts if they are for units we asked for. The unit is asked for once more, which runs nothing again: the same
-answer comes, is audited like any other, and is paid. What we never asked for is refused.
+answer comes, is audited like any other, and is paid. Uploads and compilations are paid once for each time that we asked (`intents`).
+What we never asked for is refused.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from surge.buyer.auditor import Asked, audit
 from surge.buyer.calls import Refused, UnitCall
@@ -23,10 +24,13 @@ from surge.buyer.spool import Spool
 from surge.buyer.work import make_setup, make_unit
 from surge.core import canonical
 from surge.core.messages import Refusal, SignedReceipt, UnitDone, decode_unit_done
-from surge.core.pricing import Prices, compile_amount, transfer_amount
-from surge.core.receipts import Receipt, ReceiptKind
+from surge.core.pricing import Prices
+from surge.core.receipts import Receipt, Signed
 from surge.core.units import Limits, Outcome, OutputVerifier, Status
 from surge.errors import PeerFault, Unavailable
+
+if TYPE_CHECKING:
+    from surge.buyer.job import Job
 
 log = logging.getLogger("surge.buyer")
 
@@ -39,14 +43,12 @@ class Orphans:
 
     Args:
         journal: what was asked.
-        content: where a bundle or image of ours lies.
-        expected: whether a job that runs here asks this device for this cut itself.
+        running: the job with this id, where it runs here.
     """
 
-    def __init__(self, journal: Journal, content: Callable[[bytes], Path | None], expected: Callable[[bytes, int, str], bool]) -> None:
+    def __init__(self, journal: Journal, running: Callable[[bytes], Job | None]) -> None:
         self._journal = journal
-        self._content = content
-        self._expected = expected
+        self._running = running
 
     async def settle(self, peer: Peer) -> None:
         """Answer every orphan of a channel that was just opened."""
@@ -71,14 +73,12 @@ class Orphans:
         )
         if rows:
             job, number, fuel, prices, plan = rows[0]
-            if self._expected(job, number, peer.device):
+            running = self._running(job)
+            if running is not None and running.expects(number, peer.device):
                 return
             await self._ask_again(peer, wire, Plan.decode(plan), job, number, fuel, Prices(*canonical.decode(prices)))
             return
-        accepted = await self._is_ours(peer, signed.receipt)
-        if not accepted:
-            log.warning("%s bills something that was never asked: refused", peer.device)
-        peer.pay(Paid(signed.receipt, wire.signature, digest, accepted, None, None, ()))
+        await self._settle_once(peer, signed, digest)
 
     async def _ask_again(self, peer: Peer, wire: SignedReceipt, plan: Plan, job: bytes, number: int, fuel: int, prices: Prices) -> None:
         limits = replace(plan.limits, fuel=fuel)
@@ -106,18 +106,36 @@ class Orphans:
         done = decode_unit_done(answer.body)
         pay_setup(peer, asked, done, answer.receipt, plan.id)
 
-    async def _is_ours(self, peer: Peer, receipt: Receipt) -> bool:
-        """Whether a receipt is for an upload or a compilation that one of our jobs needed, at its price."""
-        prices = peer.terms.prices
-        if receipt.kind == ReceiptKind.TRANSFER:
-            path = self._content(receipt.subject)
-            known = path is not None and path.stat().st_size == receipt.quantity
-            return known and receipt.result == receipt.subject and receipt.amount == transfer_amount(prices, receipt.quantity)
-        if receipt.kind == ReceiptKind.COMPILE:
-            path = self._content(receipt.subject)
-            known = path is not None and path.stat().st_size == receipt.quantity
-            return known and receipt.result == peer.terms.engine and receipt.amount == compile_amount(prices, receipt.quantity)
-        return False
+    async def _settle_once(self, peer: Peer, signed: Signed, digest: bytes) -> None:
+        """Answer a receipt for an upload or a compilation.
+
+        1. One of our jobs asked for it, at this price, and has not paid it.
+        2. The job's budget covers it.
+        """
+        receipt, intents = signed.receipt, peer.payer.intents
+        # 1
+        job = intents.job_of(receipt, peer.terms.engine)
+        # 2
+        if job is not None and (not await self._affords(peer, job, receipt.amount) or not intents.is_open(receipt, job)):
+            job = None
+        if job is None:
+            log.warning("%s bills something that was never asked, or more than its job may cost: refused", peer.device)
+        accepted = job is not None
+        if peer.pay(Paid(receipt, signed.signature, digest, accepted, None, job, ())) and job is not None:
+            running = self._running(job)
+            if running is not None:
+                running.paid(receipt)
+
+    async def _affords(self, peer: Peer, job: bytes, amount: int) -> bool:
+        running = self._running(job)
+        if running is not None:
+            return running.purse.left is None or running.purse.left >= amount
+        ((plan,),) = await self._journal.read("SELECT plan FROM jobs WHERE id = ?", (job,))
+        budget = Plan.decode(plan).wishes.budget
+        if budget is None:
+            return True
+        paid = await self._journal.read("SELECT amount FROM receipts WHERE job = ?", (job,))
+        return sum(int(each) for (each,) in paid) + peer.payer.waiting(job) + amount <= budget
 
 
 class _Heir:

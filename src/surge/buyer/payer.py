@@ -4,8 +4,8 @@ Receipts wait here for as long as the commit before them takes; then all that ga
 one voucher, written in one transaction with the results they are for, and only then acknowledged. So what is on disk is
 never behind what was promised, and a thousand units cost one signature and one commit.
 
-A receipt is answered once: neither its sequence nor, for a unit or a setup, its subject is paid for a second time on the
-channel.
+A receipt is answered once: its sequence is never paid for a second time on the channel, nor, for a unit or a setup, its subject; an upload
+or a compilation is paid once for each time that it was asked for (`intents`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from surge.buyer.auditor import Party
+from surge.buyer.intents import ONCE, Intents
 from surge.buyer.journal import Journal, ReceiptRow, ResultRow
 from surge.core.channels import BuyerChannel
 from surge.core.messages import Acknowledge, encode
@@ -58,6 +59,7 @@ class Payer:
         party: Party,
         signer: Signer,
         journal: Journal,
+        intents: Intents,
         *,
         subjects: Iterable[bytes] = (),
         top_up: Callable[[int], Awaitable[int]] | None = None,
@@ -65,6 +67,7 @@ class Payer:
         self.channel = channel
         self.party = party
         self.signer = signer
+        self.intents = intents
         self.owed = 0
         """Wei of accepted receipts that no voucher covers yet."""
         self.send: Callable[[bytes], None] | None = None
@@ -99,7 +102,7 @@ class Payer:
     def take(self, answer: Answer) -> bool:
         """Take a receipt with its answer. False when it was answered before: then nothing is owed for it.
 
-        Raises `PeerFault` when the device bills a unit twice under two sequences.
+        Raises `PeerFault` when the device bills a unit twice under two sequences, or an upload or a compilation that was not asked.
         """
         receipt = answer.receipt
         if receipt.sequence in self._sequences:
@@ -108,6 +111,8 @@ class Payer:
             if receipt.subject in self._subjects and answer.accepted:
                 raise PeerFault("a device asks to be paid for one unit twice", receipt=receipt)
             self._subjects.add(receipt.subject)
+        if receipt.kind in ONCE and answer.accepted and not self.intents.pay(receipt, answer.job):
+            raise PeerFault("a device asks to be paid for what was not asked, or twice", receipt=receipt)
         self._sequences.add(receipt.sequence)
         if answer.accepted:
             self.owed += receipt.amount
@@ -115,6 +120,10 @@ class Payer:
         self._idle.clear()
         self._woken.set()
         return True
+
+    def waiting(self, job: bytes) -> int:
+        """Wei of a job's accepted receipts that are not on disk yet."""
+        return sum(answer.receipt.amount for answer in self._waiting if answer.accepted and answer.job == job)
 
     async def run(self) -> None:
         """Commit what gathers, for as long as the channel is in use."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from surge.buyer.auditor import audit_compile, audit_transfer
@@ -12,8 +13,8 @@ from surge.buyer.payer import Answer as Paid
 from surge.buyer.peers import Peer
 from surge.buyer.work import make_setup
 from surge.core.messages import Prepare, decode_prepared, decode_unit_done, encode_body
-from surge.core.pricing import compile_amount, transfer_amount
-from surge.core.receipts import Receipt
+from surge.core.pricing import Prices, compile_amount, transfer_amount
+from surge.core.receipts import Receipt, ReceiptKind
 from surge.core.units import Status
 from surge.errors import GuestFault, NotEnough, PeerFault, Unavailable
 
@@ -43,8 +44,12 @@ class Preparation:
         self._contents = contents
 
     async def provide(self, peer: Peer, inputs: Sequence[tuple[bytes, int]], sources: Mapping[bytes, Source]) -> None:
-        """See that the provider has the image compiled, the bundle, and these inputs; upload what it misses."""
+        """See that the provider has the image compiled, the bundle, and these inputs; upload what it misses.
+
+        Inputs come when the image is there: then nothing is asked that would have to be compiled.
+        """
         plan = self._job.plan
+        asks_to_compile = plan.image_size > 0 and not inputs
         body = Prepare(
             job=plan.id,
             image=plan.image,
@@ -55,12 +60,12 @@ class Preparation:
         )
         known = {content: (size, sources[content]) for content, size in inputs} | dict(self._contents)
         for _ in range(ROUNDS):
-            answer = await peer.question("prepare", encode_body(body), seconds=PREPARE_SECONDS)
             prices = self._lanes.prices(peer)
-            if answer.receipt is not None:
-                self._afford(compile_amount(prices, plan.image_size))
-                receipt, digest = audit_compile(answer.receipt, plan.image, peer.terms.engine, plan.image_size, prices, peer.payer.party)
-                self._pay(peer, receipt, answer.receipt.signature, digest)
+            async with self._compiling(peer, prices) if asks_to_compile else nullcontext():
+                answer = await peer.question("prepare", encode_body(body), seconds=PREPARE_SECONDS)
+                if answer.receipt is not None:
+                    audited = audit_compile(answer.receipt, plan.image, peer.terms.engine, plan.image_size, prices, peer.payer.party)
+                    self._pay(peer, *audited, answer.receipt.signature)
             missing = decode_prepared(answer.body).missing
             if not missing:
                 return
@@ -68,11 +73,10 @@ class Preparation:
                 if content not in known:
                     raise PeerFault(f"{peer.device} asks for a content that the job does not have", content=content)
                 size, source = known[content]
-                self._afford(transfer_amount(prices, size))
-                wire = await peer.upload(content, size, source, UPLOAD_SECONDS)
-                if wire is not None:
-                    receipt, digest = audit_transfer(wire, content, size, prices, peer.payer.party)
-                    self._pay(peer, receipt, wire.signature, digest)
+                async with self._asking(peer, ReceiptKind.TRANSFER, content, size, transfer_amount(prices, size)):
+                    wire = await peer.upload(content, size, source, UPLOAD_SECONDS)
+                    if wire is not None:
+                        self._pay(peer, *audit_transfer(wire, content, size, prices, peer.payer.party), wire.signature)
         raise Unavailable(f"{peer.device} keeps asking for what it was sent", device=peer.device)
 
     async def set_up(self, peer: Peer) -> None:
@@ -108,12 +112,27 @@ class Preparation:
             fault = guest_fault(outcome, done.output, done.detail)
             raise GuestFault(f"the module's top level failed: {fault.message}", **fault.details)
 
-    def _afford(self, amount: int) -> None:
-        left = self._job.purse.left
+    def _compiling(self, peer: Peer, prices: Prices) -> AbstractAsyncContextManager[None]:
+        plan = self._job.plan
+        return self._asking(peer, ReceiptKind.COMPILE, plan.image, plan.image_size, compile_amount(prices, plan.image_size))
+
+    @asynccontextmanager
+    async def _asking(self, peer: Peer, kind: ReceiptKind, subject: bytes, size: int, amount: int) -> AsyncIterator[None]:
+        """While something is asked that is billed once: its price is set aside. Raises `NotEnough` when the budget lacks it."""
+        purse, key = self._job.purse, object()
+        left = purse.left
         if left is not None and amount > left:
             raise NotEnough(f"the budget has {left} wei left, and preparing a provider costs {amount}", left=left, amount=amount)
+        purse.reserve(key, amount)
+        try:
+            async with peer.payer.intents.asking(kind, subject, self._job.plan.id, size, amount):
+                yield
+        finally:
+            purse.release(key)
 
-    def _pay(self, peer: Peer, receipt: Receipt, signature: bytes, digest: bytes) -> None:
-        paid = Paid(receipt, signature, digest, True, None, self._job.plan.id, ())
-        if peer.pay(paid):
+    def _pay(self, peer: Peer, receipt: Receipt, digest: bytes, signature: bytes) -> None:
+        """Pay what was asked; what comes again is answered and not paid."""
+        accepted = peer.payer.intents.is_open(receipt, self._job.plan.id)
+        paid = Paid(receipt, signature, digest, accepted, None, self._job.plan.id, ())
+        if peer.pay(paid) and accepted:
             self._job.paid(receipt)

@@ -1,0 +1,54 @@
+"""The tables of a buyer's journal. A script that was released is never changed: what follows it changes what it made."""
+
+from __future__ import annotations
+
+MIGRATIONS = (
+    """
+    CREATE TABLE jobs (
+        id BLOB PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, plan BLOB NOT NULL,
+        total INTEGER, spooled INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT ''
+    ) WITHOUT ROWID;
+    CREATE TABLE inputs (
+        job BLOB NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, sizes BLOB NOT NULL, data BLOB,
+        PRIMARY KEY (job, first)
+    ) WITHOUT ROWID;
+    CREATE TABLE cuts (
+        job BLOB NOT NULL, number INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
+        retired INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (job, number)
+    ) WITHOUT ROWID;
+    CREATE TABLE tries (
+        job BLOB NOT NULL, number INTEGER NOT NULL, channel BLOB NOT NULL, unit BLOB NOT NULL, fuel INTEGER NOT NULL,
+        prices BLOB NOT NULL, PRIMARY KEY (channel, unit)
+    ) WITHOUT ROWID;
+    CREATE INDEX tries_of_job ON tries (job);
+    CREATE TABLE results (
+        job BLOB NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, value BLOB, error TEXT,
+        PRIMARY KEY (job, first)
+    ) WITHOUT ROWID;
+    CREATE TABLE channels (
+        id BLOB PRIMARY KEY, device TEXT NOT NULL, operator TEXT NOT NULL, key TEXT NOT NULL, terms BLOB NOT NULL,
+        deposit TEXT NOT NULL, state TEXT NOT NULL, opened REAL NOT NULL,
+        amount TEXT NOT NULL DEFAULT '0', count INTEGER NOT NULL DEFAULT 0, root BLOB, signature BLOB
+    ) WITHOUT ROWID;
+    CREATE TABLE receipts (
+        channel BLOB NOT NULL, number INTEGER NOT NULL, sequence INTEGER NOT NULL, receipt BLOB NOT NULL,
+        signature BLOB NOT NULL, digest BLOB NOT NULL, leaf BLOB NOT NULL, accepted INTEGER NOT NULL,
+        kind INTEGER NOT NULL, subject BLOB NOT NULL, amount TEXT NOT NULL, quantity INTEGER NOT NULL, outcome BLOB,
+        job BLOB, finished INTEGER NOT NULL,
+        PRIMARY KEY (channel, number)
+    ) WITHOUT ROWID;
+    CREATE INDEX receipts_of_job ON receipts (job);
+    CREATE INDEX receipts_by_subject ON receipts (subject);
+    CREATE TABLE job_terms (
+        job BLOB NOT NULL, channel BLOB NOT NULL, terms BLOB NOT NULL, PRIMARY KEY (job, channel)
+    ) WITHOUT ROWID;
+    CREATE TABLE events (job BLOB NOT NULL, time REAL NOT NULL, text TEXT NOT NULL);
+    CREATE INDEX events_of_job ON events (job);
+    """,
+    """
+    CREATE TABLE intents (
+        channel BLOB NOT NULL, kind INTEGER NOT NULL, subject BLOB NOT NULL, job BLOB NOT NULL, size INTEGER NOT NULL,
+        amount TEXT NOT NULL, asked INTEGER NOT NULL, paid INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (channel, kind, subject, job)
+    ) WITHOUT ROWID;
+    """,
+)
