@@ -544,3 +544,44 @@ def test_the_source_stands_alone() -> None:
     top = {name.name for node in tree.body if isinstance(node, ast.Import) for name in node.names}
     assert top == {"datetime", "struct", "sys"}
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("surge")]
+
+
+def _piece(major: int, number: int) -> bytes:
+    out = bytearray()
+    values._head(out, major, number)
+    return bytes(out)
+
+
+@pytest.mark.parametrize(("kind", "extent"), [("|S0", 1 << 30), ("<U0", 1 << 28), ("|S0", 1 << 40), ("|S0", 1)])
+def test_elements_without_bytes_are_refused_both_ways(kind: str, extent: int) -> None:
+    described = _piece(3, 3) + kind.encode()
+    wire = b"\x01" + _piece(6, 40010) + _piece(4, 3) + described + _piece(4, 1) + _piece(0, extent) + _piece(2, 0)
+    with pytest.raises(ValueRefused, match="elements have no bytes"):
+        loads(wire)
+    with pytest.raises(ValueRefused, match="elements have no bytes"):
+        dumps(numpy.zeros(3, numpy.dtype([("a", "S0")])))
+    empty = loads(dumps(numpy.zeros(0, "S1")))
+    assert empty.shape == (0,)
+
+
+def test_costly_empty_containers_count_for_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(values, "FREE_CONTAINERS", 1000)
+    small = {"sets": set(), "arrays": numpy.zeros(()), "frames": pandas.DataFrame()}
+    for empty, most in ((small["sets"], 250), (small["arrays"], 125), (small["frames"], 15)):
+        few = [empty] * (most // 2)
+        assert len(loads(dumps(few))) == len(few)
+        with pytest.raises(ValueRefused, match="more containers than bytes can pay for"):
+            loads(dumps([empty] * (4 * most)))
+
+
+def test_sets_within_sets_are_checked_once() -> None:
+    members = 100_000
+    wire = _piece(6, 40002) + _piece(4, members) + b"".join(sorted(_piece(0, number) for number in range(members)))
+    start = time.process_time()
+    loads(b"\x01" + wire)
+    flat = time.process_time() - start
+    for _ in range(45):
+        wire = _piece(6, 40002) + _piece(4, 1) + wire
+    start = time.process_time()
+    loads(b"\x01" + wire)
+    assert time.process_time() - start < 5 * flat + 0.2

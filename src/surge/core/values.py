@@ -53,6 +53,9 @@ _ARRAY, _SCALAR, _FRAME, _SERIES = range(40010, 40014)
 _SET, _UUID = 258, 37
 """Tags registered with IANA for sets and UUIDs; the others are ours."""
 
+_WEIGHTS = {_SET: 4, _FROZENSET: 4, _ARRAY: 8, _SCALAR: 2, _FRAME: 64, _SERIES: 64}
+"""Containers that one of these counts for: what an empty one takes in memory, in empty dicts."""
+
 _NAN = b"\x7f\xf8\x00\x00\x00\x00\x00\x00"
 _pack_double = struct.Struct(">d").pack
 _unpack_double = struct.Struct(">d").unpack_from
@@ -342,6 +345,8 @@ def _dtype(dtype: Any) -> Any:
 
 
 def _encode_array(value: Any, out: bytearray, depth: int) -> None:
+    if value.size and not value.dtype.itemsize:
+        raise ValueRefused("an array whose elements have no bytes is not data")
     _tagged(out, _ARRAY, [_dtype(value.dtype), list(value.shape), value.tobytes()], depth)
 
 
@@ -493,7 +498,7 @@ class _Reader:
             return self.integer(argument)
         if depth >= MAX_DEPTH + _ENVELOPE:
             raise ValueRefused(f"containers nest more than {MAX_DEPTH} deep")
-        self.containers -= 1
+        self.containers -= _WEIGHTS.get(argument, 1) if major == 6 else 1
         if self.containers < 0:
             raise ValueRefused("more containers than bytes can pay for")
         if major == 4:
@@ -619,7 +624,7 @@ def _check_key(key: Any) -> None:
     if kind is int:
         if key.bit_length() > 8 * MAX_KEY_INTEGER:
             raise ValueRefused(f"an integer of more than {MAX_KEY_INTEGER} bytes is no key or member")
-    elif kind is tuple or kind is frozenset:
+    elif kind is tuple:  # a frozenset's members were checked when it was made
         for each in key:
             _check_key(each)
 
@@ -737,6 +742,8 @@ def _decode_array(value: Any) -> Any:
         if type(extent) is not int or not 0 <= extent < 1 << 48:
             raise ValueRefused("an array's shape is of numbers that are not negative")
         size *= extent
+    if not dtype.itemsize and 0 not in shape:
+        raise ValueRefused("an array's elements have no bytes")
     if size != len(body):
         raise ValueRefused(f"an array of {shape} has {len(body)} bytes")
     numpy = _numpy()
