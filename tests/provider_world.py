@@ -57,6 +57,7 @@ class State:
     session_key: Address
     deposit: int = 10**18
     redeemed: int = 0
+    count: int = 0
     floor: int = 10**16
     challenge_seconds: int = 3600
     closing_at: int = 0

@@ -109,6 +109,7 @@ def _state(**changes: Any) -> Callable[[Client], None]:
         (_state(closing_at=1), "invalid", "closing"),
         (_state(closed=True), "invalid", "closed"),
         (_state(redeemed=1), "invalid", "used before"),
+        (_state(count=1), "invalid", "used before"),
     ],
 )
 async def test_a_channel_the_ledger_does_not_bear_out_is_refused(

@@ -15,7 +15,7 @@ from surge.core.messages.fields import wei, wei_bytes
 from surge.core.receipts import Close
 from surge.core.signing import recover
 from surge.errors import NotEnough, Unavailable
-from surge.provider import daemon
+from surge.provider import batches, daemon
 
 
 @pytest.fixture
@@ -155,8 +155,6 @@ def _free(provider: daemon.Provider) -> None:
 
 
 async def test_on_a_full_disk_units_are_refused_nothing_is_lost_and_it_recovers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from surge.provider import batches
-
     monkeypatch.setattr(batches, "RETRY_SECONDS", 0.05)
     async with bench.running() as provider:
         client = Client(bench)
@@ -314,6 +312,14 @@ async def test_a_channel_emptied_in_the_middle_of_a_job_is_refused_redeemed_and_
         assert isinstance(answer, Answer), "the ledger was asked again"
 
 
+def _close(client: Client) -> CloseChannel:
+    """The buyer's half of a close at the state it holds."""
+    state = client.side.state()
+    close = Close(client.channel, state.amount, state.count, state.root)
+    signature = client.session_key.sign(close.digest(NETWORK.channels_domain))
+    return CloseChannel(wei_bytes(state.amount), state.count, state.root, signature)
+
+
 async def test_closing_together_needs_both_at_the_same_state(bench: Bench) -> None:
     bench.ledger.cost = PRICE
     async with bench.running():
@@ -322,22 +328,45 @@ async def test_closing_together_needs_both_at_the_same_state(bench: Bench) -> No
         await client.vouch(1)
         answer = await client.ask(work(number=5))
         assert isinstance(answer, Answer)
-
-        def close() -> CloseChannel:
-            state = client.side.state()
-            close = Close(client.channel, state.amount, state.count, state.root)
-            signature = client.session_key.sign(close.digest(NETWORK.channels_domain))
-            return CloseChannel(wei_bytes(state.amount), state.count, state.root, signature)
-
-        await client.send(close())
+        await client.send(_close(client))
         refusal = (await until(client.refusals))[0]
         assert refusal.code == "window", "a receipt waits"
         await client.acknowledge(answer.receipt)
-        await client.send(close())
+        await client.send(_close(client))
         closed = await until(lambda: next((each for each in client.messages if isinstance(each, ClosedTogether)), None))
         state = client.side.state()
         digest = Close(client.channel, state.amount, state.count, state.root).digest(NETWORK.channels_domain)
         assert recover(digest, closed.signature) == DEVICE.address
+        refusal = await client.ask(work(number=6))
+        assert isinstance(refusal, Refusal)
+        assert "closed together" in refusal.text
+
+
+async def test_a_close_is_signed_only_once_it_is_on_disk_that_the_channel_takes_no_more_work(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "RETRY_SECONDS", 0.05)
+    provider = await bench.provider().__aenter__()
+    await provider.ready()
+    client = Client(bench)
+    await client.open()
+    await client.vouch(1)
+    writer = provider._journal.database._writer
+    large = "BEGIN INSERT OR REPLACE INTO settings VALUES ('large', randomblob(1000000)); END"
+    writer.execute(f"CREATE TEMP TRIGGER large BEFORE UPDATE OF stopped ON channels {large}")
+    _fill(provider)
+    await client.send(_close(client))
+    answer = await until(lambda: next((each for each in client.messages if isinstance(each, ClosedTogether | Refusal)), None))
+    assert isinstance(answer, Refusal), "a close was signed that a crash would have forgotten"
+    assert answer.code == "storage"
+    writer.execute("DROP TRIGGER large")
+    _free(provider)
+    await until(lambda: not provider._journal.batches.fault)
+    await client.send(_close(client))
+    await until(lambda: any(isinstance(each, ClosedTogether) for each in client.messages))
+    await bench.kill(provider)
+    async with bench.running():
+        await client.open()
         refusal = await client.ask(work(number=6))
         assert isinstance(refusal, Refusal)
         assert "closed together" in refusal.text

@@ -23,7 +23,7 @@ from surge.core.pricing import Prices
 from surge.core.receipts import Close, Receipt, ReceiptKind, Signed, Terms, Voucher
 from surge.core.signing import Signer, check_signed
 from surge.core.types import ZERO
-from surge.errors import InvalidInput, PeerFault, SurgeError
+from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 from surge.provider.buyers import Buyer
 from surge.provider.config import ProviderConfig
 from surge.provider.journal import WINDOWED, History, Journal
@@ -277,8 +277,11 @@ class Account:
 
     # Closing
 
-    def close_together(self, message: CloseChannel) -> bytes:
-        """Our half of a co-operative close at the state both hold: a signature. Raises `Refused`, `PeerFault`."""
+    async def close_together(self, message: CloseChannel) -> bytes:
+        """Our half of a co-operative close at the state both hold: a signature. Raises `Refused`, `PeerFault`.
+
+        It may close the channel at any time, so it is given only once it is on disk that the channel takes no more work.
+        """
         state = self.channel.state()
         if self.channel.pending.keys() - self._defaulted:
             raise Refused("window", f"{len(self.channel.pending)} receipts wait for an acknowledgement")
@@ -286,7 +289,14 @@ class Account:
             raise PeerFault("the buyer would close at another state than ours", close=message, state=state)
         digest = Close(state.channel, state.amount, state.count, state.root).digest(self._common.domain)
         check_signed(digest, message.signature, self.channel.session_key, "a close")
-        self.stop("it is being closed together")
+        why = "it is being closed together"
+        self.stop(why)
+        try:
+            await self._common.journal.stopped(self.row.number, why)
+        except Unavailable as error:
+            raise Refused("storage", error.message) from error
+        if self.channel.state() != state:
+            raise Refused("window", "a receipt was acknowledged meanwhile: close at the new state")
         return self._common.device.sign(digest)
 
 

@@ -24,6 +24,8 @@ from surge.store import Database
 _SHIFT = 40
 """Bits of a receipt's id that hold its sequence; the channel's number lies above them."""
 
+_STOP = "UPDATE channels SET stopped = ? WHERE number = ? AND stopped = ''"
+
 WINDOWED = (ReceiptKind.UNIT, ReceiptKind.SETUP)
 """Kinds of receipt that count against a buyer's window."""
 
@@ -184,8 +186,11 @@ class Journal:
 
     def stop(self, number: int, why: str) -> None:
         """A channel takes no more work."""
-        sql = "UPDATE channels SET stopped = ? WHERE number = ? AND stopped = ''"
-        self.batches.put(lambda c: c.execute(sql, (why, number)), lasting=True)
+        self.batches.put(lambda c: c.execute(_STOP, (why, number)), lasting=True)
+
+    async def stopped(self, number: int, why: str) -> None:
+        """The same, on disk when this returns. Raises `Unavailable` when the disk is full."""
+        await self.batches.write(lambda c: c.execute(_STOP, (why, number)))
 
     def heard(self, number: int, now: int) -> None:
         """A buyer was heard of."""

@@ -72,6 +72,11 @@ class ChainState(Protocol):
         ...
 
     @property
+    def count(self) -> int:
+        """Receipts that the voucher last redeemed counts."""
+        ...
+
+    @property
     def floor(self) -> int:
         """Wei: the least the provider is paid."""
         ...
@@ -222,7 +227,7 @@ class Reception:
             raise Refused("invalid", f"the channel on the ledger has the wrong {' and '.join(wrong)}")
         if state.closed or state.closing_at:
             raise Refused("invalid", f"the channel is {'closed' if state.closed else 'closing'} on the ledger")
-        if state.redeemed > 0 and known is None:
+        if known is None and (state.redeemed or state.count):
             raise Refused("invalid", "the channel was used before, and this device has no record of it")
         buyer = self._buyers.get(state.buyer)
         return await common.journal.keep_channel(

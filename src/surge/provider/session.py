@@ -49,7 +49,7 @@ from surge.store import Blobs
 
 log = logging.getLogger("surge.provider")
 
-OPEN_SECONDS = 30.0
+OPEN_SECONDS = 15.0
 """A session that has not opened its channel by then is ended."""
 
 CALLS_BESIDE = 64
@@ -235,6 +235,7 @@ class BuyerSession:
                 continue
             self._desk = desk
             desk.attach(self)
+            self._link.keep()
             channel = desk.account.channel
             self._outbox.post(
                 ChannelOpened(
@@ -275,7 +276,7 @@ class BuyerSession:
         elif isinstance(message, Reprice):
             await desk.account.agree(message.terms, message.signature)
         elif isinstance(message, CloseChannel):
-            self._close(desk, message)
+            await self._close(desk, message)
         else:
             raise PeerFault("a session opens one channel, once")
 
@@ -337,11 +338,11 @@ class BuyerSession:
         await desk.account.owe(claim, Reply(b""), written)
         self._tally.did(claim)
 
-    def _close(self, desk: Desk, message: CloseChannel) -> None:
+    async def _close(self, desk: Desk, message: CloseChannel) -> None:
         if desk.busy:
             self._refuse(0, Refused("busy", "units are in flight"))
             return
         try:
-            self._outbox.post(ClosedTogether(desk.account.close_together(message), b""))
+            self._outbox.post(ClosedTogether(await desk.account.close_together(message), b""))
         except Refused as refused:
             self._refuse(0, refused)
