@@ -138,7 +138,7 @@ class Link:
     def __init__(self, peer: Address, context: bytes) -> None:
         self.peer, self.context, self.relay = peer, context, RELAY.url
         self.other: Link
-        self.closed_because = ""
+        self.closed_because, self.kept = "", False
         self.stalled = asyncio.Event()
         self.stalled.set()
         self._inbox: deque[bytes] = deque()
@@ -158,6 +158,9 @@ class Link:
             self._news.clear()
             await self._news.wait()
         return self._inbox.popleft()
+
+    def keep(self) -> None:
+        self.kept = True
 
     async def close(self, reason: str = "closed") -> None:
         for end in (self, self.other):

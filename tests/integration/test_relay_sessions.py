@@ -32,6 +32,7 @@ from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 from surge.relay.client import Relays, Session
 from surge.relay.client import session as session_module
 from surge.relay.server import RelayLimits, RelayServer
+from surge.wallet import KeySigner
 
 
 @pytest_asyncio.fixture
@@ -161,6 +162,31 @@ async def test_a_caller_has_a_bounded_number_of_sessions(relay: RelayServer) -> 
         await first.close()
         await until(lambda: len(device._links[0].sessions) == 1)
         await round_trip(await buyer.dial(DEVICE.address, identity=BUYER_SESSION))
+
+
+async def test_idle_strangers_keep_nobody_out(relay: RelayServer) -> None:
+    """More sessions of throw-away keys than there are places, none of which says a word; who was let in before stays, and the next gets in."""
+
+    async def serve(session: Session) -> None:
+        await session.send(await session.receive())
+        session.keep()
+        await echo(session)
+
+    async with await join(DEVICE, relay) as device, await join(BUYER, relay) as buyer, await join(STRANGER, relay) as attacker:
+        device.listen(serve, identity=DEVICE, max_sessions=4)
+        known = await buyer.dial(DEVICE.address, identity=BUYER_SESSION)
+        await round_trip(known)
+        idle: list[Session] = []
+        while len(idle) < 12:
+            try:
+                idle.append(await attacker.dial(DEVICE.address, identity=KeySigner.random()))
+            except Unavailable:  # its login is paced
+                await asyncio.sleep(0.1)
+        await until(lambda: sum(each.is_open for each in idle) <= 4)
+        late = await buyer.dial(DEVICE.address, identity=KeySigner.random())
+        await round_trip(late)
+        await round_trip(known)
+        assert len(device._links[0].sessions) <= 6
 
 
 async def test_a_handler_that_fails_ends_its_session_only(relay: RelayServer, caplog: pytest.LogCaptureFixture) -> None:

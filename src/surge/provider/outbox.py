@@ -48,6 +48,10 @@ class Link(Protocol):
         """The next message."""
         ...
 
+    def keep(self) -> None:
+        """Do not end the session to make room for strangers."""
+        ...
+
     async def close(self, reason: str = "closed") -> None:
         """End the session."""
         ...

@@ -3,6 +3,9 @@
 Anyone may send a hello, and answering costs two signature operations and a key agreement. So hellos are paced per
 sender and altogether, one that came before is not answered again, half-open handshakes are bounded and given up after
 some seconds, and open sessions are bounded per caller and altogether.
+
+Keys cost nothing, so a bound per caller stops nobody. A session that the application has not said to `keep` has a stranger's place, and
+there are few of those: when they are full the oldest goes, of the login that holds most of them.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ NONCES_REMEMBERED = 8192
 CONFIRM_SECONDS = 5.0
 """How long a caller may take to confirm the keys."""
 MAX_HALF_OPEN = 256
+STRANGERS = 32
+"""Sessions that the application does not keep, at most."""
 RECEIVE_BUDGET = 64 << 20
 """Bytes that may wait for readers in all sessions, apart from the `FIRST_CREDIT` that every session has."""
 
@@ -49,6 +54,7 @@ class Listener:
         self._nonces: OrderedDict[bytes, None] = OrderedDict()
         self._half_open: dict[Session, asyncio.TimerHandle] = {}
         self._open: dict[Session, asyncio.Task[None]] = {}
+        self._parting: set[asyncio.Task[None]] = set()
 
     def take_hello(self, link: Link, sender: Address, token: str, wire: bytes) -> None:
         """Answers a hello, refuses it with a reason, or ignores it when it comes too fast or again."""
@@ -100,7 +106,7 @@ class Listener:
     def _check_room(self, caller: Address, key: tuple[Address, str], link: Link) -> None:
         if key in link.sessions:
             raise PeerFault("a session of this token is open already", token=key[1])
-        if len(self._half_open) >= MAX_HALF_OPEN or len(self._open) >= self._max_sessions:
+        if len(self._half_open) >= MAX_HALF_OPEN or sum(session.kept for session in self._open) >= self._max_sessions:
             raise Unavailable("too many sessions are open; try again later")
         callers = Counter(session.peer for session in (*self._open, *self._half_open))
         if callers[caller] >= self._max_per_caller:
@@ -108,7 +114,21 @@ class Listener:
 
     def _confirmed(self, session: Session) -> None:
         self._half_open.pop(session).cancel()
+        self._make_room()
         self._open[session] = asyncio.create_task(self._serve(session), name=f"session with {session.peer}")
+
+    def _make_room(self) -> None:
+        """See that there is a stranger's place free."""
+        strangers = [session for session in self._open if not session.kept and session.is_open]
+        if len(strangers) < min(STRANGERS, self._max_sessions):
+            return
+        held = Counter(session.peer_login for session in strangers)
+        most = max(held.values())
+        gone = next(session for session in strangers if held[session.peer_login] == most)
+        log.info("the session with %s makes room: it has opened nothing yet", gone.peer)
+        parting = asyncio.create_task(gone.close("others are waiting, and nothing was opened: try again"))
+        self._parting.add(parting)
+        parting.add_done_callback(self._parting.discard)
 
     async def _serve(self, session: Session) -> None:
         try:
@@ -132,5 +152,5 @@ class Listener:
         tasks = list(self._open.values())
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._parting, return_exceptions=True)
         await asyncio.gather(*(session.close("this device stopped listening") for session in list(self._half_open)))

@@ -79,6 +79,8 @@ class Session:
         """The session's part of its subject."""
         self.queued = False
         """Whether the link's writer has this session in its row."""
+        self.kept = False
+        """Whether the application holds on to the caller: until then it has a stranger's place."""
         self._sealer, self._opener = Sealer(keys[0], now), Opener(keys[1])
         self._wake, self._forget, self._confirmed = wake, forget, confirmed
         self.window = max(window, FIRST_CREDIT)
@@ -151,6 +153,10 @@ class Session:
         if self._consumed + self.window - self._granted >= self.window // 4 and self._error is None:
             self._grant()
         return message
+
+    def keep(self) -> None:
+        """The caller has shown that it means business: its session is no longer ended to make room for strangers."""
+        self.kept = True
 
     async def close(self, reason: str = "closed") -> None:
         """Ends the session; what was sent before leaves first, for at most some seconds."""
