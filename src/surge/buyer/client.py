@@ -16,7 +16,7 @@ from surge.buyer.calls import Refused
 from surge.buyer.endings import error_of, guest_fault, outcome_of
 from surge.buyer.home import Home
 from surge.buyer.job import Feed, Job, Sink
-from surge.buyer.journal import CANCELLED, CLOSED, CLOSING, OPEN, RUNNING, ChannelRow, Journal, TryRow
+from surge.buyer.journal import CANCELLED, CLOSED, CLOSING, OPEN, OPENING, RUNNING, ChannelRow, Journal, TryRow
 from surge.buyer.lanes import Recruit
 from surge.buyer.market import Market
 from surge.buyer.orphans import Orphans
@@ -124,6 +124,7 @@ class Client:
             self._spawn(ledger.run(), "ledger")
             self._treasury = Treasury(home.network.channels_domain, ledger, self.wallet, home.keystore(), self.journal, home.folder)
             self._market = Market(home.network, ledger, relays, self._treasury, self.journal)
+            await self._treasury.reconcile()
             self._orphans = Orphans(self.journal, self.jobs.get)
             self._market.on_opened = self._peer_opened
 
@@ -258,6 +259,8 @@ class Client:
         treasury, market = await self.treasury(), await self.market()
         if row.state == CLOSING:
             return "finished", await treasury.finish_close(row)
+        if row.state == OPENING:
+            raise Unavailable(f"the channel 0x{row.id.hex()} is not on the ledger yet: close it when it is", channel=row.id)
         if row.state == CLOSED:
             raise InvalidInput(f"the channel 0x{row.id.hex()} is closed already", channel=row.id)
         if row.state == OPEN:

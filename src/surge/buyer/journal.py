@@ -39,8 +39,9 @@ RUNNING, DONE, FAILED, STOPPED, CANCELLED = "running", "done", "failed", "stoppe
 SETUP = -1
 """In place of a cut's number: the job's setup."""
 
-OPEN, CLOSING, CLOSED, BROKEN = "open", "closing", "closed", "broken"
-"""States of a channel as its buyer sees it. Broken: its provider broke the protocol, and it is not used again."""
+OPENING, OPEN, CLOSING, CLOSED, BROKEN = "opening", "open", "closing", "closed", "broken"
+"""States of a channel as its buyer sees it. Opening: its deposit may be on the ledger, and nobody has seen it there. Broken: its
+provider broke the protocol, and it is not used again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,8 @@ class ChannelRow:
     count: int = 0
     root: bytes | None = None
     signature: bytes | None = None
+    salt: bytes | None = None
+    """What its id was made with, and its opening transaction carries; None in rows of older versions."""
 
 
 def pack_receipt(receipt: Receipt) -> bytes:
@@ -312,8 +315,13 @@ class Journal:
             row.count,
             row.root,
             row.signature,
+            row.salt,
         )
-        await self._db.write(lambda db: db.execute("INSERT OR REPLACE INTO channels VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", values))
+        await self._db.write(lambda db: db.execute("INSERT OR REPLACE INTO channels VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", values))
+
+    async def drop_channel(self, channel: bytes) -> None:
+        """A channel that was about to be opened and never will be."""
+        await self._db.write(lambda db: db.execute("DELETE FROM channels WHERE id = ? AND state = ?", (channel, OPENING)))
 
     async def set_channel(
         self, channel: bytes, *, state: str | None = None, deposit: int | None = None, terms: bytes | None = None
@@ -333,13 +341,13 @@ class Journal:
     async def channels(self, *, device: str | None = None, state: str | None = None) -> list[ChannelRow]:
         """Channels, the newest first."""
         rows = await self.read(
-            "SELECT id, device, operator, key, terms, deposit, state, opened, amount, count, root, signature FROM channels "
+            "SELECT id, device, operator, key, terms, deposit, state, opened, amount, count, root, signature, salt FROM channels "
             "WHERE (?1 IS NULL OR device = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY opened DESC",
             (device, state),
         )
         return [
-            ChannelRow(key, device, operator, name, terms, int(deposit), state, opened, int(amount), count, root, signature)
-            for key, device, operator, name, terms, deposit, state, opened, amount, count, root, signature in rows
+            ChannelRow(key, device, operator, name, terms, int(deposit), state, opened, int(amount), count, root, signature, salt)
+            for key, device, operator, name, terms, deposit, state, opened, amount, count, root, signature, salt in rows
         ]
 
     async def read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:

@@ -97,11 +97,15 @@ class Listing:
     # Channels
 
     def channels(self) -> list[dict[str, Any]]:
-        """The wallet's channels: deposit, what is vouched for and what was redeemed, in wei, and the state."""
+        """The wallet's channels: deposit, what is vouched for, the floor and what was paid out, in wei, and the state.
+
+        A channel that ends pays its provider the larger of what is vouched for and the floor.
+        """
 
         async def read() -> list[dict[str, Any]]:
-            rows = await self._client.journal.channels()
             treasury = await self._client.treasury()
+            await treasury.reconcile()
+            rows = await self._client.journal.channels()
             found = []
             for row, state in zip(rows, await treasury.states(rows), strict=True):
                 entry = {
@@ -109,12 +113,13 @@ class Listing:
                     "device": row.device,
                     "deposit": row.deposit,
                     "vouched": row.amount,
+                    "floor": 0,
                     "redeemed": 0,
                     "receipts": row.count,
                     "state": row.state,
                 }
                 if not isinstance(state, SurgeError):
-                    entry["deposit"], entry["redeemed"] = state.deposit, state.redeemed
+                    entry["deposit"], entry["floor"], entry["redeemed"] = state.deposit, state.floor, state.redeemed
                     entry["state"] = "closed" if state.closed else "closing" if state.closing_at else row.state
                 found.append(entry)
             return found
@@ -137,6 +142,7 @@ class Listing:
         """Close a channel: together with its provider if it answers, otherwise one-sidedly. The rest of the deposit returns."""
 
         async def work() -> dict[str, Any]:
+            await (await self._client.treasury()).reconcile()
             row = records.find_channel(await self._client.journal.channels(), named)
             how, transaction = await self._client.close_channel(row)
             return {"channel": row.id.hex(), "how": how, "transaction": transaction}

@@ -50,5 +50,6 @@ MIGRATIONS = (
         channel BLOB NOT NULL, kind INTEGER NOT NULL, subject BLOB NOT NULL, job BLOB NOT NULL, size INTEGER NOT NULL,
         amount TEXT NOT NULL, asked INTEGER NOT NULL, paid INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (channel, kind, subject, job)
     ) WITHOUT ROWID;
+    ALTER TABLE channels ADD COLUMN salt BLOB;
     """,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from surge.buyer.accounts import Lease, open_payer
 from surge.buyer.auditor import Party
-from surge.buyer.journal import BROKEN, CLOSED, CLOSING, OPEN, ChannelRow, Journal
+from surge.buyer.journal import BROKEN, CLOSED, CLOSING, OPEN, OPENING, ChannelRow, Journal
 from surge.buyer.payer import Payer
 from surge.buyer.peers import Peer
+from surge.core.channels import channel_id
 from surge.core.eip712 import Domain
 from surge.core.messages import CloseChannel, encode
 from surge.core.messages.fields import wei_bytes
@@ -77,6 +79,7 @@ class Treasury:
             return found or await self._open(offer, await self._deposit(offer, budget))
 
     async def _reuse(self, offer: Offer) -> Account | None:
+        await self.reconcile(offer.device)
         for row in await self._journal.channels(device=offer.device, state=OPEN):
             lease = Lease(self._leases, row.id)
             if not lease.held:
@@ -112,20 +115,66 @@ class Treasury:
         return await self._with_payer(row, signed.offer, lease)
 
     async def _open(self, offer: Offer, deposit: int) -> Account:
-        session = self._keystore.create_session()
-        channel = await self._ledger.open_channel(
-            self.wallet,
-            provider=offer.operator,
-            device=offer.device,
-            session_key=session.address,
-            amount=deposit,
-            floor=offer.opening,
-            challenge_seconds=offer.offline_seconds,
-        )
-        terms = self._terms(channel, offer)
-        row = ChannelRow(channel, offer.device, offer.operator, session.address, terms.encode(), deposit, OPEN, time.time())
-        await self._journal.save_channel(row)
-        return await self._with_payer(row, offer, Lease(self._leases, channel))
+        """A new channel.
+
+        1. Its session key, its id and its terms are on disk before the deposit can leave the wallet.
+        2. What was never written down to be sent is forgotten when opening fails; what was may be mined yet, and is looked for later.
+        """
+        # 1
+        session, salt = self._keystore.create_session(), secrets.token_bytes(32)
+        channel = channel_id(self._domain, self.wallet.address, offer.operator, salt)
+        terms = self._terms(channel, offer).encode()
+        row = ChannelRow(channel, offer.device, offer.operator, session.address, terms, deposit, OPENING, time.time(), salt=salt)
+        lease = Lease(self._leases, channel)
+        try:
+            await self._journal.save_channel(row)
+            try:
+                await self._ledger.open_channel(
+                    self.wallet,
+                    provider=offer.operator,
+                    device=offer.device,
+                    session_key=session.address,
+                    amount=deposit,
+                    floor=offer.opening,
+                    challenge_seconds=offer.offline_seconds,
+                    salt=salt,
+                )
+            except SurgeError:
+                # 2
+                if not self._ledger.wrote(salt):
+                    await self._journal.drop_channel(channel)
+                raise
+            await self._journal.set_channel(channel, state=OPEN)
+            return await self._with_payer(replace(row, state=OPEN), offer, lease)
+        except BaseException:
+            lease.release()
+            raise
+
+    async def reconcile(self, device: Address | None = None) -> None:
+        """See what became of channels that were being opened when their process ended, or their transaction was not mined in time.
+
+        One that the ledger has is used or closed like any other. One that it lacks is forgotten once nothing that was written down can
+        open it; until then its transaction is sent again (`surge.ledger`).
+        """
+        for row in await self._journal.channels(device=device, state=OPENING):
+            lease = Lease(self._leases, row.id)
+            try:
+                if lease.held and row.salt is not None:
+                    await self._look_for(row, row.salt)
+            except (Unavailable, LedgerError) as error:
+                log.info("whether the channel 0x%s was opened is not known yet: %s", row.id.hex(), error)
+            finally:
+                lease.release()
+
+    async def _look_for(self, row: ChannelRow, salt: bytes) -> None:
+        wrote = self._ledger.wrote(salt)
+        state = await self._ledger.channel(row.id)
+        if state.exists:
+            log.info("the channel 0x%s was opened", row.id.hex())
+            now = CLOSED if state.closed else CLOSING if state.closing_at else OPEN
+            await self._journal.set_channel(row.id, state=now, deposit=state.deposit)
+        elif not wrote:
+            await self._journal.drop_channel(row.id)
 
     async def _with_payer(self, row: ChannelRow, offer: Offer, lease: Lease) -> Account:
         terms = self._terms(row.id, offer)

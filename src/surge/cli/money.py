@@ -130,13 +130,18 @@ def channel() -> None:
 @network_option
 @as_json
 def list_(network: str | None, json_: bool) -> None:
-    """The wallet's channels: provider, deposit, what is vouched for and what was redeemed."""
+    """The wallet's channels: provider, deposit, what is vouched for, the floor and what was redeemed.
+
+    A channel that ends pays its provider the larger of what is vouched for and the floor.
+    """
     with opened(network) as surge:
         rows = surge.channels()
     if not json_:
-        money = ("deposit", "vouched", "redeemed")
+        money = ("deposit", "vouched", "floor", "redeemed")
         rows = [{**row, **{name: tokens(row[name]) for name in money}} for row in rows]
-    show(rows, ["channel", "device", "deposit", "vouched", "redeemed", "receipts", "state"], as_json=json_, empty="no channels yet")
+    show(
+        rows, ["channel", "device", "deposit", "vouched", "floor", "redeemed", "receipts", "state"], as_json=json_, empty="no channels yet"
+    )
 
 
 @channel.command(name="open")

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from surge.core.eip712 import Domain
+from surge.core.eip712 import Domain, address_word, word
+from surge.core.keccak import keccak256
 from surge.core.log import ReceiptLog
 from surge.core.receipts import Acknowledgement, Receipt, ReceiptKind, Signed, Terms, Voucher
 from surge.core.types import Address
@@ -21,6 +22,11 @@ from surge.errors import InvalidInput, PeerFault
 
 MAX_PENDING = 2048
 """Receipts issued and not acknowledged: beyond every window there is."""
+
+
+def channel_id(domain: Domain, buyer: Address, provider: Address, salt: bytes) -> bytes:
+    """The id of the channel that a buyer opens with a salt: 32 bytes, as the channels contract computes it."""
+    return keccak256(word(domain.chain_id) + b"".join(map(address_word, (domain.contract, buyer, provider))) + salt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from web3 import Web3
 from web3.contract import Contract as Web3Contract
 
 from surge.contracts import artifact
+from surge.core.channels import channel_id
 from surge.core.network import NetworkFile
 from surge.core.receipts import Receipt, Voucher
 from surge.core.signing import Signer
@@ -181,12 +182,15 @@ class Ledger:
         amount: int,
         floor: int,
         challenge_seconds: int,
+        salt: bytes | None = None,
         patience: float = 120.0,
     ) -> bytes:
-        """Deposit `amount` wei for a provider; returns the channel's id once the deposit counts. Raises `NotEnough`."""
+        """Deposit `amount` wei for a provider; returns the channel's id once the deposit counts. Raises `NotEnough`.
+
+        Who gives the `salt`, 32 bytes never used before, knows the id beforehand (`core.channels.channel_id`).
+        """
         await self._approve(signer, amount, patience)
-        salt = secrets.token_bytes(32)
-        (channel,) = await self._read("channels", "channel_id", checksum(signer.address), checksum(provider), salt)
+        salt = secrets.token_bytes(32) if salt is None else salt
         receipt = await self._write(
             signer,
             "channels",
@@ -202,7 +206,11 @@ class Ledger:
             patience=patience,
         )
         await self._sender.confirmed(receipt.transaction, patience)
-        return bytes(channel)
+        return channel_id(self.network.channels_domain, signer.address, provider, salt)
+
+    def wrote(self, data: bytes) -> bool:
+        """Whether a transaction that carries these bytes was written down here: then it is mined, or may be at any time."""
+        return self._journal.has(data)
 
     async def top_up(self, signer: Signer, channel: bytes, amount: int) -> str:
         """Add to a channel's deposit; returns the transaction once it counts."""

@@ -100,6 +100,11 @@ class Journal:
         with self._writing():
             self._db.execute("UPDATE transactions SET final=? WHERE hash=?", (_FINAL, tx_hash))
 
+    def has(self, data: bytes) -> bool:
+        """Whether a transaction here carries these bytes. One that can never be mined is not here (`drop`)."""
+        rows = self._db.execute("SELECT 1 FROM transactions WHERE chain=? AND instr(raw, ?) LIMIT 1", (self._chain, data.hex()))
+        return rows.fetchone() is not None
+
     def unfinished(self) -> list[Sent]:
         """Transactions that are not final yet, in the order of their nonces."""
         return self._of(_OPEN)
