@@ -172,6 +172,10 @@ class FakeProvider:
         self.refused: list[str] = []
         self.job_prices: dict[bytes, Prices] = {}
         self.quote: Prices | None = None
+        """What it asks for a job after its first unit, as providers do."""
+        self.quotes_early = False
+        """Whether it asks before that."""
+        self.quoted: set[bytes] = set()
         self.wires: list[Wire] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.dials = 0
@@ -353,14 +357,14 @@ class FakeProvider:
             return
         if self.draining:
             return await self._refuse(wire, call.id, "draining", "going home")
-        if self.quote is not None and body.job not in self.job_prices:
-            terms = Terms(self.channel_id, body.job, b"o" * 32, ENGINE, self.quote, self.window, 3600, 3600)
-            await self._say(wire, NewPrices(terms.encode(), self.signer.sign(terms.digest(DOMAIN))))
+        if self.quote is not None and (self.quotes_early or body.job in self.quoted) and body.job not in self.job_prices:
+            await self._quote(wire, body.job, self.quote)
             return await self._refuse(wire, call.id, "price", "this job has new prices")
         began = begin(self.standing)
         if began is None:
             return await self._refuse(wire, call.id, "window", "the window is full")
         self.standing = began
+        prices = self.job_prices.get(body.job, self.prices)
         if self.silent:
             return
         self._under_way[unit] = (wire, call)
@@ -376,7 +380,14 @@ class FakeProvider:
             self.standing = released(self.standing)
             return await self._refuse(wire, call.id, "local", f"the unit ended as {ran.local}", status=ran.local)
         moved = 0 if body.content else len(data)
-        await self._answer(wire, call, body, unit, limits, ran, ReceiptKind.UNIT, moved)
+        if self.quote is not None and body.job not in self.quoted:
+            await self._quote(wire, body.job, self.quote)
+        await self._answer(wire, call, body, unit, limits, ran, ReceiptKind.UNIT, moved, prices=prices)
+
+    async def _quote(self, wire: Wire, job: bytes, prices: Prices) -> None:
+        self.quoted.add(job)
+        terms = Terms(self.channel_id, job, b"o" * 32, ENGINE, prices, self.window, 3600, 3600)
+        await self._say(wire, NewPrices(terms.encode(), self.signer.sign(terms.digest(DOMAIN))))
 
     def _execute(self, body: Any, data: bytes) -> Ran:
         if self.command is not None:
@@ -390,13 +401,12 @@ class FakeProvider:
 
     async def _answer(
         self, wire: Wire, call: Call, body: Any, unit: bytes, limits: Limits, ran: Ran, kind: ReceiptKind, moved: int,
-        *, state: bytes = b"", free: bool = False,
+        *, state: bytes = b"", free: bool = False, prices: Prices | None = None,
     ) -> None:  # fmt: skip
         blob = ran.value + ran.stdout + ran.stderr
         fuel = billed_fuel(ran.status, ran.fuel, limits)
         outcome = Outcome(ran.status, ran.exit_code, Part.of(ran.value), Part.of(ran.stdout), Part.of(ran.stderr), (), state, fuel)
-        prices = self.job_prices.get(body.job, self.prices)
-        amount = unit_amount(prices, fuel, limits.memory, moved + len(blob))
+        amount = unit_amount(prices or self.job_prices.get(body.job, self.prices), fuel, limits.memory, moved + len(blob))
         receipt = None if free else self.issue(kind, unit, result_hash(outcome), fuel, amount)
         inline = len(blob) <= MAX_INLINE
         done = UnitDone.of(outcome, ran.seconds, blob if inline else b"", "")

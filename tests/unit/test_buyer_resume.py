@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from buyer_support import Bed, Ended, FakeProvider
+from surge.core.messages import NewPrices
 from surge.core.units import Status
 from surge.errors import GuestFault
 
@@ -106,8 +108,6 @@ async def test_a_bad_ending_known_before_the_kill_is_not_paid_again(beds: Callab
 
 
 async def test_prices_agreed_for_a_job_hold_after_a_kill(beds: Callable[..., Bed]) -> None:
-    from dataclasses import replace
-
     one = FakeProvider(functions={"f": add_one}, seconds=lambda count: 0.03)
     one.quote = replace(one.prices, gigafuel=one.prices.gigafuel * 2)
     bed = beds(one)
@@ -118,3 +118,18 @@ async def test_prices_agreed_for_a_job_hold_after_a_kill(beds: Callable[..., Bed
     await bed.kill()
     _, results = await beds(one).resume(plan.id)
     assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 11))
+
+
+async def test_new_prices_that_were_not_heard_of_before_a_kill_are_agreed_on_after_it(beds: Callable[..., Bed]) -> None:
+    one = FakeProvider(functions={"f": add_one}, mangle=lambda provider, message: None if isinstance(message, NewPrices) else message)
+    one.quote = replace(one.prices, gigafuel=one.prices.gigafuel * 2)
+    bed = beds(one)
+    plan = bed.plan(chunk=1)
+    await bed.start(plan, range(10), total=10)
+    while "price" not in one.refused or len(one.acknowledged) < 2:
+        await asyncio.sleep(0.01)
+    await bed.kill()
+    one.mangle = lambda provider, message: message
+    _, results = await beds(one).resume(plan.id)
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 11))
+    assert one.job_prices == {plan.id: one.quote}

@@ -16,6 +16,7 @@ from surge.core.pricing import Prices
 from surge.core.signing import personal_digest
 from surge.core.types import Address, address
 from surge.errors import InvalidInput, PeerFault
+from surge.provider.config import Rates
 from surge.wallet import KeySigner
 
 DEVICE, OTHER = KeySigner(bytes(31) + b"\x07"), KeySigner(bytes(31) + b"\x08")
@@ -182,7 +183,7 @@ def offer(**changes: Any) -> SignedOffer:
         ("providers", Constraints(providers=frozenset({OTHER.address})), {"operator": OTHER.address}),
         ("excluded", Constraints(excluded=frozenset({OPERATOR})), {"operator": OTHER.address}),
         ("region", Constraints(region="us"), {"region": "us"}),
-        ("max_price", Constraints(max_price=9), {"prices": Prices(9, 20, 30, 40, 10**9)}),
+        ("max_price", Constraints(max_price=9), {"prices": Prices(9, 1, 0, 0, 10**9)}),
         ("memory", Constraints(memory=5 << 30), {"memory": 5 << 30}),
         ("engines", Constraints(engines=frozenset({bytes(32)})), {"engine": bytes(32)}),
         ("max_opening", Constraints(max_opening=99), {"opening": 99}),
@@ -206,6 +207,24 @@ def test_an_offer_counts_for_the_first_constraint_it_fails() -> None:
 def test_the_cheapest_comes_first_then_the_fastest() -> None:
     cheap, fast, slow = (offer(prices=Prices(price, 0, 0, 0, speed)) for price, speed in ((1, 1), (2, 9), (2, 3)))
     assert offers.cheapest([slow, fast, cheap]) == [cheap, fast, slow]
+
+
+ORDINARY = Rates().prices(speed=10**9)
+HIDDEN = [{"memory": 10**24}, {"transfer": 10**24}, {"compile": 10**24}, {"speed": 1}]
+
+
+@pytest.mark.parametrize("change", HIDDEN)
+def test_no_price_hides_behind_a_low_one_for_fuel(change: dict[str, int]) -> None:
+    plain, trap = offer(prices=ORDINARY), offer(prices=replace(ORDINARY, gigafuel=ORDINARY.gigafuel // 2, **change))
+    assert offers.cheapest([trap, plain]) == [plain, trap]
+    found = offers.match([trap, plain], Constraints(max_price=ORDINARY.gigafuel))
+    assert (found.chosen, found.excluded) == ((plain,), {"max_price": 1})
+
+
+def test_the_bound_holds_for_units_as_large_as_the_job_asks() -> None:
+    prices = replace(ORDINARY, memory=ORDINARY.gigafuel // 4)
+    assert offers.match([offer(prices=prices)], Constraints(max_price=ORDINARY.gigafuel, memory=512 << 20)).chosen
+    assert not offers.match([offer(prices=prices)], Constraints(max_price=ORDINARY.gigafuel, memory=2 << 30)).chosen
 
 
 FILE: dict[str, Any] = {

@@ -329,7 +329,7 @@ async def restored(
         progress=progress,
         tries=tries,
     )
-    job.lanes.restore(saved.terms, [row.device for row in await journal.channels() if row.id in tries])
+    job.lanes.restore(saved.terms, [row.device for row in await journal.channels() if row.id in tries], saved.worked)
     query = "SELECT first, count, value, error FROM results WHERE job = ? ORDER BY first"
     for first, count, value, error in await journal.read(query, (plan.id,)):
         sink.put(Piece(first, count, value, None if error is None else error_of(error)))

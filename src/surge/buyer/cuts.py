@@ -13,7 +13,7 @@ class Lane:
     """The device's address."""
     cores: int
     price: int
-    """Wei per gigafuel: only to prefer the cheaper lane."""
+    """Wei for a typical unit: only to prefer the cheaper lane."""
     latency: float = 0.0
     """Seconds of a round trip."""
     ready: bool = True

@@ -125,10 +125,22 @@ class Desk:
         for one, peer, call, unit in ready:
             if one.lane not in self._job.lanes.peers:
                 self._job.purse.release((one.number, one.lane))
+            elif self._is_stale(one, call):
+                continue
             elif unit.content is None:
                 peer.ask(call)
             else:
                 self._spawn(self._upload_and_ask(one, peer, call, unit))
+
+    def _is_stale(self, one: Assign, call: UnitCall) -> bool:
+        """Whether other prices were agreed since the unit was made: then it is made again, and this one never asked for."""
+        terms = self._job.lanes.terms(one.lane)
+        if terms is not None and terms.prices == call.asked.prices:
+            return False
+        self._job.purse.release((one.number, one.lane))
+        self._job.scheduler.released(one.number, one.lane)
+        self._job.poke()
+        return True
 
     def _let_go(self) -> None:
         """Those who were asked before a restart do not come: their units go to anybody."""
@@ -163,15 +175,15 @@ class Desk:
             if unit.content is None:
                 peer.ask(call)
             else:
-                await self._upload_and_ask(one, peer, call, unit)
+                await self._upload_and_ask(one, peer, call, unit, again=True)
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _upload_and_ask(self, one: Assign, peer: Peer, call: UnitCall, unit: Unit) -> None:
-        """A unit whose input is too large for its call: the input goes first, once."""
+    async def _upload_and_ask(self, one: Assign, peer: Peer, call: UnitCall, unit: Unit, *, again: bool = False) -> None:
+        """A unit whose input is too large for its call: the input goes first, once. `again`: it has the prices it was asked at before."""
         assert unit.content is not None
         try:
             await self._job.lanes.preparation.provide(peer, [(unit.content, len(unit.data))], {unit.content: lambda: pieces_of(unit.data)})
@@ -181,4 +193,5 @@ class Desk:
             self._job.scheduler.ended_locally(one.number, one.lane, now=time.monotonic())
             self._job.poke()
         else:
-            peer.ask(call)
+            if again or not self._is_stale(one, call):
+                peer.ask(call)

@@ -277,6 +277,7 @@ class Job:
                 return rows
             effects = self.scheduler.ended_badly(number, lane, lowered=lowered)
             self._apply(effects, rows, error=guest_fault(outcome, blob, done.detail))
+        self.lanes.unit_done(receipt)
         self.poke()
         return rows
 

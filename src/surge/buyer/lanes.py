@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from surge.buyer.calls import Refused
@@ -13,8 +14,8 @@ from surge.buyer.peers import Peer
 from surge.buyer.preparing import Preparation, Source
 from surge.buyer.scheduler import DEPTH
 from surge.core.messages import NewPrices, Refusal, Reprice, encode
-from surge.core.pricing import Prices
-from surge.core.receipts import Terms
+from surge.core.pricing import Prices, is_within, typical_amount
+from surge.core.receipts import Receipt, Terms
 from surge.errors import GuestFault, NotEnough, PeerFault, SurgeError, Unavailable
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ PATIENCE = 120.0
 ATTEMPTS = 3
 """Times that preparing is tried on one provider."""
 
-MOST_DEARER = 160
-"""A new price more than this many times the offer's is refused: a gigafuel takes 0.1 s of arithmetic or 16 s of cache misses."""
+MOST_DEARER = 16
+"""A job's new price is at most so many times the offer's, where the user sets no `max_price`. Python jobs were seen to take 1.2 (filling
+memory) to 7 times (gathering from large arrays) the seconds that their fuel states, and what a device states itself varies by a third."""
 
 
 class Lanes:
@@ -60,6 +62,10 @@ class Lanes:
         self.preparation = Preparation(job, self, contents)
         self._terms: dict[str, Terms] = {}
         self._agreed: dict[bytes, Terms] = {}
+        self._worked: set[bytes] = set()
+        """Channels on which a unit of the job was done, or may have been before a restart."""
+        self._quoted: dict[str, tuple[Terms, NewPrices]] = {}
+        """New prices that wait for the first unit, by device."""
         self._first: tuple[str, ...] = ()
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
@@ -106,6 +112,7 @@ class Lanes:
         if peer is None:
             return
         self.left[key] = error
+        self._quoted.pop(key, None)
         if self in peer.listeners:
             peer.listeners.remove(self)
         for call in peer.calls_of(self._job):
@@ -140,6 +147,8 @@ class Lanes:
             self._start(key, self._add_deposit(peer))
         elif refusal.code == "price":
             lane.ready = key in self._terms
+            if not lane.ready and peer.terms.channel not in self._worked and not any(peer.calls_of(self._job)):
+                self._give_up(peer, Unavailable(f"{key} asks for new prices before it did a unit of the job", device=key, for_good=True))
         elif refusal.code == "draining":
             peer.draining = True
 
@@ -268,18 +277,21 @@ class Lanes:
         key = peer.device
         lane = self._job.scheduler.lanes.get(key)
         if lane is None:
-            price = self._terms.get(key, peer.terms).prices.gigafuel
-            lane = Lane(key, peer.cores, price, peer.latency)
+            lane = Lane(key, peer.cores, self._price(peer), peer.latency)
             self._job.scheduler.lane_joined(lane)
             self._job.say(f"{key} takes part, {peer.cores} cores")
         lane.ready = peer.is_open
         self._job.desk.reclaim(peer)
         self._job.poke()
 
-    def restore(self, terms: Iterable[Terms], devices: Iterable[str]) -> None:
-        """Go on from a journal: prices agreed on, and the devices that were asked for units."""
+    def _price(self, peer: Peer) -> int:
+        return typical_amount(self.prices(peer), self._job.plan.limits.memory)
+
+    def restore(self, terms: Iterable[Terms], devices: Iterable[str], worked: Iterable[bytes]) -> None:
+        """Go on from a journal: prices agreed on, the devices that were asked for units, and the channels on which some were done."""
         self._agreed = {each.channel: each for each in terms}
         self._first = tuple(devices)
+        self._worked = set(worked)
 
     async def _add_deposit(self, peer: Peer) -> None:
         """The provider says the deposit is too low for another unit."""
@@ -316,27 +328,45 @@ class Lanes:
         self.dismiss(peer.device, error)
 
     def peer_prices(self, peer: Peer, terms: Terms, message: NewPrices) -> None:
-        """It quotes new prices. The job agrees within the user's bound, or leaves."""
-        plan = self._job.plan
-        if terms.job != plan.id:
+        """It quotes new prices for fuel. They wait until it has done a unit of the job: before, there is nothing to quote from."""
+        if terms.job != self._job.plan.id:
             return
-        same = (terms.window, terms.audit_seconds, terms.offline_seconds, terms.offer)
-        if same != (peer.terms.window, peer.terms.audit_seconds, peer.terms.offline_seconds, peer.terms.offer):
-            peer.drop(PeerFault(f"{peer.device} changes more than prices", terms=terms))
+        known = peer.terms
+        if replace(terms, job=known.job, prices=known.prices) != known or not terms.prices.differ_in_fuel_alone(known.prices):
+            peer.drop(PeerFault(f"{peer.device} changes more than the price of fuel", terms=terms))
             return
-        asked, offered = terms.prices.gigafuel, peer.terms.prices.gigafuel
-        most = plan.wishes.max_price if plan.wishes.max_price is not None else offered * MOST_DEARER
-        if asked > most:
-            self._give_up(peer, Unavailable(f"{peer.device} asks {asked} wei a gigafuel for this job, more than {most}"))
+        self._quoted[peer.device] = terms, message
+        if terms.channel in self._worked:
+            self._weigh(peer)
+
+    def unit_done(self, receipt: Receipt) -> None:
+        """A unit of the job was done on this channel: new prices that it quotes can be weighed."""
+        self._worked.add(receipt.channel)
+        peer = self.peers.get(receipt.device)
+        if peer is not None and receipt.device in self._quoted:
+            self._weigh(peer)
+
+    def _weigh(self, peer: Peer) -> None:
+        """Agree to the prices that this provider quotes, within the user's bound or ours, or do without it."""
+        plan, (terms, message) = self._job.plan, self._quoted.pop(peer.device)
+        asked, offered, bound = terms.prices, peer.terms.prices, plan.wishes.max_price
+        if bound is not None:
+            fair = is_within(asked, bound, plan.limits.memory)
+        else:
+            fair = asked.gigafuel <= offered.gigafuel * MOST_DEARER and asked.speed >= offered.speed // MOST_DEARER
+        if not fair:
+            most = f"{MOST_DEARER} times its offer" if bound is None else f"{bound} wei"
+            text = f"{peer.device} asks {asked.gigafuel} wei a gigafuel for this job instead of {offered.gigafuel}, more than {most}"
+            self._give_up(peer, Unavailable(f"{text}: max_price says what it may cost", device=peer.device, for_good=True))
             return
         self._terms[peer.device] = terms
         self._job.journal.terms_soon(plan.id, terms.channel, terms.encode())
         signature = peer.payer.signer.sign(terms.digest(peer.payer.party.domain))
         peer.reprice(encode(Reprice(message.terms, signature)))
-        self._job.say(f"{peer.device} has new prices for this job: {asked} wei a gigafuel instead of {offered}")
+        self._job.say(f"{peer.device} has new prices for this job: {asked.gigafuel} wei a gigafuel instead of {offered.gigafuel}")
         lane = self._job.scheduler.lanes.get(peer.device)
         if lane is not None:
-            lane.price = asked
+            lane.price = self._price(peer)
             lane.ready = True
         self._job.poke()
 

@@ -93,7 +93,7 @@ class Market:
             relays=frozenset(self._relays.connected),
         )
         found = match(await self.offers(), constraints)
-        return Match(tuple(cheapest(found.chosen)), found.excluded)
+        return Match(tuple(cheapest(found.chosen, plan.limits.memory)), found.excluded)
 
     # Peers
 

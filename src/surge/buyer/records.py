@@ -10,7 +10,7 @@ from surge.buyer.journal import SETUP, ChannelRow, Journal, TryRow, unpack_recei
 from surge.buyer.plan import Plan
 from surge.core import canonical
 from surge.core.pricing import Prices
-from surge.core.receipts import Receipt, Terms
+from surge.core.receipts import Receipt, ReceiptKind, Terms
 from surge.errors import InvalidInput
 
 
@@ -69,6 +69,8 @@ class Saved:
     """New prices agreed on for the job."""
     numbers: int = 0
     """The first cut number that was never used."""
+    worked: set[bytes] = field(default_factory=set)
+    """Channels on which a unit of it was done, or may have been."""
 
 
 _JOBS = """
@@ -183,4 +185,7 @@ async def load(journal: Journal, record: JobRecord) -> Saved:
     agreed = await journal.read("SELECT terms FROM job_terms WHERE job = ?", (job,))
     terms = [Terms.decode(data) for (data,) in agreed]
     ((highest,),) = await journal.read("SELECT max(number) FROM cuts WHERE job = ?", (job,))
-    return Saved(record, open_cuts, tries, bad, [(first, count) for first, count in done], terms, 0 if highest is None else highest + 1)
+    paid = await journal.read("SELECT DISTINCT channel FROM receipts WHERE job = ? AND kind = ?", (job, ReceiptKind.UNIT))
+    worked = {channel for (channel,) in paid} | {row.channel for row in tries}
+    numbers_from = 0 if highest is None else highest + 1
+    return Saved(record, open_cuts, tries, bad, [(first, count) for first, count in done], terms, numbers_from, worked)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from surge.core import canonical
-from surge.core.pricing import Prices
+from surge.core.pricing import TYPICAL_MEMORY, Prices, is_within, typical_amount
 from surge.core.signing import SIGNATURE_SIZE, Signer, check_signed, personal_digest
 from surge.core.types import Address, address
 from surge.errors import InvalidInput, PeerFault
@@ -246,7 +246,7 @@ class Constraints:
     service: str = "compute"
     """The service wanted."""
     max_price: int | None = None
-    """Wei for a gigafuel."""
+    """Wei for a gigafuel, in a unit of `memory` that costs little more than its fuel (`pricing.is_within`)."""
     region: str | None = None
     """The region as offers state it."""
     providers: frozenset[Address] = frozenset()
@@ -269,7 +269,7 @@ class Constraints:
             "providers": lambda offer: not self.providers or bool(self.providers & {offer.device, offer.operator}),
             "excluded": lambda offer: not self.excluded & {offer.device, offer.operator},
             "region": lambda offer: self.region is None or offer.region == self.region,
-            "max_price": lambda offer: self.max_price is None or offer.prices.gigafuel <= self.max_price,
+            "max_price": lambda offer: self.max_price is None or is_within(offer.prices, self.max_price, self.memory or TYPICAL_MEMORY),
             "memory": lambda offer: offer.memory >= self.memory,
             "engines": lambda offer: not self.engines or offer.engine in self.engines,
             "max_opening": lambda offer: self.max_opening is None or offer.opening <= self.max_opening,
@@ -309,6 +309,6 @@ def match(offers: Iterable[SignedOffer], constraints: Constraints) -> Match:
     return Match(tuple(chosen), excluded)
 
 
-def cheapest(offers: Sequence[SignedOffer]) -> list[SignedOffer]:
-    """Offers by price, then by speed: the order in which a buyer that knows nothing more tries them."""
-    return sorted(offers, key=lambda each: (each.offer.prices.gigafuel, -each.offer.prices.speed, each.offer.device))
+def cheapest(offers: Sequence[SignedOffer], memory: int = TYPICAL_MEMORY) -> list[SignedOffer]:
+    """Offers by what a typical unit with so much memory costs, then by speed: the order in which a buyer that knows no more tries them."""
+    return sorted(offers, key=lambda each: (typical_amount(each.offer.prices, memory), -each.offer.prices.speed, each.offer.device))

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from surge.core.types import GIGA, MAX_WEI, MEGA
 from surge.errors import InvalidInput
 
 MAX_PRICE = 10**30
 """Wei: a bound on every price, so that no product of price and quantity leaves 256 bits."""
+
+TYPICAL_MEMORY = 512 << 20
+"""Bytes of a typical unit's memory: what units get unless their user says otherwise."""
+
+TYPICAL_MOVED = 10**6
+"""Bytes that a typical unit moves for a gigafuel."""
+
+TYPICAL_COMPILED = 10**4
+"""Bytes of module for a gigafuel: a module of a megabyte is compiled once for a hundred of them."""
+
+EXTRAS = 4
+"""What goes with a gigafuel may add a quarter to its price. At ordinary prices it adds a few thousandths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,10 @@ class Prices:
     def fields(self) -> list[int]:
         """The prices as they stand in offers and terms."""
         return [self.gigafuel, self.memory, self.transfer, self.compile, self.speed]
+
+    def differ_in_fuel_alone(self, other: Prices) -> bool:
+        """Whether nothing but the price of fuel, and the speed that it follows from, differs."""
+        return replace(other, gigafuel=self.gigafuel, speed=self.speed) == self
 
 
 def _up(numerator: int, denominator: int) -> int:
@@ -67,3 +83,16 @@ def transfer_amount(prices: Prices, moved: int) -> int:
 def compile_amount(prices: Prices, size: int) -> int:
     """Wei for compiling a module of `size` bytes."""
     return _up(size * prices.compile, MEGA)
+
+
+def typical_amount(prices: Prices, memory: int = TYPICAL_MEMORY) -> int:
+    """Wei for a gigafuel with all that goes with it: memory for as long as it takes, bytes moved, a share of compiling.
+
+    No price can hide behind a low one for fuel: offers are compared by this.
+    """
+    return unit_amount(prices, GIGA, memory, TYPICAL_MOVED) + compile_amount(prices, TYPICAL_COMPILED)
+
+
+def is_within(prices: Prices, most: int, memory: int = TYPICAL_MEMORY) -> bool:
+    """Whether a gigafuel costs at most `most` wei, and what goes with it at most an `EXTRAS`-th of that more."""
+    return prices.gigafuel <= most and typical_amount(prices, memory) <= most + most // EXTRAS
