@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -148,3 +149,21 @@ def test_a_relay_that_is_not_there_and_a_file_that_is_none(tmp_path: Path) -> No
         surge.connect(tmp_path / "network.json")
     with pytest.raises(surge.InvalidInput, match="no network file"):
         surge.connect(tmp_path / "nowhere.json")
+
+
+def test_a_job_that_is_slower_than_its_fuel_says_has_new_prices_after_its_first_unit(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=1) as town, surge.connect(town.file) as network:
+        rehearsal = network.check(spin, 1)
+        device = town.devices[0]
+        town.call(device.stop())
+        stated = tmp_path / "providers" / "0" / "compute" / "speed.json"
+        measured = json.loads(stated.read_text())
+        stated.write_text(json.dumps({**measured, "fuel_per_second": int(5 * rehearsal.fuel / rehearsal.seconds)}))
+        town.call(device.start())
+        results = network.map(spin, ITEMS, chunk=6)
+        assert list(results) == WANTED
+        assert any("has new prices" in event["text"] for event in network.job_log(results.job))
+        units = [row for row in network.receipts(results.job) if row["kind"] == 1]
+        prices = [row["amount"] / row["quantity"] for row in units]
+        assert 1.5 * min(prices) < max(prices) < 16 * min(prices)
+        assert all(row["accepted"] for row in units)
