@@ -16,6 +16,7 @@ import pytest
 from surge import errors
 from surge.cli import app, places
 from surge.cli.console import EXIT_CODES, Amount, Size, exit_code, parse_tokens, run_command, tokens
+from surge.cli.jobs import as_json_value
 from surge.errors import InvalidInput
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,7 @@ def test_every_help_is_said_without_loading_what_is_slow() -> None:
 import sys
 from surge.cli.app import surge
 from surge.cli.console import run_command
+from surge.cli.jobs import as_json_value
 for words in sys.argv[1:]:
     assert run_command(surge, [*words.split(), "--help"]) == 0, words
 slow = {"web3", "eth_account", "wasmtime", "nats", "numpy", "pandas"} & set(sys.modules)
@@ -210,3 +212,12 @@ def test_sizes(text: str, size: int) -> None:
 def test_sizes_that_are_none(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Size().convert(text, None, None)
+
+
+@pytest.mark.parametrize("value", [[10**5000], [-(10**5000)], {10**5000: 1}, {(1, 10**5000): 1}])
+def test_a_result_with_more_digits_than_python_writes_is_written_as_hex(value: object) -> None:
+    assert re.search(r"0x[0-9a-f]{4000}", json.dumps(as_json_value(value)))
+
+
+def test_results_are_written_as_json() -> None:
+    assert as_json_value({(1, 2): [True, -(2**70), 1.5, None, {b"\x01"}]}) == {"(1, 2)": [True, -(2**70), 1.5, None, ["0x01"]]}

@@ -15,6 +15,9 @@ from surge.cli.console import Size, err, out, print_json, show, tokens
 from surge.cli.options import as_json, constraints, network_option, opened
 from surge.errors import GuestFault, InvalidInput, RemoteError
 
+MOST_BITS = 10_000
+"""Integers of more bits are written in hexadecimal: Python writes no more than 4300 decimal digits, and few programs read them."""
+
 
 def load_function(target: str) -> Callable[[Any], Any]:
     """The function named by `FILE.py:FUNCTION`, imported from its file under the file's own name.
@@ -45,16 +48,25 @@ def read_items(path: str) -> Iterator[Any]:
 
 
 def as_json_value(value: Any) -> Any:
-    """A result as JSON: arrays as lists, bytes as 0x-hex, everything else that JSON lacks as text."""
+    """A result as JSON: arrays as lists, bytes and very large integers as 0x-hex, everything else that JSON lacks as text."""
     if isinstance(value, dict):
-        return {key if isinstance(key, str) else str(key): as_json_value(item) for key, item in value.items()}
+        return {_json_key(key): as_json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [as_json_value(item) for item in value]
     if isinstance(value, bytes):
         return "0x" + value.hex()
     if hasattr(value, "tolist"):
         return as_json_value(value.tolist())
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        return hex(value)
     return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _json_key(key: Any) -> str:
+    try:
+        return str(key)
+    except ValueError:  # it is, or holds, an integer that Python does not write out
+        return str(as_json_value(key))
 
 
 def write_results(results: Iterator[Any], target: str, total: int | None, label: str) -> int:
