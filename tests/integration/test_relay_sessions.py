@@ -165,7 +165,7 @@ async def test_a_caller_has_a_bounded_number_of_sessions(relay: RelayServer) -> 
 
 
 async def test_idle_strangers_keep_nobody_out(relay: RelayServer) -> None:
-    """More sessions of throw-away keys than there are places, none of which says a word; who was let in before stays, and the next gets in."""
+    """More silent sessions of throw-away keys than there are places; who was let in before stays, and the next gets in."""
 
     async def serve(session: Session) -> None:
         await session.send(await session.receive())
