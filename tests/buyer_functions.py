@@ -38,5 +38,11 @@ def spin(item: int) -> int:
     return state
 
 
+def turn(rounds: int) -> int:
+    for _ in range(rounds):
+        pass
+    return rounds
+
+
 def shout_one(text: str) -> str:
     return text.upper()

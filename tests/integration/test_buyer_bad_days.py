@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import surge
-from buyer_functions import add_one, spin
+from buyer_functions import add_one, spin, turn
 from network_support import Town
 from surge.provider.config import ProviderConfig, Rates
 
@@ -127,10 +127,11 @@ def test_a_wallet_that_runs_empty_stops_the_job_which_can_be_resumed(tmp_path: P
 
 def test_a_deadline_stops_the_job_which_can_be_resumed(tmp_path: Path) -> None:
     with Town(tmp_path, providers=1) as town, surge.connect(town.file) as network:
-        results = network.map(spin, ITEMS, chunk=1, deadline=3)
+        rounds = [10, 10, 10, 40_000_000, 40_000_001]
+        results = network.map(turn, rounds, chunk=1, deadline=1)
         with pytest.raises(surge.Unavailable, match="deadline"):
             list(results)
-        assert list(network.resume(results.job)) == WANTED
+        assert list(network.resume(results.job)) == rounds
 
 
 def test_the_network_is_left_in_the_middle_and_the_job_resumed(tmp_path: Path) -> None:

@@ -111,7 +111,8 @@ async def test_a_module_that_takes_too_much_memory_is_stopped(tmp_path: Path) ->
     assert "memory" in await limited(tmp_path, bomb(4000), memory=250 << 20)
 
 
-async def test_progress_is_told_and_the_cache_is_used(tmp_path: Path) -> None:
+async def test_progress_is_told_and_the_cache_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surge.sandbox.compiling.PROGRESS_SECONDS", 0.01)
     told: list[tuple[float, float]] = []
     async with sandbox(tmp_path) as runner:
         module = bomb(1500)
@@ -181,7 +182,8 @@ async def test_what_a_killed_process_left_is_cleared_and_what_a_living_one_uses_
     assert not path.exists()
 
 
-async def test_processes_that_share_a_cache_compile_a_module_once(tmp_path: Path) -> None:
+async def test_processes_that_share_a_cache_compile_a_module_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surge.sandbox.compiling.PROGRESS_SECONDS", 0.01)
     module = bomb(1500)
     path = tmp_path / "module.wasm"
     path.write_bytes(module)

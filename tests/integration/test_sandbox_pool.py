@@ -98,13 +98,20 @@ async def test_two_images_get_a_worker_each_of_two(tmp_path: Path) -> None:
         one, two = wat(TAKES.format(n=20_000_000)), wat(TAKES.format(n=20_000_001))
         for module in (one, two):
             await runner.image(module)
+        both = asyncio.Event()
+
+        async def job(module: bytes) -> None:
+            while not both.is_set():
+                assert (await runner.run(module)).outcome.status == Status.FINISHED
+
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-            for _ in range(30):
-                group.create_task(runner.run(one))
-            await asyncio.sleep(0.5)
             for _ in range(10):
-                group.create_task(runner.run(two))
+                group.create_task(job(one))
+            await until(lambda: len(pids(runner)) == 2)
+            for _ in range(10):
+                group.create_task(job(two))
             await until(lambda: len({member.image.image for member in runner.sandbox._pool.members}) == 2)
+            both.set()
 
 
 async def test_memory_of_running_units_stays_within_the_budget(tmp_path: Path) -> None:
