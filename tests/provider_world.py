@@ -88,6 +88,10 @@ class Ledger:
     operator: Address | None = OPERATOR
     looks: int = 0
     refuse: LedgerError | None = None
+    spoiled: set[bytes] = field(default_factory=set)
+    """Channels whose redemption reverts."""
+    sent: int = 0
+    """Transactions that cost gas."""
 
     def _check(self) -> None:
         if self.away:
@@ -103,12 +107,23 @@ class Ledger:
         self._check()
         return self.cost
 
+    async def redeemable(self, voucher: Voucher, signature: bytes) -> int:
+        self._check()
+        if voucher.channel in self.spoiled:
+            raise LedgerError("the ledger reverts: spoiled")
+        return voucher.amount - self.channels[voucher.channel].redeemed
+
     async def redeem(self, signer: Any, vouchers: Sequence[tuple[Voucher, bytes]]) -> list[Redeemed]:
         self._check()
         if self.refuse is not None:
             raise self.refuse
+        if len(vouchers) == 1:
+            await self.redeemable(*vouchers[0])
+        self.sent += 1
         done = []
         for voucher, signature in vouchers:
+            if voucher.channel in self.spoiled:
+                continue
             state = self.channels[voucher.channel]
             voucher.verify(NETWORK.channels_domain, signature, state.session_key)
             if voucher.amount > state.redeemed and not state.closed:

@@ -164,7 +164,7 @@ async def test_a_lying_gas_price_neither_takes_the_wallet_nor_stops_a_payment(ch
     node, url = liar
     sender = await chain.buyer(native=20 * COIN)
     block = await chain.ledger._endpoints.call("eth_getBlockByNumber", "latest", False)
-    node.lies |= {"eth_getBlockByNumber": {**block, "baseFeePerGas": hex(10**30)}, "eth_gasPrice": hex(10**30)}
+    node.lies |= {"eth_getBlockByNumber": {**block, "baseFeePerGas": hex(10**30)}}
     ledger = await Ledger.connect(elsewhere(chain.network, url, chain.embedded.url), tmp_path / "x.db")
     try:
         assert await ledger.redemption_cost() == await chain.ledger.redemption_cost()
@@ -209,7 +209,7 @@ async def test_odd_answers_are_as_good_as_none_and_the_next_endpoint_is_asked(ch
     two = await Ledger.connect(elsewhere(chain.network, url, chain.embedded.url), tmp_path / "two.db")
     try:
         for odd in (None, "x", "0x", [], {}):
-            node.lies = dict.fromkeys(("eth_gasPrice", "eth_getBalance", "eth_call", "eth_getLogs"), odd)
+            node.lies = dict.fromkeys(("eth_getBlockByNumber", "eth_getBalance", "eth_call", "eth_getLogs"), odd)
             for ledger in (alone, two):
                 questions = (
                     ledger.redemption_cost(),

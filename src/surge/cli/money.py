@@ -191,6 +191,9 @@ def earnings(data: Path | None, json_: bool) -> None:
     money = ("vouched", "redeemed", "waiting")
     plain = [{**row, **{name: tokens(row[name]) for name in money}} for row in rows]
     show(plain, ["provider", "channel", "buyer", "receipts", *money, "state"], as_json=False, empty="nothing earned yet")
+    for row in rows:
+        if row["set_aside"]:
+            err.print(f"{row['channel']} cannot be redeemed now, and is tried again: {row['set_aside']}", style="yellow")
     err.print(f"redeemed in all: {tokens(sum(row['redeemed'] for row in rows))}", style="dim")
 
 

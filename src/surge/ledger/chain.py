@@ -26,7 +26,7 @@ from surge.ledger.answers import Log, Mined
 from surge.ledger.endpoints import Endpoints, Refused
 from surge.ledger.journal import Journal
 from surge.ledger.states import REDEEMED, ChannelState, Redemption, least, read_redemption, read_state
-from surge.ledger.transactions import MAX_FEE, Sender, checksum, explain
+from surge.ledger.transactions import Sender, checksum, explain
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,9 @@ ALLOWANCE = 2**255
 
 MAX_BATCH = 64
 """Vouchers in one redemption, as the contract bounds it."""
+
+REDEMPTION_GAS = 180_000
+"""Gas of redeeming one voucher, at most: a channel's first writes its amount, count and root, and perhaps two new balances."""
 
 
 @lru_cache
@@ -158,10 +161,14 @@ class Ledger:
         (found,) = await self._read("channels", "verify_receipt", row, accepted, amount, index, list(path))
         return bool(found)
 
+    async def redeemable(self, voucher: Voucher, signature: bytes) -> Wei:
+        """Wei that redeeming a voucher would add now. Costs nothing. Raises `LedgerError` with the reason why it would not be redeemed."""
+        (found,) = await self._read("channels", "redeem", (voucher.channel, voucher.amount, voucher.count, voucher.root), signature)
+        return Wei(found)
+
     async def redemption_cost(self) -> Wei:
-        """Wei of the chain's own coin that redeeming one voucher costs now, about."""
-        prices = sorted(price for _, price in await self._endpoints.every("eth_gasPrice", read=answers.quantity))
-        return Wei(100_000 * min(prices[(len(prices) - 1) // 2], MAX_FEE))
+        """Wei of the chain's own coin that redeeming one voucher costs now, at most: a first redemption, at a base fee that rises."""
+        return Wei(REDEMPTION_GAS * await self._sender.gas_price())
 
     async def gas_used(self, transaction: str) -> int:
         """Gas that a mined transaction took."""

@@ -86,9 +86,8 @@ class Sender:
         except Refused as error:
             raise explain(error, signer.address) from error
         gas = max(estimate for _, estimate in estimates)
-        blocks = await self.endpoints.every("eth_getBlockByNumber", "latest", False, read=answers.block, patience=patience)
-        base = sorted(block.base_fee for _, block in blocks)[len(blocks) // 2]
-        fee = min(2 * base + TIP, MAX_FEE)
+        bases = await self._base_fees(patience)
+        fee = min(2 * bases[len(bases) // 2] + TIP, MAX_FEE)
         # 2
         for _ in range(3):
             fields: dict[str, Any] = {
@@ -125,6 +124,12 @@ class Sender:
                     raise explain(error, signer.address) from error
                 self.journal.drop(sent)
         raise LedgerError(f"another program uses the account {signer.address} at the same time: try again", account=signer.address)
+
+    async def gas_price(self) -> int:
+        """Wei a gas that a transaction sent now pays, at most: the base fee rises by an eighth a block (EIP-1559)."""
+        bases = await self._base_fees(0.0)
+        base = bases[(len(bases) - 1) // 2]
+        return min(base + base // 8 + TIP, MAX_FEE)
 
     async def receipt(self, tx_hash: str) -> Mined | None:
         """A transaction's receipt, or None while it is not mined: while no endpoint has it, or one that should does not.
@@ -172,6 +177,11 @@ class Sender:
             self.journal.drop(sent)
         elif not sent.refused:
             await self._broadcast(sent)
+
+    async def _base_fees(self, patience: float) -> list[int]:
+        """Wei a gas that the last block burnt, as each endpoint says, the least first. The middle one is no single liar's."""
+        blocks = await self.endpoints.every("eth_getBlockByNumber", "latest", False, read=answers.block, patience=patience)
+        return sorted(block.base_fee for _, block in blocks)
 
     async def _count(self, account: Address, patience: float = 0.0) -> int:
         """Nonces of an account that are used: every endpoint says so."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from surge.core.receipts import Voucher
 from surge.core.signing import Signer
 from surge.errors import LedgerError, NotEnough, Unavailable
+from surge.provider.aside import SetAside
 from surge.provider.config import ProviderConfig
 from surge.provider.journal import Journal
 from surge.provider.reception import Chain, ChainState
@@ -45,6 +46,10 @@ REDEEM_SECONDS = 180.0
 class Bank(Chain, Protocol):
     """What earning asks of the ledger, as `surge.ledger.Ledger` answers it."""
 
+    async def redeemable(self, voucher: Voucher, signature: bytes) -> int:
+        """Wei that redeeming a voucher would add now, asked for nothing. Raises `LedgerError` when the ledger would not redeem it."""
+        ...
+
     async def redeem(self, signer: Signer, vouchers: Sequence[tuple[Voucher, bytes]]) -> Sequence[Any]:
         """Redeem vouchers; returns what was redeemed."""
         ...
@@ -66,6 +71,11 @@ class Prospect:
     state: ChainState
     overdue: bool
     """Whether receipts of it went unanswered and nobody has been heard of for the terms' longest offline time."""
+
+    @property
+    def tried(self) -> tuple[int, ...]:
+        """What a try at the ledger depends on."""
+        return (self.row.amount, self.row.count, self.state.redeemed, self.state.deposit)
 
     @property
     def worth(self) -> int:
@@ -123,7 +133,13 @@ class Earnings:
         self._woken = asyncio.Event()
         self._sweep_at = time.monotonic() + SWEEP_SECONDS
         self._absent_since: dict[bytes, float] = {}
+        self._aside = SetAside()
         self._working = asyncio.Lock()
+
+    @property
+    def set_aside(self) -> dict[bytes, str]:
+        """Channels that the ledger would not pay for now, with its reasons. They are tried again; the others do not wait for them."""
+        return self._aside.reasons
 
     def hurry(self, channel: bytes) -> None:
         """A channel's voucher should be redeemed soon."""
@@ -168,14 +184,38 @@ class Earnings:
             async with asyncio.timeout(LOOK_SECONDS):
                 states = await asyncio.gather(*(self._bank.channel(row.id) for row in some))
             found += [Prospect(row, state, row.id in overdue) for row, state in zip(some, states, strict=True) if self._saw(row, state)]
+        self._aside.keep_only({row.id for row in self._journal.channels()})
         due = [each for each in found if worth_redeeming(each, cost, self._config.gas_factor, last_chance=last_chance)]
         for start in range(0, len(due), BATCH):
-            await self._redeem(due[start : start + BATCH])
+            await self._redeem(await self._payable(due[start : start + BATCH], last_chance))
         if sweep:
             self._sweep_at = time.monotonic() + SWEEP_SECONDS
         for prospect in found:
-            if worth_giving_up(prospect, cost):
+            if worth_giving_up(prospect, cost) and not self._waits(prospect, last_chance):
                 await self._give_up(prospect)
+
+    def _waits(self, prospect: Prospect, last_chance: bool) -> bool:
+        return not last_chance and self._aside.waits(prospect.row.id, prospect.tried, time.monotonic())
+
+    def _put_aside(self, prospect: Prospect, why: str) -> None:
+        log.warning("the channel %s is set aside: %s", prospect.row.id.hex(), why)
+        self._aside.put(prospect.row.id, prospect.tried, why, time.monotonic())
+
+    async def _payable(self, due: list[Prospect], last_chance: bool) -> list[Prospect]:
+        """Those of the due channels that the ledger says it would pay: asking costs no gas, and trying would."""
+        payable = []
+        for prospect in due:
+            voucher = prospect.row.voucher
+            if voucher is None or self._waits(prospect, last_chance):
+                continue
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._bank.redeemable(voucher, prospect.row.signature)
+            except LedgerError as error:
+                self._put_aside(prospect, error.message)
+            else:
+                payable.append(prospect)
+        return payable
 
     def _defaulters(self) -> list[bytes]:
         before = int(time.time()) - self._config.offline_seconds
@@ -196,25 +236,44 @@ class Earnings:
         return not state.closed
 
     async def _redeem(self, batch: list[Prospect]) -> None:
+        if not batch:
+            return
         vouchers = [(each.row.voucher, each.row.signature) for each in batch if each.row.voucher is not None]
-        async with asyncio.timeout(REDEEM_SECONDS):
-            done = await self._bank.redeem(self._gas, vouchers)
-        numbers = {each.row.id: each for each in batch}
+        try:
+            async with asyncio.timeout(REDEEM_SECONDS):
+                done = await self._bank.redeem(self._gas, vouchers)
+        except NotEnough:
+            raise
+        except LedgerError as error:
+            for prospect in batch:
+                self._put_aside(prospect, error.message)
+            return
+        left = {each.row.id: each for each in batch}
         for redemption in done:
-            prospect = numbers.get(redemption.channel)
-            if prospect is None:
+            if redemption.channel not in left:
                 continue
+            prospect = left.pop(redemption.channel)
+            self._aside.drop(redemption.channel)
             self.redeemed += redemption.paid
             self.transactions = [*self.transactions[-63:], redemption.transaction]
             state, row = prospect.state, prospect.row
             self._journal.redemption(row.number, redemption.amount, redemption.paid, redemption.fee, redemption.transaction)
             self._journal.on_ledger(row.number, redeemed=redemption.amount, deposit=state.deposit, closed=False)
             log.info("redeemed %d wei of the channel %s", redemption.paid, row.id.hex())
+        for prospect in left.values():
+            self._put_aside(prospect, "the ledger passed its voucher over")
 
     async def _give_up(self, prospect: Prospect) -> None:
         row = prospect.row
         log.info("the buyer of the channel %s has vanished: it is closed for its floor", row.id.hex())
         self._stop(row.id, "its buyer vanished")
-        async with asyncio.timeout(REDEEM_SECONDS):
-            await self._bank.close_by_provider(self._device, row.id)
+        try:
+            async with asyncio.timeout(REDEEM_SECONDS):
+                await self._bank.close_by_provider(self._device, row.id)
+        except NotEnough:
+            raise
+        except LedgerError as error:
+            self._put_aside(prospect, error.message)
+            return
+        self._aside.drop(row.id)
         self._journal.on_ledger(row.number, redeemed=prospect.state.floor, deposit=prospect.state.deposit, closed=True)

@@ -28,12 +28,13 @@ def earnings_of(folder: Path) -> list[dict[str, Any]]:
     journal = Journal(path, _NOBODY, exclusive=False)
     try:
         paid = journal.redemptions()
-        return [_row(row, paid.get(row.number, [])) for row in journal.channels(closed=True)]
+        aside = (status_of(folder) or {}).get("earnings_set_aside", {})
+        return [_row(row, paid.get(row.number, []), aside.get("0x" + row.id.hex(), "")) for row in journal.channels(closed=True)]
     finally:
         journal.database.close()
 
 
-def _row(row: ChannelRow, redemptions: list[dict[str, object]]) -> dict[str, Any]:
+def _row(row: ChannelRow, redemptions: list[dict[str, object]], set_aside: str) -> dict[str, Any]:
     return {
         "channel": "0x" + row.id.hex(),
         "buyer": row.buyer,
@@ -47,6 +48,7 @@ def _row(row: ChannelRow, redemptions: list[dict[str, object]]) -> dict[str, Any
         "deposit": row.deposit,
         "floor": row.floor,
         "state": "closed" if row.closed else row.stopped or "open",
+        "set_aside": set_aside,
         "redemptions": redemptions,
     }
 
