@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-with warnings.catch_warnings():
+with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
     warnings.simplefilter("ignore")
+    os.environ.setdefault("VVM_BINARY_PATH", folder)  # boa's compiler manager makes its folder when it is imported: not in a home
     import boa
 
 from surge.core.eip712 import Domain, channels_domain, registry_domain

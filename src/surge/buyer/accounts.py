@@ -16,7 +16,7 @@ from surge.core.channels import Answered, BuyerChannel
 from surge.core.messages import Acknowledge, encode
 from surge.core.messages.fields import wei_bytes
 from surge.core.messages.session import MAX_PENDING
-from surge.core.receipts import ReceiptKind
+from surge.core.receipts import FUELLED
 from surge.core.signing import Signer
 from surge.errors import InternalFault, PeerFault
 
@@ -38,8 +38,7 @@ async def open_payer(
     state = channel.state()
     if (state.count, state.amount) != (row.count, row.amount) or (row.root is not None and state.root != row.root):
         raise InternalFault(f"the journal's receipts of channel 0x{row.id.hex()} do not give its voucher", channel=row.id)
-    once = (ReceiptKind.UNIT, ReceiptKind.SETUP)
-    subjects = [subject for _, _, yes, _, _, kind, subject in rows if kind in once and yes]
+    subjects = [subject for _, _, yes, _, _, kind, subject in rows if kind in FUELLED and yes]
     intents = await Intents.load(journal, row.id)
     return Payer(channel, party, signer, journal, intents, subjects=subjects, top_up=top_up)
 

@@ -28,7 +28,7 @@ from surge.buyer.results import Piece, Progress
 from surge.buyer.scheduler import Scheduler
 from surge.buyer.spool import Spool
 from surge.core.messages import Refusal, UnitDone
-from surge.core.receipts import Receipt
+from surge.core.receipts import FUELLED, Receipt
 from surge.core.units import Outcome, Status
 from surge.errors import GuestFault, InternalFault, NotEnough, SurgeError, Unavailable
 
@@ -366,6 +366,7 @@ class Job:
         progress.pay[device] = progress.pay.get(device, 0) + receipt.amount
         if units:
             progress.units[device] = progress.units.get(device, 0) + units
+        if receipt.kind in FUELLED:
             progress.fuel += receipt.quantity
 
     def out_of_money(self) -> NotEnough:

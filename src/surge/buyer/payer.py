@@ -22,7 +22,7 @@ from surge.buyer.journal import Journal, ReceiptRow, ResultRow
 from surge.core.channels import BuyerChannel
 from surge.core.messages import Acknowledge, encode
 from surge.core.messages.fields import wei_bytes
-from surge.core.receipts import Receipt, ReceiptKind
+from surge.core.receipts import FUELLED, Receipt
 from surge.core.signing import Signer
 from surge.errors import InternalFault, PeerFault
 
@@ -107,7 +107,7 @@ class Payer:
         receipt = answer.receipt
         if receipt.sequence in self._sequences:
             return False
-        if receipt.kind in (ReceiptKind.UNIT, ReceiptKind.SETUP):
+        if receipt.kind in FUELLED:
             if receipt.subject in self._subjects and answer.accepted:
                 raise PeerFault("a device asks to be paid for one unit twice", receipt=receipt)
             self._subjects.add(receipt.subject)

@@ -10,7 +10,7 @@ from surge.buyer.journal import SETUP, ChannelRow, Journal, TryRow, unpack_recei
 from surge.buyer.plan import Plan
 from surge.core import canonical
 from surge.core.pricing import Prices
-from surge.core.receipts import Receipt, ReceiptKind, Terms
+from surge.core.receipts import FUELLED, Receipt, ReceiptKind, Terms
 from surge.errors import InvalidInput
 
 
@@ -111,9 +111,9 @@ def job_providers(journal: Journal, job: str) -> list[dict[str, Any]]:
     for device, kind, quantity, amount in rows:
         entry = found.setdefault(device, {"provider": device, "units": 0, "gigafuel": 0.0, "pay": 0})
         entry["pay"] += int(amount)
-        if kind == 1:
+        if kind == ReceiptKind.UNIT:
             entry["units"] += 1
-        if kind in (1, 2):
+        if kind in FUELLED:
             entry["gigafuel"] += quantity / 1e9
     return sorted(found.values(), key=lambda entry: -entry["pay"])
 

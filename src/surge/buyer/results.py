@@ -27,7 +27,7 @@ class Progress:
     units: dict[str, int] = field(default_factory=dict)
     """Units accepted, by device."""
     fuel: int = 0
-    """Fuel billed for accepted units."""
+    """Fuel billed for accepted units and setups."""
     price: int = 0
     """Wei owed for everything that was accepted: units, setups, transfers, compiling."""
     pay: dict[str, int] = field(default_factory=dict)

@@ -50,7 +50,7 @@ async def _demo(folder: Path, plan: Any, limit: int | None, *, json_: bool) -> i
     stop = stop_event()
     err.print(f"starting a ledger, {plan.relays} relays and {plan.providers} providers in {folder}", style="dim", markup=False)
     async with running(folder, plan) as network:
-        work = asyncio.create_task(asyncio.to_thread(_job, network, plan.providers, limit))
+        work = asyncio.create_task(asyncio.to_thread(_job, network, plan.providers, limit, quiet=json_))
         await asyncio.wait({work, stopping := asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not work.done():
@@ -62,18 +62,23 @@ async def _demo(folder: Path, plan: Any, limit: int | None, *, json_: bool) -> i
     return 0 if report["verified"] and report["replayed"] else 1
 
 
-def _job(network: Path, providers: int, limit: int | None) -> dict[str, Any]:
-    """The whole story; prints as it goes and returns what it printed."""
+def _job(network: Path, providers: int, limit: int | None, *, quiet: bool) -> dict[str, Any]:
+    """The whole story; unless it is to be quiet, prints as it goes what it returns."""
     from surge.buyer.api import connect
 
     with connect(network) as surge:
         surge.wait_for_providers(providers, 60.0)
+        before = {each.transaction for each in _redemptions(surge)}
         report = _search(surge, limit)
-        _show_models(report["models"])
-        _show_providers(report["providers"])
-        report["redemptions"] = [_plain(each) for each in _redemptions(surge)]
-        _show_redemptions(report["redemptions"])
+        if not quiet:
+            _show_search(report)
+        _wait_for_redemptions(surge)
+        report["redemptions"] = [_plain(each) for each in _redemptions(surge) if each.transaction not in before]
+        if not quiet:
+            _show_redemptions(report["redemptions"])
         report |= _check_receipt(surge, network.parent, report["job"])
+        if not quiet:
+            _show_checks(report)
         return report
 
 
@@ -91,7 +96,6 @@ def _search(surge: Network, limit: int | None) -> dict[str, Any]:
             found.append(result)
             tick(results)
     seconds = time.monotonic() - started
-    out.print(f"\n{len(found)} settings cross-validated in {seconds:.1f} s, for {tokens(results.progress.price)}")
     best = sorted(found, key=lambda each: (-each["accuracy"], each["spread"]))
     return {
         "job": results.job,
@@ -101,6 +105,12 @@ def _search(surge: Network, limit: int | None) -> dict[str, Any]:
         "models": best[:5],
         "providers": surge.job_providers(results.job),
     }
+
+
+def _show_search(report: dict[str, Any]) -> None:
+    out.print(f"\n{report['settings']} settings cross-validated in {report['seconds']:.1f} s, for {tokens(report['price'])}")
+    _show_models(report["models"])
+    _show_providers(report["providers"])
 
 
 def _show_models(models: list[dict[str, Any]]) -> None:
@@ -123,6 +133,8 @@ def _show_providers(providers: list[dict[str, Any]]) -> None:
 def _show_redemptions(redemptions: list[dict[str, Any]]) -> None:
     rows = [{**each, "paid": tokens(each["paid"]), "fee": tokens(each["fee"])} for each in redemptions]
     show(rows, ["transaction", "receipts", "paid", "fee"], as_json=False, title="\nWhat was redeemed on the ledger", empty="nothing yet")
+    paid, fees = (sum(each[name] for each in redemptions) for name in ("paid", "fee"))
+    out.print(f"in all {tokens(paid)} to the providers, {tokens(fees)} of fees", style="dim")
 
 
 def _plain(each: Redemption) -> dict[str, Any]:
@@ -136,14 +148,18 @@ def _plain(each: Redemption) -> dict[str, Any]:
     }
 
 
-def _redemptions(surge: Network) -> Iterator[Redemption]:
-    """Every channel's last redemption, once the providers have redeemed all that was vouched for."""
+def _wait_for_redemptions(surge: Network) -> None:
+    """Wait until the providers have redeemed all that was vouched for, or for a minute: what is worth less than its gas, they keep."""
     deadline = time.monotonic() + REDEEM_SECONDS
     err.print("waiting for the providers to redeem", style="dim")
     while any(row["redeemed"] < row["vouched"] for row in surge.channels()) and time.monotonic() < deadline:
         time.sleep(0.5)
+
+
+def _redemptions(surge: Network) -> Iterator[Redemption]:
+    """Every redemption of the wallet's channels."""
     for row in surge.channels():
-        yield from surge.redemptions(row["channel"])[-1:]
+        yield from surge.redemptions(row["channel"])
 
 
 def _check_receipt(surge: Network, folder: Path, job: str) -> dict[str, Any]:
@@ -152,8 +168,12 @@ def _check_receipt(surge: Network, folder: Path, job: str) -> dict[str, Any]:
 
     receipt = next(row["receipt"] for row in surge.receipts(job) if row["kind"] == 1)
     case = surge.export_case(receipt, folder / "receipt.json", inputs=True)
-    out.print(f"\nReceipt {receipt}, exported to {case}", markup=False, soft_wrap=True)
     verified, replayed = verify_case(case), replay_case(case)
-    for check in [*verified.checks, *replayed.checks]:
-        out.print(f"{'yes' if check.holds else 'NO':>4}  {check.text}", markup=False, soft_wrap=True)
-    return {"receipt": receipt, "case": str(case), "verified": verified.holds, "replayed": replayed.holds}
+    checks = [{"holds": check.holds, "text": check.text} for check in [*verified.checks, *replayed.checks]]
+    return {"receipt": receipt, "case": str(case), "verified": verified.holds, "replayed": replayed.holds, "checks": checks}
+
+
+def _show_checks(report: dict[str, Any]) -> None:
+    out.print(f"\nReceipt {report['receipt']}, exported to {report['case']}", markup=False, soft_wrap=True)
+    for check in report["checks"]:
+        out.print(f"{'yes' if check['holds'] else 'NO':>4}  {check['text']}", markup=False, soft_wrap=True)

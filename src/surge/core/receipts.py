@@ -32,6 +32,10 @@ class ReceiptKind(IntEnum):
     """Image, engine, bytes of the module."""
 
 
+FUELLED = (ReceiptKind.UNIT, ReceiptKind.SETUP)
+"""Kinds whose quantity is fuel."""
+
+
 _RECEIPT = type_hash(
     "Receipt(uint8 kind,address device,address buyer,bytes32 channel,uint64 sequence,bytes32 subject,"
     "bytes32 result,uint256 quantity,uint256 amount,uint64 finishedAt)"
