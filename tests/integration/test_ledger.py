@@ -16,25 +16,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from ledger_support import COIN, Chain, chain_in, elsewhere, found, free_port, mining, opened
+from ledger_support import COIN, Chain, elsewhere, free_port, mining, opened
 from surge.core.receipts import Close, DeviceConsent, Voucher
 from surge.errors import InternalFault, InvalidInput, LedgerError, NotEnough, Unavailable
-from surge.ledger import Deployed, EmbeddedLedger, Ledger, chain_id, find_anvil, verify_contracts
+from surge.ledger import EmbeddedLedger, Ledger, chain_id, find_anvil, verify_contracts
 from surge.ledger.endpoints import Endpoints
 from surge.ledger.journal import Journal
 from surge.wallet import KeySigner
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Deployed]:
-    folder = tmp_path_factory.mktemp("chain") / "ledger"
-    return folder, asyncio.run(found(folder))
-
-
-@pytest.fixture
-async def chain(template: tuple[Path, Deployed], tmp_path: Path) -> AsyncIterator[Chain]:
-    async with chain_in(tmp_path / "ledger", *template) as running:
-        yield running
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:

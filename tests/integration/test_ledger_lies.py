@@ -13,23 +13,11 @@ import pytest
 from aiohttp import web
 from eth_abi.abi import encode as abi_encode
 
-from ledger_support import COIN, Chain, chain_in, elsewhere, found, free_port, opened
+from ledger_support import COIN, Chain, elsewhere, free_port, opened
 from surge.errors import LedgerError, Unavailable
-from surge.ledger import Deployed, Ledger
+from surge.ledger import Ledger
 from surge.ledger.endpoints import Refused
 from surge.wallet import KeySigner
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Deployed]:
-    folder = tmp_path_factory.mktemp("template") / "ledger"
-    return folder, asyncio.run(found(folder))
-
-
-@pytest.fixture
-async def chain(template: tuple[Path, Deployed], tmp_path: Path) -> AsyncIterator[Chain]:
-    async with chain_in(tmp_path / "ledger", *template) as running:
-        yield running
 
 
 class Liar:

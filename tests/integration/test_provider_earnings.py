@@ -9,30 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from ledger_support import COIN, Chain, Work, chain_in, found
+from ledger_support import COIN, Chain, Work
 from surge.core.exposure import Standing
 from surge.core.pricing import Prices
 from surge.core.receipts import Terms, Voucher
 from surge.core.types import ZERO
-from surge.ledger import Deployed
 from surge.provider import earnings_of
 from surge.provider.config import ProviderConfig
 from surge.provider.earnings import Earnings
 from surge.provider.journal import Journal
 from surge.provider.reports import JOURNAL, STATUS
 from surge.wallet import KeySigner
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Deployed]:
-    folder = tmp_path_factory.mktemp("chain") / "ledger"
-    return folder, asyncio.run(found(folder))
-
-
-@pytest.fixture
-async def chain(template: tuple[Path, Deployed], tmp_path: Path) -> AsyncIterator[Chain]:
-    async with chain_in(tmp_path / "ledger", *template) as running:
-        yield running
 
 
 class Books:
