@@ -146,6 +146,67 @@ async def test_refusing_receipts_costs_the_buyer_its_window(bench: Bench) -> Non
         assert vouched.window == 1
 
 
+@pytest.mark.parametrize("method", ["run", "compile"])
+async def test_a_buyer_that_refuses_one_receipt_after_another_gets_no_more_than_its_floor(tmp_path: Path, method: str) -> None:
+    bench = Bench(tmp_path, config=ProviderConfig(opening=3 * PRICE, earnings_seconds=0.2, drain_seconds=5.0))
+    async with bench.running() as provider:
+        client = Client(bench)
+        bench.ledger.channels[client.channel].floor = 3 * PRICE
+        await client.open()
+        for number in range(4):
+            answer = await client.ask(work(number=number), method)
+            assert isinstance(answer, Answer), (number, answer)
+            await client.acknowledge(answer.receipt, accepted=False)
+        refusal = await client.ask(work(number=4), method)
+        assert isinstance(refusal, Refusal)
+        assert "refused receipts" in refusal.text
+        assert bench.works.runs == [0, 1, 2, 3]
+        await provider._journal.batches.settled()
+        row = provider._journal.channel(client.channel)
+        assert row is not None
+        assert "refused receipts" in row.stopped, "a restart or a new session changes nothing"
+
+
+async def test_what_was_refused_is_remembered_over_a_restart(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, config=ProviderConfig(opening=3 * PRICE, earnings_seconds=0.2, drain_seconds=5.0))
+    client = Client(bench)
+    bench.ledger.channels[client.channel].floor = 3 * PRICE
+    for first in (0, 2):
+        async with bench.running():
+            assert isinstance(await client.open(), ChannelOpened)
+            for number in (first, first + 1):
+                answer = await client.ask(work(number=number))
+                assert isinstance(answer, Answer)
+                await client.acknowledge(answer.receipt, accepted=False)
+            refusal = await client.ask(work(number=9))
+            assert isinstance(refusal, Refusal if first else Answer)
+            if isinstance(refusal, Answer):
+                await client.acknowledge(refusal.receipt)
+
+
+async def test_a_buyer_that_leaves_receipts_unanswered_gets_no_more_than_its_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each default frees the window again; what it left unpaid is not forgotten. Whoever answers late may go on."""
+    monkeypatch.setattr(daemon, "LOOK_SECONDS", 0.05)
+    bench = Bench(tmp_path, config=ProviderConfig(opening=PRICE, audit_seconds=1, earnings_seconds=0.2, drain_seconds=3.0))
+    async with bench.running() as provider:
+        client = Client(bench)
+        bench.ledger.channels[client.channel].floor = PRICE
+        await client.open()
+        receipts = []
+        for number in range(2):
+            answer = await client.ask(work(number=number))
+            assert isinstance(answer, Answer)
+            receipts.append(answer.receipt)
+            await until(lambda: provider.tally.defaults == number + 1)  # noqa: B023
+        refusal = await client.ask(work(number=2))
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "window"
+        refusal = await client.ask(work("want", job=bytes(32), size=1), "free")
+        assert isinstance(refusal, Refusal), "nor does it upload"
+        await client.acknowledge(*receipts)
+        assert isinstance(await client.ask(work(number=2)), Answer)
+
+
 # Prices
 
 

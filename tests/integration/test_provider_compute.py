@@ -30,6 +30,7 @@ from surge.core.messages import (
 from surge.core.messages.compute import LimitsField
 from surge.core.receipts import ReceiptKind
 from surge.core.units import WORLD, Limits, Status, UnitSpec, split_output, unit_id
+from surge.provider import waste
 from surge.provider.compute import INLINE_OUTPUT, Compute
 from surge.provider.config import ProviderConfig
 from surge.sandbox import Sandbox
@@ -157,6 +158,36 @@ async def test_an_endless_loop_is_billed_its_fuel(tmp_path: Path) -> None:
         await buyer.prepare(image, {image: module})
         outcome, _ = await buyer.run(image, canonical.encode([["prog"], [], 0]), b"", limits=limits)
         assert (outcome.status, outcome.fuel) == (Status.OUT_OF_FUEL, 10**6)
+
+
+async def test_units_that_end_in_vain_are_run_for_some_seconds_an_hour_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endless loop under a wall limit that comes before its fuel ends locally: without a bound it would be free for ever."""
+    monkeypatch.setattr(waste, "GRANTED", 0.5)
+    module = command("(loop $l (br $l))")
+    image = hashlib.sha256(module).digest()
+
+    def unit(number: int, **limits: int) -> bytes:
+        asked = Limits(memory=1 << 20, output=0, **limits)
+        entry = canonical.encode([["prog"], [], number])
+        return encode_body(RunUnit(JOB, image, b"", b"", entry, b"", b"", LimitsField.of(asked), SALT))
+
+    async with device(tmp_path) as buyer:
+        await buyer.prepare(image, {image: module})
+        for number in range(2):
+            refusal = await buyer.ask(unit(number, fuel=10**15, wall_ms=300), "run", "compute")
+            assert isinstance(refusal, Refusal)
+            assert refusal.code == "local"
+        for number in range(2, 4):
+            refusal = await buyer.ask(unit(number, fuel=10**15, wall_ms=300), "run", "compute")
+            assert isinstance(refusal, Refusal)
+            assert (refusal.code, "in vain" in refusal.text) == ("busy", True), refusal
+        # The hour is over.
+        assert buyer.bench.services is not None
+        buyer.bench.services[0].waste = waste.Waste()
+        answer = await buyer.ask(unit(9, fuel=10**6, wall_ms=20_000), "run", "compute")
+        assert isinstance(answer, Answer)
 
 
 async def test_a_corrupt_module_is_refused_once_compiled_and_at_once_afterwards(tmp_path: Path) -> None:

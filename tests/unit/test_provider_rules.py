@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import wasmtime
 
 from provider_support import OPERATOR, State, key
 from surge.core.pricing import Prices
-from surge.core.types import ZERO
+from surge.core.types import ZERO, Address
 from surge.errors import InvalidInput
 from surge.provider import calibration
 from surge.provider.availability import Machine, parse_hours, unavailable, within
@@ -18,8 +19,11 @@ from surge.provider.config import ProviderConfig, Rates
 from surge.provider.earnings import Prospect, worth_giving_up, worth_redeeming
 from surge.provider.requote import Requotes, fair_prices
 from surge.provider.schema import ChannelRow
+from surge.provider.service import Refused
+from surge.provider.spool import forget_closed
 from surge.provider.status import explain
 from surge.provider.turns import Turns
+from surge.provider.waste import EARNED, GRANTED, PERIOD, REMEMBERED, Waste
 
 # Turns
 
@@ -111,6 +115,13 @@ def test_a_slow_job_is_quoted_in_proportion_once() -> None:
     assert requotes.consider("job", seconds=40.0, fuel=10**9, prices=PRICES, speed=10**9) is None
 
 
+def test_a_first_unit_as_fast_as_stated_does_not_hide_the_slow_ones_behind_it() -> None:
+    requotes = Requotes(150)
+    assert requotes.consider("job", seconds=1.0, fuel=10**9, prices=PRICES, speed=10**9) is None
+    assert requotes.consider("job", seconds=4.0, fuel=10**9, prices=PRICES, speed=10**9) is not None
+    assert requotes.consider("job", seconds=40.0, fuel=10**9, prices=PRICES, speed=10**9) is None, "once"
+
+
 @pytest.mark.parametrize(("seconds", "fuel", "percent"), [(1.49, 10**9, 150), (0.2, 10**6, 150), (100.0, 1, 0)])
 def test_a_job_that_is_as_fast_as_stated_or_too_short_to_tell_is_not(seconds: float, fuel: int, percent: int) -> None:
     assert Requotes(percent).consider("job", seconds, fuel, PRICES, 10**9) is None
@@ -120,6 +131,54 @@ def test_prices_stay_within_bounds_for_extreme_jobs() -> None:
     quote = fair_prices(PRICES, seconds=86400.0, fuel=0, speed=10**9)
     assert quote.speed >= 1
     assert quote.gigafuel > PRICES.gigafuel
+
+
+# Work in vain
+
+
+def test_a_buyer_is_granted_some_seconds_in_vain_and_billed_work_makes_up_for_more() -> None:
+    now = [0.0]
+    waste = Waste(lambda: now[0])
+    one, other = key(1).address, key(2).address
+    waste.add(one, GRANTED)
+    waste.check(one)
+    waste.add(one, 1.0)
+    with pytest.raises(Refused, match="in vain"):
+        waste.check(one)
+    waste.check(other)
+    waste.billed(one, 2.0 * EARNED)
+    waste.check(one)
+    waste.add(one, 10.0)
+    with pytest.raises(Refused, match="in vain"):
+        waste.check(one)
+    now[0] += PERIOD
+    waste.check(one)
+
+
+def test_billed_work_is_not_saved_up() -> None:
+    waste = Waste(lambda: 0.0)
+    buyer = key(1).address
+    waste.billed(buyer, 10**6)
+    waste.add(buyer, GRANTED + 1)
+    with pytest.raises(Refused):
+        waste.check(buyer)
+
+
+def test_only_so_many_buyers_are_remembered() -> None:
+    waste = Waste(lambda: 0.0)
+    for number in range(REMEMBERED + 10):
+        waste.add(Address(f"0x{number:040x}"), 1.0)
+    assert len(waste._spent) == REMEMBERED
+
+
+# Outputs on disk
+
+
+def test_outputs_of_closed_channels_go_and_nothing_else_does(tmp_path: Path) -> None:
+    for name in ("1-0", "1-7", "12-3", "other", "x-1"):
+        (tmp_path / name).write_bytes(b"")
+    forget_closed(tmp_path, {12})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["12-3", "other", "x-1"]
 
 
 # Earnings

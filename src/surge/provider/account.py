@@ -31,6 +31,9 @@ from surge.provider.schema import ChannelRow
 from surge.provider.service import Claim, Refused, Reply
 from surge.provider.tally import Tally
 
+FORGIVEN = 16
+"""A channel may leave unpaid its floor, or one part in so many of what it paid if that is more."""
+
 Issued = Callable[[Signed, SurgeError | None], None]
 
 
@@ -68,6 +71,7 @@ class Account:
         self._common = common
         self._agreed: dict[bytes, Terms] = {}
         self._defaulted = set(history.defaulted)
+        self._refused = history.refused
         self._unwritten: set[int] = set()
         self._outputs = set(history.outputs)
         channel.restore(history.waiting, history.leaves, row.voucher, row.signature)
@@ -95,6 +99,22 @@ class Account:
         """Bytes of uploads whose receipts wait for an acknowledgement."""
         receipts = (each.signed.receipt for each in self.channel.pending.values())
         return sum(receipt.quantity for receipt in receipts if receipt.kind == ReceiptKind.TRANSFER)
+
+    @property
+    def overdrawn(self) -> bool:
+        """Whether what was refused, or left unanswered past its time, is worth more than what the channel pays anyway.
+
+        The window bounds what a buyer takes at once; this bounds what it takes one after another.
+        """
+        return self._refused + self._unanswered() > self._forgiven
+
+    def _unanswered(self) -> int:
+        pending = self.channel.pending
+        return sum(pending[each].signed.receipt.amount for each in self._defaulted if each in pending)
+
+    @property
+    def _forgiven(self) -> int:
+        return max(self.row.floor, self.channel.amount // FORGIVEN)
 
     def pending(self) -> list[SignedReceipt]:
         """Receipts that are on disk and wait for an acknowledgement, the oldest first."""
@@ -192,6 +212,8 @@ class Account:
             standing=self.buyer.standing,
             done=written,
         )
+        if self._refused > self._forgiven:
+            self.stop(f"its buyer refused receipts of {self._refused} wei")
 
     def _count(self, answers: list[Answered], receipts: dict[int, Receipt]) -> tuple[int, int]:
         """What the answers do to the buyer's standing. Returns the units accepted, and their fuel."""
@@ -200,6 +222,8 @@ class Account:
             receipt = receipts[each.sequence]
             late = each.sequence in self._defaulted
             self._defaulted.discard(each.sequence)
+            if not each.accepted:
+                self._refused += receipt.amount
             if receipt.kind == ReceiptKind.COMPILE:
                 self.buyer.compiling = False
             if receipt.kind not in WINDOWED:

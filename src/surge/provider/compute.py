@@ -20,13 +20,13 @@ from surge.core.messages.compute import LimitsField
 from surge.core.messages.fields import MAX_INLINE
 from surge.core.pricing import compile_amount, unit_amount
 from surge.core.receipts import ReceiptKind
-from surge.core.types import Address
-from surge.core.units import EXACT, PROVABLE, WORLD, Limits, UnitSpec, command_seed, result_hash, unit_id
+from surge.core.units import EXACT, PROVABLE, WORLD, Limits, Status, UnitSpec, command_seed, result_hash, unit_id
 from surge.errors import GuestFault, InternalFault, InvalidInput, SurgeError
 from surge.provider import calibration, requote
 from surge.provider.config import ProviderConfig
 from surge.provider.service import Claim, Context, Description, Order, Refused, Reply, Weight
 from surge.provider.turns import Turns
+from surge.provider.waste import Waste
 from surge.sandbox import Execution, Sandbox
 
 log = logging.getLogger("surge.provider")
@@ -42,11 +42,6 @@ INLINE_OUTPUT = 64 << 10
 
 MAX_FAILED = 1024
 """Modules remembered as impossible to compile."""
-
-WASTE_SECONDS = 120.0
-"""Seconds of compiling in vain that a buyer is granted in each `WASTE_PERIOD`."""
-
-WASTE_PERIOD = 3600.0
 
 
 class Compute:
@@ -68,7 +63,7 @@ class Compute:
         self.speed: int | None = None
         self.failed: OrderedDict[bytes, str] = OrderedDict()
         self.requotes = requote.Requotes(config.requote_percent)
-        self._waste: dict[Address, tuple[float, float]] = {}
+        self.waste = Waste()
         self._images: OrderedDict[bytes, None] = OrderedDict()
         self._preparing: asyncio.Task[None] | None = None
 
@@ -139,20 +134,6 @@ class Compute:
             raise Refused("invalid", f"the unit wants {limits.memory} bytes of memory; this device lends {self.config.memory}")
         return limits
 
-    def may_waste(self, buyer: Address) -> None:
-        """Raise `Refused` for a buyer whose modules failed to compile for too long."""
-        since, seconds = self._waste.get(buyer, (0.0, 0.0))
-        if seconds > WASTE_SECONDS and time.monotonic() - since < WASTE_PERIOD:
-            raise Refused("busy", f"modules of yours took {seconds:.0f} s to compile in vain; come back later")
-
-    def wasted(self, buyer: Address, seconds: float) -> None:
-        """A module failed to compile after so long."""
-        now = time.monotonic()
-        since, before = self._waste.get(buyer, (now, 0.0))
-        if now - since >= WASTE_PERIOD:
-            since, before = now, 0.0
-        self._waste[buyer] = (since, before + seconds)
-
     def give_file(self, data: bytes) -> Path:
         """An output in memory as a file that is the daemon's."""
         import tempfile
@@ -183,10 +164,16 @@ async def _answer(compute: Compute, context: Context, job: bytes, execution: Exe
     return Reply(body, claim, path, output.size)
 
 
-def _local(execution: Execution) -> Refused:
+def _local(compute: Compute, context: Context, execution: Execution, limits: Limits) -> Refused:
+    compute.waste.add(context.buyer, execution.seconds or _lost_seconds(execution, limits))
     execution.output.discard()
     status = execution.outcome.status
     return Refused("local", execution.detail or f"it ended here as {status.name}", status=status.name)
+
+
+def _lost_seconds(execution: Execution, limits: Limits) -> float:
+    """Seconds of a unit whose worker could not say: all of them if it was ended for its wall time."""
+    return limits.wall_ms / 1000 if execution.outcome.status is Status.WALL_TIME else 0.0
 
 
 class _Run:
@@ -223,12 +210,15 @@ class _Run:
     async def run(self) -> Reply:
         compute, unit, context = self._compute, self._unit, self._context
         contents = context.contents
+        compute.waste.check(context.buyer)
         await compute.turns.enter(context.buyer)
         self.begun = True
+        started = time.monotonic()
         try:
             with contents.pinned(*(each for each in (unit.bundle, unit.content) if each)):
                 execution = await self._execute()
         except GuestFault as fault:
+            compute.waste.add(context.buyer, time.monotonic() - started)
             raise Refused("guest", fault.message) from fault
         except InvalidInput as error:
             raise Refused("invalid", error.message) from error
@@ -237,7 +227,8 @@ class _Run:
         outcome = execution.outcome
         compute.turns.took(execution.seconds)
         if outcome.status not in PROVABLE:
-            raise _local(execution)
+            raise _local(compute, context, execution, self._limits)
+        compute.waste.billed(context.buyer, execution.seconds)
         moved = len(unit.items) + outcome.size()
         amount = unit_amount(self._prices, outcome.fuel, self._limits.memory, moved)
         claim = Claim(ReceiptKind.UNIT, self.subject, result_hash(outcome), outcome.fuel, amount)
@@ -300,13 +291,16 @@ class _Setup:
             return Reply(encode_body(UnitDone.of(kept, 0.0, b"", "")))
         if not sandbox.compiled(sandbox.python_image):
             raise Refused("missing", "prepare the job first: the Python image is not ready", contents=[])
+        compute.waste.check(context.buyer)
         await compute.turns.enter(context.buyer)
         self.begun = True
+        started = time.monotonic()
         try:
             with context.contents.pinned(*([bundle] if bundle else [])):
                 path = context.contents.path(bundle) if bundle else None
                 execution = await sandbox.python.setup(bundle, path, setup.setup, self._limits)
         except GuestFault as fault:
+            compute.waste.add(context.buyer, time.monotonic() - started)
             raise Refused("guest", fault.message) from fault
         except InvalidInput as error:
             raise Refused("invalid", error.message) from error
@@ -314,8 +308,9 @@ class _Setup:
             compute.turns.leave()
         outcome = execution.outcome
         if outcome.status not in PROVABLE:
-            raise _local(execution)
+            raise _local(compute, context, execution, self._limits)
         if outcome.size() > MAX_INLINE:
+            compute.waste.add(context.buyer, execution.seconds)
             execution.output.discard()
             raise Refused("guest", f"the module's top level prints {outcome.size()} bytes; at most {MAX_INLINE} are carried")
         claim = None
@@ -370,7 +365,7 @@ class _Prepare:
             return Reply(encode_body(Prepared([], 0)))
         if sandbox.compiled(wanted.image):
             return Reply(encode_body(Prepared([], 0)))
-        compute.may_waste(context.buyer)
+        compute.waste.check(context.buyer)
         started = time.monotonic()
         self.begun = True
         path = context.contents.path(wanted.image)
@@ -379,7 +374,7 @@ class _Prepare:
             with context.contents.pinned(wanted.image):
                 compiled = await sandbox.compile(path, image=wanted.image)
         except GuestFault as fault:
-            compute.wasted(context.buyer, time.monotonic() - started)
+            compute.waste.add(context.buyer, time.monotonic() - started)
             compute.failed[wanted.image] = fault.message
             while len(compute.failed) > MAX_FAILED:
                 compute.failed.popitem(last=False)

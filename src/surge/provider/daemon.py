@@ -27,6 +27,7 @@ from surge.provider.reception import Reception
 from surge.provider.reports import JOURNAL, keep_status
 from surge.provider.service import Service
 from surge.provider.session import BuyerSession
+from surge.provider.spool import forget_closed
 from surge.provider.status import explain
 from surge.provider.tally import Tally
 from surge.store import Blobs
@@ -120,6 +121,7 @@ class Provider:
         self._spool = data / "spool"
         self._spool.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(data / JOURNAL, device.address)
+        forget_closed(self._spool, {row.number for row in self._journal.channels()})
         self._blobs = Blobs(data / "contents", config.disk)
         self._sessions: set[BuyerSession] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -288,6 +290,7 @@ class Provider:
                 self.reception.default(each)
             if time.monotonic() - heard > HEARD_SECONDS:
                 heard = time.monotonic()
+                await asyncio.to_thread(forget_closed, self._spool, {row.number for row in self._journal.channels()})
                 for desk in self.reception.desks:
                     if desk.port is not None:
                         self._journal.heard(desk.account.row.number, int(time.time()))

@@ -132,7 +132,7 @@ class Desk:
 
         1. What is under way is not begun again: its answer goes to everyone who asked.
         2. What was answered and not acknowledged is answered the same.
-        3. The channel takes work, at prices that were agreed, and its receipt could be written.
+        3. The channel takes work and is not overdrawn, at prices that were agreed, and its receipt could be written.
         4. The deposit covers another unit like the last, or the ledger is asked whether it grew.
         5. The buyer's window has room.
         """
@@ -161,6 +161,8 @@ class Desk:
         account = self.account
         if account.channel.stopped:
             raise Refused("invalid", f"the channel takes no more work: {account.channel.stopped}")
+        if account.overdrawn:
+            raise Refused("window", "more is unanswered here than the channel pays anyway: acknowledge what you were given first")
         if self.closed_because:
             raise Refused("draining", self.closed_because)
         if self._journal.batches.fault:

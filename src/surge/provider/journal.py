@@ -42,6 +42,8 @@ class History:
     """Sequences of waiting receipts whose answer's output is a file."""
     defaulted: set[int] = field(default_factory=set)
     """Sequences of waiting receipts that cost the buyer its window already."""
+    refused: int = 0
+    """Wei of the receipts that the buyer refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ class Journal:
                         found.defaulted.add(sequence)
                 else:
                     found.leaves.append(Answered(position, sequence, bool(accepted), wei(amount) if accepted else 0, leaf))
+                    found.refused += 0 if accepted else wei(amount)
 
         self.database.read_now(query)
         found.leaves.sort(key=lambda each: each.index)

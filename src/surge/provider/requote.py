@@ -1,7 +1,7 @@
 """New prices for jobs whose fuel takes longer than the device states: cache misses, page faults. Pure.
 
-A gigafuel is 0.1 s of arithmetic or many seconds of cache misses. The first unit of a job that takes long enough to tell says which; if
-it is far slower than stated, the job's next units cost in proportion.
+A gigafuel is 0.1 s of arithmetic or many seconds of cache misses. The first unit of a job that is far slower than stated says which: the
+job's next units then cost in proportion.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LEAST_SECONDS = 0.25
 """A unit shorter than this says more about starting than about its fuel."""
 
 REMEMBERED = 4096
-"""Jobs whose first unit is remembered."""
+"""Jobs whose quote is remembered."""
 
 
 def fair_prices(prices: Prices, seconds: float, fuel: int, speed: int) -> Prices:
@@ -28,7 +28,10 @@ def fair_prices(prices: Prices, seconds: float, fuel: int, speed: int) -> Prices
 
 
 class Requotes:
-    """Which jobs were looked at. `percent` is how much slower than stated a job must be; 0 for never."""
+    """Which jobs were quoted. `percent` is how much slower than stated a job must be; 0 for never.
+
+    Every unit of a job that was not quoted yet is looked at: a first one as fast as stated says nothing of those after it.
+    """
 
     def __init__(self, percent: int) -> None:
         self._percent = percent
@@ -36,11 +39,9 @@ class Requotes:
 
     def consider(self, job: Hashable, seconds: float, fuel: int, prices: Prices, speed: int) -> Prices | None:
         """New prices for the job, the first time a unit of it tells that it needs them."""
-        if not self._percent or seconds < LEAST_SECONDS or job in self._seen:
+        if not self._percent or seconds < LEAST_SECONDS or job in self._seen or seconds * speed * 100 <= fuel * self._percent:
             return None
         self._seen[job] = None
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
-        if seconds * speed * 100 <= fuel * self._percent:
-            return None
         return fair_prices(prices, seconds, fuel, speed)

@@ -316,6 +316,8 @@ class BuyerSession:
         account, config = desk.account, self._config
         try:
             allowance = min(config.upload_window - account.uploaded, config.disk) - self._uploads.announced
+            if account.channel.stopped or account.overdrawn:
+                allowance = 0
             arrived = await self._uploads.take(chunk, allowance)
             if arrived is not None:
                 await self._received(desk, chunk.id, arrived)
