@@ -330,3 +330,49 @@ def test_asking_for_a_content_is_use(tmp_path: Path) -> None:
 def test_a_content_larger_than_the_budget_stays_until_the_next(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path, budget=10)
     assert blobs.has(blobs.put(b"x" * 100))
+
+
+def test_contents_without_bytes_are_bounded_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surge.store.blobs.MAX_CONTENTS", 32)
+    blobs = Blobs(tmp_path, budget=10**6)
+    for number in range(200):
+        last = blobs.put(b"%d" % number)
+        assert blobs.has(last)
+        assert len(list(tmp_path.iterdir())) <= 32
+
+
+def test_a_new_content_does_not_look_at_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = Blobs(tmp_path, budget=64_000)
+    looks = []
+    look = blobs._make_room
+    monkeypatch.setattr(blobs, "_make_room", lambda *arguments: looks.append(1) or look(*arguments))
+    for number in range(256):
+        blobs.put(number.to_bytes(2, "big") * 500)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 64_000
+    assert len(looks) < 80, "a few are freed at a time"
+
+
+def test_what_is_half_sent_stays_within_the_budget(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path, budget=1000)
+    writers = [blobs.writer(max_size=10**6) for _ in range(4)]
+    for writer in writers[:3]:
+        writer.write(bytes(300))
+    with pytest.raises(Unavailable, match="on their way"):
+        writers[3].write(bytes(300))
+    writers[3].abandon()
+    writers[0].abandon()
+    writers[0].abandon()
+    with blobs.writer() as writer:
+        writer.write(bytes(300))
+        writer.commit()
+    writers[1].abandon()
+    writers[2].abandon()
+    assert blobs._coming == 0
+
+
+def test_pins_that_are_over_leave_nothing(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    for number in range(10):
+        with blobs.pinned(bytes([number]) * 32, bytes(32)):
+            assert blobs._pins[bytes(32)]
+    assert not blobs._pins

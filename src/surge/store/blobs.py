@@ -1,7 +1,8 @@
 """Contents as files, by SHA-256, within a budget of bytes.
 
 A content is written beside its place, hashed as it streams, made durable, and renamed; a reader sees all of it or nothing. When the
-budget is exceeded, the contents used least recently go, except those that are pinned.
+budget is exceeded, the contents used least recently go, except those that are pinned. Whoever sends contents may send many small ones
+and leave others half sent: their number is bounded too, and what is half sent stays within the budget by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import os
 import re
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +26,12 @@ _NAME = re.compile(r"[0-9a-f]{64}\Z")
 LEFTOVER_SECONDS = 3600.0
 """A file in the making that nobody wrote to for so long is a crash's, and not another process's."""
 
+MAX_CONTENTS = 65536
+"""Contents kept within a budget: even an empty one takes room on a disk, and time whenever others must go."""
+
+SPARE = 16
+"""One part in so many of the budget is freed beyond what must be, so that not every new content looks at all others."""
+
 
 class BlobWriter:
     """One content on its way to disk. Use as a context manager: leaving it without `commit` drops what was written."""
@@ -34,13 +42,15 @@ class BlobWriter:
         self._max_size = max_size
         self._hash = hashlib.sha256()
         self.size = 0
+        self._ended = False
         descriptor, name = tempfile.mkstemp(dir=store.folder, prefix="incoming-")
         self._file = os.fdopen(descriptor, "wb", buffering=0)
         self._path = Path(name)
 
     def write(self, data: bytes) -> None:
-        """Append bytes. Raises `PeerFault` past the size announced, `Unavailable` when the disk is full."""
+        """Append bytes. Raises `PeerFault` past the size announced, `Unavailable` when the disk or the budget is full."""
         self.size += len(data)
+        self._store.comes(len(data))
         if self._max_size is not None and self.size > self._max_size:
             raise PeerFault(f"a content grows past the {self._max_size} bytes announced", size=self.size)
         self._hash.update(data)
@@ -67,7 +77,8 @@ class BlobWriter:
                 os.close(folder)
         except OSError as error:
             raise Unavailable(f"the disk that holds {self._store.folder} is full or failing: {error.strerror}") from error
-        self._store.added(digest)
+        self._ends()
+        self._store.added(digest, self.size)
         return digest
 
     def __enter__(self) -> BlobWriter:
@@ -78,8 +89,15 @@ class BlobWriter:
 
     def abandon(self) -> None:
         """Drop what was written, unless it was committed."""
+        self._ends()
         self._file.close()
         self._path.unlink(missing_ok=True)
+
+    def _ends(self) -> None:
+        """It is no longer on its way."""
+        if not self._ended:
+            self._ended = True
+            self._store.comes(-self.size)
 
 
 class Blobs:
@@ -94,6 +112,11 @@ class Blobs:
         self.folder = folder
         self.budget = budget
         self._pins: Counter[bytes] = Counter()
+        self._lock = threading.Lock()
+        self._coming = 0
+        """Bytes of contents on their way."""
+        self._held: tuple[int, int] | None = None
+        """Bytes and number of the contents here; None before the first look."""
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("incoming-*"):
             with suppress(FileNotFoundError):
@@ -163,11 +186,29 @@ class Blobs:
             yield
         finally:
             self._pins.subtract(digests)
+            self._pins += Counter()  # forgets what is pinned no longer
 
-    def added(self, digest: bytes) -> None:
+    def comes(self, size: int) -> None:
+        """Count bytes of contents on their way, fewer when negative. Raises `Unavailable` when they exceed the budget by themselves."""
+        with self._lock:
+            self._coming += size
+            full = self.budget is not None and size > 0 and self._coming > max(self.budget, size)
+        if full:
+            raise Unavailable(f"contents on their way fill the {self.budget} bytes kept for them: try again later")
+
+    def added(self, digest: bytes, size: int) -> None:
         """Note a new content: others may have to go for it."""
         if self.budget is None:
             return
+        with self._lock:
+            if self._held is not None:
+                self._held = self._held[0] + size, self._held[1] + 1
+                if self._held[0] <= self.budget and self._held[1] <= MAX_CONTENTS:
+                    return
+            self._held = self._make_room(digest, self.budget)
+
+    def _make_room(self, digest: bytes, budget: int) -> tuple[int, int]:
+        """Drop what was used least recently until the budget holds with something to spare; bytes and number of what stays."""
         entries = []
         for path in self.folder.iterdir():
             if _NAME.match(path.name):
@@ -176,11 +217,16 @@ class Blobs:
                 except FileNotFoundError:
                     continue
                 entries.append((state.st_mtime, state.st_size, path))
-        total = sum(size for _, size, _ in entries)
+        total, count = sum(size for _, size, _ in entries), len(entries)
+        if total <= budget and count <= MAX_CONTENTS:
+            return total, count
+        most, most_contents = budget - budget // SPARE, MAX_CONTENTS - MAX_CONTENTS // SPARE
         now = time.time()
         for used, size, path in sorted(entries):
-            if total <= self.budget:
+            if total <= most and count <= most_contents:
                 break
             if path.name != digest.hex() and self._pins[bytes.fromhex(path.name)] <= 0 and used <= now:
                 path.unlink(missing_ok=True)
                 total -= size
+                count -= 1
+        return total, count
