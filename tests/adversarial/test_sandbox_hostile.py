@@ -19,7 +19,7 @@ import pytest_asyncio
 from sandbox_support import HELLO, IMPORT_WRITE, Runner, command, pieces, sandbox, wat
 from surge.core.units import Limits, Status, result_hash
 from surge.errors import InternalFault
-from surge.sandbox import protocol
+from surge.sandbox import Execution, protocol
 from surge.sandbox.parent_line import ParentLine
 from surge.sandbox.protocol import MAX_MESSAGE, Ready, Reply
 
@@ -185,6 +185,84 @@ async def test_a_zip_bomb_is_a_bad_zip(runner: Runner, tmp_path: Path) -> None:
     execution = await runner.run(wat(HELLO), files=bomb)
     assert execution.outcome.status == Status.TRAPPED
     assert "unpacked" in execution.detail
+
+
+async def _most_memory(runner: Runner, running: asyncio.Task[Execution]) -> int:
+    """Bytes of the largest worker, looked at until the unit ends."""
+    most = 0
+    while not running.done():
+        for member in runner.sandbox._pool.members:
+            most = max(most, psutil.Process(member.pid).memory_info().rss)
+        await asyncio.wait([running], timeout=0.02)
+    return most
+
+
+OPEN = import_of("path_open", "i32 i32 i32 i32 i32 i64 i64 i32 i32")
+WAIT = "(loop $w (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $w (i32.lt_u (local.get $i) (i32.const 300000000))))"
+
+
+async def test_directories_opened_below_one_another_take_no_memory_of_the_hosts(runner: Runner) -> None:
+    """A thousand descriptors, each by four thousand bytes more of `./`: paths would add up to 2 GiB beside a guest of 1 MiB."""
+    body = f"""
+      (local $i i32) (local $fd i32)
+      (loop $f
+        (i32.store16 (local.get $i) (i32.const 0x2f2e))
+        (local.set $i (i32.add (local.get $i) (i32.const 2)))
+        (br_if $f (i32.lt_u (local.get $i) (i32.const 4096))))
+      (local.set $fd (i32.const 4))
+      (local.set $i (i32.const 0))
+      (loop $l
+        (if (call $path_open (local.get $fd) (i32.const 0) (i32.const 0) (i32.const 4096) (i32.const 2)
+          (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 5000)) (then unreachable))
+        (local.set $fd (i32.load (i32.const 5000)))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $l (i32.lt_u (local.get $i) (i32.const 1000))))
+      {WAIT}"""
+    module = command(body, imports=OPEN)
+    await runner.image(module)
+    running = asyncio.create_task(runner.run(module, open_files=1024, memory=1 << 20))
+    most = await _most_memory(runner, running)
+    assert running.result().outcome.status == Status.FINISHED, running.result().detail
+    assert 0 < most < 150 << 20
+
+
+async def test_a_large_directory_listed_by_a_thousand_descriptors_is_kept_once(runner: Runner, tmp_path: Path) -> None:
+    files = tmp_path / "many.zip"
+    with zipfile.ZipFile(files, "w") as archive:
+        for n in range(20_000):
+            archive.writestr(str(n), b"")
+    body = f"""
+      (local $i i32)
+      (i32.store8 (i32.const 0) (i32.const 46))
+      (loop $l
+        (if (call $path_open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 2)
+          (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 8)) (then unreachable))
+        (if (call $fd_readdir (i32.load (i32.const 8)) (i32.const 100) (i32.const 100) (i64.const 0) (i32.const 16)) (then unreachable))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $l (i32.lt_u (local.get $i) (i32.const 1000))))
+      {WAIT}"""
+    module = command(body, imports=OPEN + import_of("fd_readdir", "i32 i32 i32 i64 i32"))
+    await runner.image(module)
+    running = asyncio.create_task(runner.run(module, files=files, open_files=1024, memory=1 << 20))
+    most = await _most_memory(runner, running)
+    assert running.result().outcome.status == Status.FINISHED, running.result().detail
+    assert 0 < most < 150 << 20
+
+
+async def test_output_beyond_the_usual_is_set_aside_like_memory(runner: Runner, tmp_path: Path) -> None:
+    """Units of little memory and a GiB of output each would take a GiB of the host's each."""
+    module = command("(loop $l (br $l))")
+    await runner.image(module)
+    limits = {"memory": 1 << 20, "wall_ms": 1500, "fuel": 10**15}
+    pool = runner.sandbox._pool
+    pool._memory = 1 << 30
+    for output, together in ((64 << 20, 2), (1 << 30, 1)):
+        units = [asyncio.create_task(runner.run(module, output=output, **limits)) for _ in range(2)]
+        most = 0
+        while not all(unit.done() for unit in units):
+            most = max(most, sum(bool(member.jobs) for member in pool.members))
+            await asyncio.wait(units, timeout=0.02)
+        assert most == together
 
 
 async def test_pointers_from_a_guest_never_hurt_the_worker(runner: Runner) -> None:

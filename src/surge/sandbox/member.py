@@ -108,7 +108,7 @@ class Member:
     @property
     def reserved(self) -> int:
         """Bytes of memory the units in it may take: they run one at a time."""
-        return max((job.limits.memory for job in self.jobs), default=0)
+        return max((job.reserves for job in self.jobs), default=0)
 
     def give(self, job: Job) -> None:
         """Send a unit.

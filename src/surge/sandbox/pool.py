@@ -1,10 +1,10 @@
 """Which worker runs which unit.
 
-A worker is bound to one image, and runs its units one at a time, in order; short units are queued a few deep inside
-the worker so that it never waits for this process. There are at most `workers` of them; units in them may reserve at
-most `memory` bytes together. Images that have work share the workers fairly: one with fewer than its share takes
-over a worker that is idle, or of an image with more than its share, or, when there are more images than workers, one
-that has had its turn (`QUANTUM`).
+A worker is bound to one image, and runs its units one at a time, in order; short units are queued a few deep inside the
+worker so that it never waits for this process. There are at most `workers` of them; units in them may reserve at most
+`memory` bytes together, for their guests and for output that is larger than usual. Images that have work share the
+workers fairly: one with fewer than its share takes over a worker that is idle, or of an image with more than its share,
+or, when there are more images than workers, one that has had its turn (`QUANTUM`).
 
 A worker that dies takes one unit with it, the one it was running; those queued behind it run elsewhere.
 """
@@ -30,6 +30,9 @@ QUANTUM: Final = 1.0
 GIVEN_UP: Final = 1.0
 """Seconds a running unit has to end once nobody waits for it; starting another worker costs a fifth of that."""
 
+USUAL_OUTPUT: Final = 64 << 20
+"""Bytes of output that any unit may have; more is held in a worker's own memory, and set aside like the guest's."""
+
 MAX_FAILED_STARTS: Final = 2
 """Workers of an image that may fail to start, one after another, before its units fail."""
 
@@ -52,6 +55,8 @@ class Job:
     limits: Limits
     future: asyncio.Future[Ran]
     order: int
+    reserves: int
+    """Bytes of memory that are set aside while it runs."""
     inputs: tuple[tuple[Path, int], ...] = ()
     """Files that travel with the request, and the flags to open each with."""
     held: Mapping[bytes, Path] = field(default_factory=dict)
@@ -103,7 +108,8 @@ class Pool:
             raise InvalidInput(f"the unit wants {limits.memory} bytes of memory; this device lends {self._memory}", limit="memory")
         self._orders += 1
         future: asyncio.Future[Ran] = asyncio.get_running_loop().create_future()
-        job = Job(request, limits, future, self._orders, inputs, held or {})
+        reserves = min(limits.memory + max(0, limits.output - USUAL_OUTPUT), self._memory)
+        job = Job(request, limits, future, self._orders, reserves, inputs, held or {})
         self._images[image.image] = image
         self._queues.setdefault(image.image, deque()).append(job)
         self._dispatch()
@@ -160,7 +166,7 @@ class Pool:
                 if member is None:
                     break
                 reserved = sum(each.reserved for each in self._members)
-                if reserved + max(0, job.limits.memory - member.reserved) > self._memory:
+                if reserved + max(0, job.reserves - member.reserved) > self._memory:
                     return  # whoever comes later waits too, or a large unit would wait for ever
                 queue.popleft()
                 self._give(member, job)

@@ -68,7 +68,7 @@ class File:
 class Directory:
     """Names and what they stand for."""
 
-    __slots__ = ("children", "parent", "path_length", "writable")
+    __slots__ = ("children", "listing", "parent", "path_length", "writable")
 
     def __init__(self, *, writable: bool = False, parent: Directory | None = None, path_length: int = 0) -> None:
         self.children: dict[bytes, Node] = {}
@@ -76,6 +76,8 @@ class Directory:
         self.parent = parent
         self.path_length = path_length
         """Bytes in its path below the tree's root."""
+        self.listing: list[tuple[bytes, int]] | None = None
+        """Names and file types, for all descriptors of a directory that does not change; None before the first asks."""
 
     def walk(self) -> Iterator[tuple[bytes, Blob | File]]:
         """Every file below, with its path, in the order of the paths' bytes."""

@@ -332,12 +332,22 @@ def fd_prestat_dir_name(world: World, fd: int, at: int, length: int) -> int:
     return 0
 
 
+def _listing(directory: Directory) -> list[tuple[bytes, int]]:
+    """Names and file types. Directories of input files may be large, and open a thousand times: theirs is made once."""
+    if directory.listing is not None:
+        return directory.listing
+    entries = sorted((name, file_type(node)) for name, node in directory.children.items())
+    found: list[tuple[bytes, int]] = [(b".", FileType.DIRECTORY), (b"..", FileType.DIRECTORY), *entries]
+    if not directory.writable:
+        directory.listing = found
+    return found
+
+
 def fd_readdir(world: World, fd: int, at: int, room: int, cookie: int, used: int) -> int:
     """List a directory by the order of its names' bytes; the last entry is cut where the room ends."""
     found = world.directory(fd)
     if cookie == 0 or not found.listing:
-        entries = sorted((name, file_type(node)) for name, node in found.node.children.items())
-        found.listing = [(b".", FileType.DIRECTORY), (b"..", FileType.DIRECTORY), *entries]
+        found.listing = _listing(found.node)
     window = world.memory.span(at, room)
     world.memory.check(used, 4)
     filled = 0

@@ -127,7 +127,7 @@ def path_open(
     world.memory.check(result, 4)
     wants_to_write = bool(rights & Rights.FD_WRITE)
     node = place.node
-    whole_path = base.path + b"/" + path
+    whole_path = (base.path + b"/" + path)[-MAX_GUEST_PATH:]
     if node is None:
         node = _create(world, place, oflags)
     elif oflags & abi.OPEN_CREATE and oflags & abi.OPEN_EXCLUSIVE:

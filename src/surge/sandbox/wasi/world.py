@@ -61,7 +61,7 @@ class Output:
 
 
 class OpenFile:
-    """A descriptor on a file."""
+    """A descriptor on a file; `path` is how it was opened, or the end of that: guests open things below one another without end."""
 
     __slots__ = ("append", "at", "node", "path", "readable", "writable")
 
@@ -263,5 +263,5 @@ class World:
                 if descriptor is None:
                     names.append(f"descriptor {fd} (closed)")
             elif isinstance(descriptor, OpenFile | OpenDirectory):
-                names.append(descriptor.path.decode())
+                names.append(descriptor.path.decode(errors="replace"))
         return names
