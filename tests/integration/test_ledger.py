@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 from aiohttp import web
 
@@ -287,6 +288,24 @@ def test_the_genesis_is_its_owners_only_and_a_damaged_one_says_so(tmp_path: Path
     path.write_text("{")
     with pytest.raises(InternalFault, match="damaged"):
         EmbeddedLedger(tmp_path / "a", 1)
+
+
+async def test_anvil_has_no_key_on_its_command_line_and_takes_no_orders_from_web_pages(chain: Chain) -> None:
+    """Any user reads a command line; any page that the user has open may ask a browser to post to a port of this machine."""
+    assert chain.embedded._process is not None
+    said = " ".join(psutil.Process(chain.embedded._process.pid).cmdline())
+    assert "--chain-id" in said
+    assert not any(word in said.split() for word in chain.embedded.genesis.mnemonic.split())
+    assert chain.embedded.genesis.treasury == chain.treasury.address
+    page = {"Origin": "http://page.example"}
+    ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    order = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "anvil_setBalance", "params": [chain.treasury.address, "0x0"]})
+    async with aiohttp.ClientSession() as browser:
+        async with browser.options(chain.embedded.url, headers={**page, **ask}) as allowed:
+            assert "Access-Control-Allow-Origin" not in allowed.headers
+        async with browser.post(chain.embedded.url, data=order, headers={**page, "Content-Type": "text/plain"}) as simple:
+            assert "error" in await simple.json()
+    assert await chain.embedded._rpc.call("eth_accounts") == [], "nothing is signed there for whoever asks"
 
 
 async def test_a_port_that_is_taken_says_so(tmp_path: Path) -> None:

@@ -23,7 +23,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from coincurve import PublicKey
+
+from surge.core.signing import address_of_public_key
 from surge.core.stack import same_recursion_limit
+from surge.core.types import Address
 from surge.errors import InternalFault, InvalidInput, LedgerError, Unavailable
 from surge.ledger.endpoints import Endpoints
 
@@ -37,6 +41,9 @@ BUSY_POLL, IDLE_POLL = 0.02, 0.1
 
 DUMP_SECONDS = 0.8
 """Seconds between dumps of a state that changed."""
+
+SUPPLY = 10**22
+"""Wei of the coin that a new ledger begins with."""
 
 STOP_SECONDS = 10.0
 """Seconds anvil has to end after SIGTERM."""
@@ -83,7 +90,16 @@ class Genesis:
     chain_id: int
     """Random, so that signatures mean nothing on another ledger."""
     mnemonic: str
-    """Of the accounts that hold the coin."""
+    """Of the account that holds the coin. anvil never hears it: other users read its command line."""
+
+    @property
+    def treasury(self) -> Address:
+        """The account, as wallets derive it."""
+        with same_recursion_limit():
+            from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
+
+        secret = key_from_seed(seed_from_mnemonic(self.mnemonic, ""), "m/44'/60'/0'/0/0")
+        return address_of_public_key(PublicKey.from_secret(secret).format(compressed=False))
 
 
 def load_genesis(folder: Path) -> Genesis:
@@ -123,9 +139,10 @@ class EmbeddedLedger:
         await asyncio.to_thread(_claim_port, self.port)
         argv = [
             str(binary), "--host", "127.0.0.1", "--port", str(self.port), "--chain-id", str(self.genesis.chain_id),
-            "--mnemonic", self.genesis.mnemonic, "--no-mining", "--prune-history", "--order", "fifo", "--silent",
+            "--accounts", "0", "--no-cors", "--no-mining", "--prune-history", "--order", "fifo", "--silent",
         ]  # fmt: skip
-        if await asyncio.to_thread(state.is_file):
+        founded = await asyncio.to_thread(state.is_file)
+        if founded:
             argv += ["--load-state", str(state)]
         logs = await asyncio.to_thread((self.folder / "anvil.log").open, "ab")
         with logs:
@@ -136,11 +153,13 @@ class EmbeddedLedger:
         while True:
             try:
                 await self._rpc.call("eth_chainId")
-                return
+                break
             except Unavailable:
                 if self._process.returncode is not None or time.monotonic() > deadline:
                     raise Unavailable(f"anvil does not start; see {self.folder / 'anvil.log'}", code=self._process.returncode) from None
                 await asyncio.sleep(0.05)
+        if not founded:
+            await self._rpc.call("anvil_setBalance", self.genesis.treasury, hex(SUPPLY))
 
     async def run(self) -> None:
         """Mine what waits, and keep the state on disk, until cancelled or anvil ends."""
