@@ -35,7 +35,7 @@ from surge.relay.client.frames import Kind, Sealer
 from surge.relay.client.handshake import Parties, answer_hello, read_hello
 from surge.relay.connection import Message, NatsConnection
 from surge.relay.pace import Paces
-from surge.relay.server import RelayServer
+from surge.relay.server import RelayLimits, RelayServer
 
 
 @pytest_asyncio.fixture
@@ -84,6 +84,28 @@ async def test_many_offers_come_in_pages(relay: RelayServer) -> None:
     async with await join(BUYER, relay) as buyer:
         assert [device for device, _ in await seen(buyer)] == sorted(key.address for key in keys)
         assert len(await seen(buyer, OfferQuery(limit=100))) == 230
+
+
+async def test_one_host_does_not_fill_the_board_with_keys_of_its_own(tmp_path: Path) -> None:
+    """A device's key and its operator's cost nothing: each login publishes one offer, which stays when the connection goes."""
+    async with relay_server(tmp_path, limits=RelayLimits(offers=6, offers_per_host=4)) as server:
+        for number in range(6):
+            key = Key(7000 + number)
+            async with await join(key, server) as client:
+                offer = make_offer(key, 1, operator=key.address).encode()
+                if number < 4:
+                    assert await client.publish_offer(offer) == 1
+                else:
+                    with pytest.raises(InvalidInput, match="this host"):
+                        await client.publish_offer(offer)
+        elsewhere = make_offer(DEVICE, 1)
+        server.board.board.put(DEVICE.address, elsewhere.encode(), time.time(), "192.0.2.7")
+        async with await join(Key(7000), server) as client:
+            assert await client.publish_offer(make_offer(Key(7000), 2, operator=Key(7000).address).encode()) == 1, "its own is renewed"
+            assert await client.withdraw_offer(2) == 1
+        async with await join(Key(7005), server) as client:
+            assert await client.publish_offer(make_offer(Key(7005), 1).encode()) == 1, "there is room again"
+            assert (DEVICE.address, 1) in await seen(client)
 
 
 async def test_a_relay_that_hides_offers_is_outdone_by_another(relay: RelayServer, honest: RelayServer) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from math import inf
+from typing import TypeVar
 
 from surge.core import offers
 from surge.core.offers import SignedOffer
@@ -15,6 +16,8 @@ from surge.core.types import Address
 from surge.errors import InvalidInput
 from surge.relay.board import MAX_PAGE_SIZE, OfferQuery, Page
 from surge.relay.server.config import RelayLimits
+
+Key = TypeVar("Key")
 
 KEEP_SECONDS = 600
 """An offer stays at most so long, whatever it says: a device that is there renews it."""
@@ -31,18 +34,20 @@ class OfferBoard:
         self._devices: list[Address] = []
         self._withdrawn: dict[Address, tuple[int, float]] = {}
         self._operators: dict[Address, int] = {}
+        self._hosts: dict[str, int] = {}
+        self._host_of: dict[Address, str] = {}
         self._earliest = inf
 
     def __len__(self) -> int:
         return len(self._offers)
 
-    def put(self, device: Address, wire: bytes, now: float) -> None:
-        """Keeps an offer that `device` published. Raises InvalidInput or PeerFault saying why not.
+    def put(self, device: Address, wire: bytes, now: float, host: str = "") -> None:
+        """Keeps an offer that `device` published from `host`. Raises InvalidInput or PeerFault saying why not.
 
         1. it verifies, has not expired, and is for this network;
         2. it is the device's own;
         3. it is newer than what is kept or was withdrawn;
-        4. there is room, altogether and for its operator.
+        4. there is room, altogether, for its operator and for its host: devices and operators are keys, which cost nothing.
         """
         # 1
         signed = offers.decode(wire, now=int(now), network=self._network)
@@ -65,6 +70,8 @@ class OfferBoard:
         same_operator = known is not None and known[0].offer.operator == offer.operator
         if not same_operator and self._operators.get(offer.operator, 0) >= self._limits.offers_per_operator:
             raise InvalidInput("the operator has too many offers here", operator=offer.operator)
+        if host != self._host_of.get(device) and self._hosts.get(host, 0) >= self._limits.offers_per_host:
+            raise InvalidInput("too many offers come from this host", host=host)
         if known is not None:
             self._remove(device)
         until = min(now + KEEP_SECONDS, offer.expires)
@@ -72,6 +79,8 @@ class OfferBoard:
         self._earliest = min(self._earliest, until)
         insort(self._devices, device)
         self._operators[offer.operator] = self._operators.get(offer.operator, 0) + 1
+        self._hosts[host] = self._hosts.get(host, 0) + 1
+        self._host_of[device] = host
 
     def withdraw(self, device: Address, sequence: int, now: float) -> None:
         """Takes down the device's offers up to `sequence`, and takes no older one for as long as one may live."""
@@ -115,11 +124,16 @@ class OfferBoard:
     def _remove(self, device: Address) -> None:
         signed, _, _ = self._offers.pop(device)
         self._devices.pop(bisect_right(self._devices, device) - 1)
-        left = self._operators[signed.offer.operator] - 1
-        if left:
-            self._operators[signed.offer.operator] = left
-        else:
-            del self._operators[signed.offer.operator]
+        _take_one(self._operators, signed.offer.operator)
+        _take_one(self._hosts, self._host_of.pop(device))
+
+
+def _take_one(counts: dict[Key, int], key: Key) -> None:
+    left = counts[key] - 1
+    if left:
+        counts[key] = left
+    else:
+        del counts[key]
 
 
 def matches(signed: SignedOffer, query: OfferQuery) -> bool:

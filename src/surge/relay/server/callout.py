@@ -136,6 +136,10 @@ class Callout:
             raise PeerFault("the token was used before", address=address)
         self._used_tokens[key] = now + 2 * TOKEN_SECONDS
 
+    def host_of(self, address: Address) -> str:
+        """The network host that an address is logged in from; empty when it is not."""
+        return next((login.host for login in self.logins.values() if login.address == address), "")
+
     def refuse(self, address: Address, now: float) -> None:
         """Lets `address` in no more for `limits.refused_seconds`."""
         self._refused_until = {who: until for who, until in self._refused_until.items() if until > now}

@@ -42,6 +42,8 @@ class RelayLimits:
     """Offers on the board."""
     offers_per_operator: int = 256
     """Offers on the board of one operator."""
+    offers_per_host: int = 1024
+    """Offers on the board that came from one network host: as many as it may have connections."""
     questions_per_second: float = 20.0
     """Questions to the board of one address."""
 

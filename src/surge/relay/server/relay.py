@@ -69,7 +69,7 @@ class RelayServer:
         self._websocket_port, self._mqtt_port = websocket_port, mqtt_port
         self._secrets = Secrets()
         self._callout = Callout(self.identity, self._secrets.issuer, self.limits)
-        self.board = BoardService(signer, self.limits, network)
+        self.board = BoardService(signer, self.limits, network, self._callout.host_of)
         self._process: NatsProcess | None = None
         self._connections: list[NatsConnection] = []
         self._system: SystemAccount | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -29,8 +30,11 @@ FLUSH_SECONDS = 5.0
 class BoardService:
     """Answers the questions on `board.*.*` of one relay."""
 
-    def __init__(self, signer: Signer, limits: RelayLimits, network: bytes | None = None) -> None:
-        self._signer, self._limits = signer, limits
+    def __init__(
+        self, signer: Signer, limits: RelayLimits, network: bytes | None = None, host_of: Callable[[Address], str] = lambda address: ""
+    ) -> None:
+        """`host_of` says which network host an address is logged in from."""
+        self._signer, self._limits, self._host_of = signer, limits, host_of
         self.board = OfferBoard(limits, network)
         self._askers: Paces[Address] = Paces(limits.questions_per_second, burst_seconds=3.0)
 
@@ -74,7 +78,7 @@ class BoardService:
             signature = self._signer.sign(welcome_digest(self._signer.address, sender, body))
             return Welcome(PROTOCOL, signature, limits.login_seconds, limits.messages_per_second, limits.bytes_per_second)
         if operation == "offer":
-            self.board.put(sender, body, now)
+            self.board.put(sender, body, now, self._host_of(sender))
             return Kept(True, "")
         if operation == "withdraw":
             if not body.isdigit() or len(body) > 20:
