@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -14,9 +15,10 @@ import click
 import pytest
 
 from surge import errors
-from surge.cli import app, places
+from surge.cli import app, console, places
 from surge.cli.console import EXIT_CODES, Amount, Size, exit_code, parse_tokens, run_command, tokens
 from surge.cli.jobs import as_json_value
+from surge.cli.roles import SafeFormatter
 from surge.errors import InvalidInput
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +37,40 @@ def commands() -> Iterator[tuple[str, click.Command]]:
                 yield f"{name} {word}", command
         else:
             yield name, found
+
+
+STEERING = "\x1b]0;owned\x07\x1b[2J\r\x9b31m\u202e"
+
+
+def test_nothing_that_is_shown_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Errors, listings and log lines are made of what peers, nodes, guests and files said."""
+
+    @click.command()
+    def fails() -> None:
+        raise errors.LedgerError(f"the node says {STEERING}")
+
+    assert run_command(fails, []) == 5
+    console.show([{"region": f"{STEERING}[red]x[/red][/nonsense]"}], ["region"], as_json=False)
+    console.out.print(STEERING, markup=False)
+    shown = capsys.readouterr()
+    for text in (shown.out, shown.err):
+        assert not set(text) & set("\x1b\x07\r\x9b\u202e"), repr(text)
+    assert "[red]x[/red][/nonsense]" in shown.out, "nor is it markup"
+
+
+def test_a_peer_forges_no_log_line() -> None:
+    said = logging.LogRecord("surge", logging.INFO, "", 0, "it said %s", (f"bye\n2026-01-01 INFO surge: paid{STEERING}",), None)
+    line = SafeFormatter("%(levelname)s %(message)s").format(said)
+    assert line.count("\n") == 0
+    assert "\x1b" not in line
+    try:
+        raise errors.PeerFault(f"one\nINFO two{STEERING}")
+    except errors.PeerFault:
+        said = logging.LogRecord("surge", logging.ERROR, "", 0, "failed", (), sys.exc_info())
+    first, *rest = SafeFormatter("%(levelname)s %(message)s").format(said).splitlines()
+    assert first == "ERROR failed"
+    assert all(each.startswith("    ") for each in rest)
+    assert "\x1b" not in "".join(rest)
 
 
 NAMES = [name for name, _ in commands()]

@@ -11,13 +11,24 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from surge import errors
+from surge.core.text import printable
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+
+class SafeConsole(Console):
+    """A console on which no text steers the terminal: most of what is shown here was said by a peer, a guest, a node or a file."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich prints; see the class."""
+        super().print(*(printable(each) if isinstance(each, str) else each for each in objects), **options)
+
+
+out = SafeConsole(highlight=False, width=None if sys.stdout.isatty() else 240)
 """Results: standard output; wide where no terminal sets a width, so that what reads it finds a row in a line."""
 
-err = Console(stderr=True, highlight=False)
+err = SafeConsole(stderr=True, highlight=False)
 """Progress and explanations: standard error."""
 
 EXIT_CODES: Mapping[int, str] = {
@@ -112,8 +123,12 @@ def show(
     out.print(table)
 
 
-def _cell(value: Any) -> str:
-    """A value in a table's cell."""
+def _cell(value: Any) -> Text:
+    """A value in a table's cell, as it is: nothing in it is markup."""
+    return Text(printable(_words(value)))
+
+
+def _words(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bytes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from surge.cli.options import network_option
 from surge.core import network as network_file
 from surge.core.network import NetworkFile
 from surge.core.receipts import DeviceConsent
+from surge.core.text import printable
 from surge.errors import InvalidInput, NotEnough
 
 if TYPE_CHECKING:
@@ -25,9 +27,23 @@ if TYPE_CHECKING:
     from surge.wallet import KeySigner
 
 
+class SafeFormatter(logging.Formatter):
+    """Log lines that steer no terminal, and that nobody forges: what a peer said stays within its line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line, without what was raised, which follows it."""
+        return printable(super().formatMessage(record)).replace("\n", "\\n")
+
+    def formatException(self, ei: Any) -> str:
+        """The traceback, indented: no line of it begins like a log line."""
+        return textwrap.indent(printable(super().formatException(ei)), "    ")
+
+
 def begin(with_parent: int | None) -> None:
     """What every role does first: log to standard error, and die with its parent if it has one."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(SafeFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("aiohttp", "nats", "web3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if with_parent:

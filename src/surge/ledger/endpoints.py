@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 
 from surge.core.stack import parse_json
+from surge.core.text import printable
 from surge.errors import LedgerError, Unavailable
 from surge.ledger import answers
 
@@ -30,6 +31,9 @@ HEAD_SECONDS = 2.0
 
 TIMEOUT = 10.0
 """Seconds for one call."""
+
+MAX_WORDS = 500
+"""Characters of a node's refusal that are told."""
 
 MAX_ANSWER = 32 << 20
 """Bytes of an answer, unpacked: a node is a stranger too."""
@@ -198,7 +202,7 @@ class Endpoints:
         if answer.get("error"):
             wrong = answer["error"] if isinstance(answer["error"], dict) else {"message": str(answer["error"])}
             text, code, data = wrong.get("message", ""), wrong.get("code"), wrong.get("data")
-            raise Refused(f"the ledger refuses: {text}", code=code, text=text, data=data)
+            raise Refused(f"the ledger refuses: {printable(str(text)[:MAX_WORDS])}", code=code, text=text, data=data)
         return answer.get("result")
 
     async def _post(self, url: str, method: str, params: Sequence[Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from surge.core.stack import parse_json
+from surge.core.text import printable
 from surge.errors import PeerFault, Unavailable
 from surge.relay.login import MAX_PAYLOAD
 
@@ -267,7 +268,7 @@ class NatsConnection(asyncio.Protocol):
             if self._line_future is not None and not self._line_future.done():
                 self._line_future.set_result(line.decode())
         elif line.startswith(b"-ERR"):
-            self.complaints.append(line[4:204].decode(errors="replace").strip(" '"))
+            self.complaints.append(printable(line[4:204].decode(errors="replace").strip(" '")))
         elif not line.startswith(b"+OK"):
             raise PeerFault("a line is of no known kind", line=bytes(line[:64]))
 

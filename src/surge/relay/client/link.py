@@ -20,6 +20,7 @@ import msgspec
 
 from surge.core.network import RelayAddress
 from surge.core.signing import Signer, recover
+from surge.core.text import printable
 from surge.core.types import Address
 from surge.errors import SurgeError, Unavailable
 from surge.relay.board import Welcome
@@ -304,7 +305,7 @@ class Link:
         if kind == "a":
             call.set_result(data)
         else:
-            reason = data[:MAX_REASON].decode(errors="replace")
+            reason = printable(data[:MAX_REASON].decode(errors="replace"))
             call.set_exception(Unavailable(f"{source} refused the session: {reason}", reason=reason))
 
     def add(self, session: Session) -> None:

@@ -17,6 +17,7 @@ from surge.core import offers as rules
 from surge.core.network import RelayAddress
 from surge.core.offers import SignedOffer
 from surge.core.signing import Signer
+from surge.core.text import printable
 from surge.core.types import Address
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 from surge.relay.board import Kept, OfferQuery, Page
@@ -146,7 +147,7 @@ class Relays:
         links = [link for link in self._links if link.is_connected]
         answers = await asyncio.gather(*(tell(link) for link in links), return_exceptions=True)
         kept = sum(1 for answer in answers if isinstance(answer, Kept) and answer.done)
-        refused = [answer.reason for answer in answers if isinstance(answer, Kept) and not answer.done]
+        refused = [printable(answer.reason[:200]) for answer in answers if isinstance(answer, Kept) and not answer.done]
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, SurgeError):
                 raise answer
@@ -354,4 +355,4 @@ def _decode_page(answer: bytes, url: str) -> Page:
             refusal = msgspec.msgpack.decode(answer, type=Kept)
         except msgspec.MsgspecError:
             raise PeerFault(f"the relay {url} answers offers with nonsense", answer=answer[:200]) from error
-        raise Unavailable(f"the relay {url} refuses: {refusal.reason[:200]}") from error
+        raise Unavailable(f"the relay {url} refuses: {printable(refusal.reason[:200])}") from error

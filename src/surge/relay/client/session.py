@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
+from surge.core.text import printable
 from surge.core.types import Address
 from surge.errors import InternalFault, InvalidInput, PeerFault, SurgeError, Unavailable
 from surge.relay.client.frames import (
@@ -257,7 +258,7 @@ class Session:
             self._allowed = allowed
             self._admit()
         elif kind == Kind.CLOSE:
-            reason = body[: 4 * MAX_REASON].decode(errors="replace")
+            reason = printable(body[: 4 * MAX_REASON].decode(errors="replace"))
             self.end(Unavailable(f"{self.peer} closed the session: {reason}", peer=self.peer, reason=reason))
 
     def beat(self, now: float) -> None:
