@@ -104,12 +104,11 @@ class Compute:
             self._images.popitem(last=False)
 
     def has(self, image: bytes) -> bool:
-        """Whether an image is compiled; what was seen compiled is not looked for again."""
-        if image in self._images:
-            return True
+        """Whether an image is compiled. Its code may have gone for that of others since it was seen."""
         if self.sandbox.compiled(image):
             self.ready(image)
             return True
+        self._images.pop(image, None)
         return False
 
     def describe(self) -> Description:

@@ -37,17 +37,19 @@ class Sandbox:
         workers: int,
         memory: int,
         snapshot_budget: int = 4 << 30,
+        code_budget: int = 4 << 30,
         compile_limits: CompileLimits = compiling.STRANGER,
         private_mappings: bool = True,
     ) -> None:
-        """`memory` bounds the linear memory of all units together, in bytes; `snapshot_budget` the snapshots on disk.
+        """`memory` bounds the linear memory of all units together, in bytes; `snapshot_budget` the snapshots on disk,
+        `code_budget` compiled code there.
 
         Without `private_mappings` units start from plain copies of snapshots, as on systems that lack such mappings.
         """
         self.engine = engine.identity()
         self.engine_label = engine.label()
         self.python_image = python_image.IMAGE
-        self._code = CodeCache(cache / "code", self.engine)
+        self._code = CodeCache(cache / "code", self.engine, code_budget, self.python_image)
         self._compile_limits = compile_limits
         self.scratch = Scratch(cache / "scratch")
         """Where files in the making lie; other processes may share the cache."""
