@@ -160,6 +160,22 @@ async def test_an_endless_loop_is_billed_its_fuel(tmp_path: Path) -> None:
         assert (outcome.status, outcome.fuel) == (Status.OUT_OF_FUEL, 10**6)
 
 
+async def test_calls_that_name_thousands_of_contents_keep_nobody_waiting(tmp_path: Path) -> None:
+    """Each takes milliseconds, and many come at once: what is short of anybody else's is answered in between."""
+    contents = [(hashlib.sha256(b"%d" % number).digest(), 1) for number in range(4096)]
+    body = encode_body(Prepare(JOB, bytes(32), 1, b"", 0, contents))
+    async with device(tmp_path) as greedy:
+        other = Buyer(greedy.bench, 51)
+        await other.open()
+        numbers = [await greedy.call(body, "prepare", "compute") for _ in range(32)]
+        answer = await other.ask(encode_body(Prepare(JOB, greedy.sandbox.python_image, 0, b"", 0, contents[:1])), "prepare", "compute")
+        assert isinstance(answer, Answer)
+        answered = {each.id for each in greedy.messages if isinstance(each, Answer)}
+        assert len(answered & set(numbers)) < 16, "it did not wait for all of them"
+        for number in numbers:
+            assert isinstance(await greedy.answer(number), Answer)
+
+
 async def test_units_that_end_in_vain_are_run_for_some_seconds_an_hour_and_no_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,9 @@ MAX_IMAGE = 64 << 20
 INLINE_OUTPUT = 64 << 10
 """Bytes of output carried in an answer; more travels in pieces, so that answers that wait stay small in memory."""
 
+LOOKED_AT = 128
+"""Contents looked for before others have their turn: a fraction of a millisecond."""
+
 MAX_FAILED = 1024
 """Modules remembered as impossible to compile."""
 
@@ -65,6 +68,7 @@ class Compute:
         self.requotes = requote.Requotes(config.requote_percent)
         self.waste = Waste()
         self._images: OrderedDict[bytes, None] = OrderedDict()
+        self._looks = Turns(1)
         self._preparing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -132,6 +136,15 @@ class Compute:
         if limits.memory > self.config.memory:
             raise Refused("invalid", f"the unit wants {limits.memory} bytes of memory; this device lends {self.config.memory}")
         return limits
+
+    async def missing(self, context: Context, contents: list[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
+        """Those of the contents that are not here. A few at a time, and buyers in turn: a call may name thousands."""
+        found: list[tuple[bytes, int]] = []
+        async with self._looks.place(context.buyer):
+            for start in range(0, len(contents), LOOKED_AT):
+                found += [(each, size) for each, size in contents[start : start + LOOKED_AT] if not context.contents.has(each)]
+                await asyncio.sleep(0)
+        return found
 
     def give_file(self, data: bytes) -> Path:
         """An output in memory as a file that is the daemon's."""
@@ -344,7 +357,7 @@ class _Prepare:
             if (why := self._compute.failed.get(wanted.image)) is not None:
                 raise Refused("guest", why)
             contents.append((wanted.image, wanted.image_size))
-        missing = [(each, size) for each, size in contents if not context.contents.has(each)]
+        missing = await self._compute.missing(context, contents)
         for each, size in missing:
             context.want(each, size, wanted.job)
         if missing:
