@@ -22,7 +22,7 @@ from surge.core.messages import (
     Reprice,
 )
 from surge.core.pricing import Prices
-from surge.provider import daemon
+from surge.provider import daemon, reception
 from surge.provider.config import ProviderConfig
 
 
@@ -205,6 +205,28 @@ async def test_a_buyer_that_leaves_receipts_unanswered_gets_no_more_than_its_flo
         assert isinstance(refusal, Refusal), "nor does it upload"
         await client.acknowledge(*receipts)
         assert isinstance(await client.ask(work(number=2)), Answer)
+
+
+async def test_work_that_the_deposit_does_not_cover_is_done_once_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a unit costs is known when it is done: a deposit of next to nothing bought as many as one asked for."""
+    monkeypatch.setattr(reception, "DEPOSIT_PAUSE", 0.0)
+    bench = Bench(tmp_path, config=ProviderConfig(opening=1, earnings_seconds=0.2, drain_seconds=5.0))
+    async with bench.running():
+        client = Client(bench)
+        bench.ledger.channels[client.channel].deposit = PRICE - 1
+        await client.open()
+        for number in range(1, 4):
+            refusal = await client.ask(work(number=number, size=100))
+            assert isinstance(refusal, Refusal)
+            assert refusal.code == "deposit"
+        assert bench.works.runs == [1]
+        assert not list(bench.folder.glob("out-*"))
+        assert not list((bench.folder / "provider" / "spool").iterdir())
+        bench.ledger.channels[client.channel].deposit = PRICE
+        answer = await client.ask(work(number=4))
+        assert isinstance(answer, Answer), "after a top-up it goes on"
 
 
 # Prices

@@ -291,3 +291,29 @@ async def test_a_python_job_is_set_up_once_and_runs_from_its_snapshot(tmp_path: 
         outcome, output = await buyer.run(image, entry, items, bundle=zip_id, setup=setup, limits=limits)
         assert outcome.status is Status.FINISHED
         assert values.loads(split_output(outcome, output).value) == [["ok", 2], ["ok", 4], ["ok", "xx"]]
+
+
+async def test_a_setup_that_prints_is_run_again_for_nothing_only_for_so_long(
+    tmp_path: Path, python_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it printed is not kept, so it runs again to say it again; billed it is once."""
+    monkeypatch.setattr(waste, "GRANTED", 0.0)
+    zipped = bundle("print('hello')\n\ndef double(x):\n    return 2 * x\n")
+    zip_id = hashlib.sha256(zipped).digest()
+    setup = canonical.encode({"module": "task", "packages": []})
+    limits = Limits(memory=512 << 20, fuel=10**11, wall_ms=60_000)
+    async with device(tmp_path, python_cache) as buyer:
+        image = buyer.sandbox.python_image
+        await buyer.prepare(image, {zip_id: zipped}, zip_id)
+        body = encode_body(Setup(JOB, image, zip_id, setup, LimitsField.of(limits), SALT))
+        receipts = []
+        for _ in range(2):
+            answer = await buyer.ask(body, "setup", "compute")
+            assert isinstance(answer, Answer), answer
+            receipts.append(answer.receipt)
+            if answer.receipt is not None:
+                await buyer.acknowledge(answer.receipt)
+        assert [receipt is None for receipt in receipts] == [False, True]
+        refusal = await buyer.ask(body, "setup", "compute")
+        assert isinstance(refusal, Refusal)
+        assert (refusal.code, "in vain" in refusal.text) == ("busy", True)

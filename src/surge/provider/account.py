@@ -65,7 +65,7 @@ class Account:
         self.answers: dict[bytes, int] = {}
         """Sequences of units' and setups' receipts that are on disk and not acknowledged, by subject."""
         self.typical = 0
-        """Wei of the last unit: what another one will ask of the deposit."""
+        """Wei of the last unit, or of work that the deposit did not cover: what another one will ask of it."""
         self.quotes: dict[bytes, tuple[Terms, bytes]] = {}
         """New prices of jobs that the buyer has not agreed to, with our signature."""
         self._common = common
@@ -135,7 +135,13 @@ class Account:
             try:
                 receipt = self._issue(claim)
             except PeerFault as fault:
-                raise Refused("deposit" if "deposit" in fault.details else "window", fault.message) from fault
+                if reply.output is not None:
+                    reply.output.unlink(missing_ok=True)
+                if "deposit" not in fault.details:
+                    raise Refused("window", fault.message) from fault
+                # Done for nothing: the next order waits until the deposit covers as much.
+                self.typical = max(self.typical, claim.amount)
+                raise Refused("deposit", fault.message) from fault
         size = None
         if reply.output is not None:
             size = reply.output_size

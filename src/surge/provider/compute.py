@@ -326,7 +326,9 @@ class _Setup:
             execution.output.discard()
             raise Refused("guest", f"the module's top level prints {outcome.size()} bytes; at most {MAX_INLINE} are carried")
         claim = None
-        if not context.billed(self.subject):
+        if context.billed(self.subject):
+            compute.waste.add(context.buyer, execution.seconds)
+        else:
             amount = unit_amount(context.prices(setup.job), outcome.fuel, self._limits.memory, outcome.size())
             claim = Claim(ReceiptKind.SETUP, self.subject, result_hash(outcome), outcome.fuel, amount)
         return await _answer(compute, context, setup.job, execution, claim, MAX_INLINE)
