@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surge.buyer.auditor import outcome_bytes
+from surge.buyer.auditor import check_outcome, outcome_bytes
 from surge.buyer.encoding import Run, decode_run, encode_run
 from surge.buyer.endings import command_value, outcome_of
 from surge.buyer.journal import pack_receipt, unpack_receipt
@@ -21,8 +21,8 @@ from surge.core.messages.fields import MAX_INLINE
 from surge.core.pricing import Prices
 from surge.core.receipts import Receipt
 from surge.core.types import Address
-from surge.core.units import WORLD, Limits, Outcome, Part, Status, result_hash, unit_id
-from surge.errors import InternalFault, InvalidInput
+from surge.core.units import EMPTY, WORLD, Limits, Outcome, Part, Status, result_hash, unit_id
+from surge.errors import InternalFault, InvalidInput, PeerFault
 
 PRICES = Prices(1, 1, 1, 1, 1)
 
@@ -110,3 +110,19 @@ def test_what_is_no_run_is_refused() -> None:
         encode_run("prog", "text")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="text"):
         encode_run("prog", Run(argv=[1]))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [["../outside"], ["/etc/passwd"], ["a/../../b"], ["a//b"], ["."], [""], ["a\0b"], ["b", "a"], ["a", "a"], ["x" * 256], ["\ud800"]],
+    ids=repr,
+)
+def test_files_of_an_outcome_lead_nowhere_else(paths: list[str]) -> None:
+    """What a provider says were files under /out is written to a folder of the buyer's."""
+
+    def outcome(*names: str) -> Outcome:
+        return Outcome(Status.FINISHED, 0, EMPTY, EMPTY, EMPTY, tuple((name, EMPTY) for name in names), b"", 1)
+
+    check_outcome(outcome("a", "a.b", "a/b/c.txt", "b..", "\u00e9"), Limits())
+    with pytest.raises(PeerFault, match="names"):
+        check_outcome(outcome(*paths), Limits())

@@ -16,7 +16,7 @@ from surge.core.messages.fields import wei
 from surge.core.pricing import Prices, compile_amount, transfer_amount, unit_amount
 from surge.core.receipts import Receipt, ReceiptKind, Signed
 from surge.core.types import Address
-from surge.core.units import EXACT, Limits, Outcome, Status
+from surge.core.units import EXACT, Limits, Outcome, Status, are_files
 from surge.errors import PeerFault
 
 
@@ -79,6 +79,8 @@ def check_outcome(outcome: Outcome, limits: Limits) -> None:
         raise PeerFault(f"a unit ended as {outcome.status.name} with exit code {outcome.exit_code}", status=outcome.status.name)
     if outcome.size() > limits.output:
         raise PeerFault(f"a unit gives {outcome.size()} bytes under a limit of {limits.output}", size=outcome.size())
+    if outcome.files and not are_files([path for path, _ in outcome.files]):
+        raise PeerFault("a unit's files have names that no guest can give them", names=[path for path, _ in outcome.files][:16])
     if len(outcome.state) not in (0, 32):
         raise PeerFault("a state is 32 bytes or none", size=len(outcome.state))
 

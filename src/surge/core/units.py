@@ -7,6 +7,8 @@ so that any two parties who ran the same thing hold the same 32 bytes.
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -30,6 +32,12 @@ MAX_OUTPUT = 1 << 30
 
 MAX_OPEN_FILES = 1024
 """Files a unit may hold open."""
+
+MAX_FILES = 1000
+"""Files and directories a unit may make below /out: their names travel with every result."""
+
+MAX_PATH = 255
+"""Bytes in the path of one, relative to /out, for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +199,23 @@ class Outcome:
     def size(self) -> int:
         """Bytes of the output blob."""
         return sum(part.size for part in self.parts())
+
+
+def are_files(paths: Sequence[str]) -> bool:
+    """Whether these can be the files of an outcome: plain relative paths, each once, in the order of their bytes.
+
+    Whoever has the outcome may write them to a folder: no path leads out of it.
+    """
+    try:
+        encoded = [path.encode() for path in paths]
+    except UnicodeEncodeError:
+        return False
+    in_order = all(one < other for one, other in itertools.pairwise(encoded))
+    return in_order and len(paths) <= MAX_FILES and all(map(_is_plain, encoded))
+
+
+def _is_plain(path: bytes) -> bool:
+    return len(path) <= MAX_PATH and b"\0" not in path and all(part not in (b"", b".", b"..") for part in path.split(b"/"))
 
 
 def result_hash(outcome: Outcome) -> bytes:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
-from surge.core.units import EXACT, PROVABLE, Limits, Part, Status
+from surge.core.units import EXACT, PROVABLE, Limits, Part, Status, are_files
 from surge.sandbox.protocol import Done
-from surge.sandbox.vfs import MAX_ENTRIES, MAX_PATH
 
 MAX_EXIT_CODE = 2**32 - 1
 
@@ -40,13 +38,8 @@ def false_claim(done: Done, limits: Limits) -> str | None:
     if len(done.state) not in (0, 32):
         return "a state that is no digest"
     # 3.
-    if done.files:
-        paths = [path for path, _ in done.files]
-        if len(paths) > MAX_ENTRIES or not all(map(_is_plain, paths)):
-            return "files that cannot be"
-        encoded = [path.encode() for path in paths]
-        if any(one >= other for one, other in itertools.pairwise(encoded)):
-            return "files out of order"
+    if done.files and not are_files([path for path, _ in done.files]):
+        return "files that cannot be"
     # 4.
     least, most = (0, limits.fuel) if status in EXACT else (limits.fuel,) * 2 if status in PROVABLE else (0, 0)
     if not least <= done.fuel <= most:
@@ -60,11 +53,3 @@ def false_claim(done: Done, limits: Limits) -> str | None:
 
 def _is_part(part: Part) -> bool:
     return len(part.digest) == 32 and part.size >= 0
-
-
-def _is_plain(path: str) -> bool:
-    try:
-        short = len(path.encode()) <= MAX_PATH
-    except UnicodeEncodeError:
-        return False
-    return short and "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))

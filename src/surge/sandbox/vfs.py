@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from surge.core import units
+
 MAX_NAME: Final = 255
 """Bytes in one name, as on the file systems outputs end up on."""
-MAX_PATH: Final = 255
-"""Bytes in a path relative to /out: names travel with every result."""
-MAX_ENTRIES: Final = 1000
-"""Files and directories below /out, for the same reason."""
+MAX_PATH: Final = units.MAX_PATH
+"""Bytes in a path relative to /out."""
+MAX_ENTRIES: Final = units.MAX_FILES
+"""Files and directories below /out."""
 
 
 class Blob:
