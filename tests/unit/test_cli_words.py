@@ -18,7 +18,7 @@ from surge import errors
 from surge.cli import app, console, places
 from surge.cli.console import EXIT_CODES, Amount, Size, exit_code, parse_tokens, run_command, tokens
 from surge.cli.jobs import as_json_value
-from surge.cli.roles import SafeFormatter
+from surge.cli.roles import LINES_AT_ONCE, LINES_PER_SECOND, Paced, SafeFormatter
 from surge.errors import InvalidInput
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +71,20 @@ def test_a_peer_forges_no_log_line() -> None:
     assert first == "ERROR failed"
     assert all(each.startswith("    ") for each in rest)
     assert "\x1b" not in "".join(rest)
+
+
+def test_log_lines_without_end_do_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("surge.cli.roles.time.monotonic", lambda: now[0])
+    paced = Paced()
+
+    def lines(count: int) -> list[str]:
+        records = [logging.LogRecord("surge", logging.INFO, "", 0, "line %d", (number,), None) for number in range(count)]
+        return [record.getMessage() for record in records if paced.filter(record)]
+
+    assert lines(5000) == [f"line {number}" for number in range(int(LINES_AT_ONCE))]
+    now[0] += 1.0
+    assert lines(5000) == ["line 0 (4000 lines before were left out)", *(f"line {number}" for number in range(1, int(LINES_PER_SECOND)))]
 
 
 NAMES = [name for name, _ in commands()]

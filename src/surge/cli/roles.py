@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,32 @@ if TYPE_CHECKING:
     from surge.wallet import KeySigner
 
 
+LINES_PER_SECOND, LINES_AT_ONCE = 10.0, 1000.0
+"""Log lines: what strangers do is told, but it does not fill the disk."""
+
+
+class Paced(logging.Filter):
+    """Leaves out lines that come too fast, and says how many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._room, self._at, self._left_out = LINES_AT_ONCE, time.monotonic(), 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line is written."""
+        now = time.monotonic()
+        self._room = min(LINES_AT_ONCE, self._room + (now - self._at) * LINES_PER_SECOND)
+        self._at = now
+        if self._room < 1:
+            self._left_out += 1
+            return False
+        self._room -= 1
+        if self._left_out:
+            record.msg, record.args = f"{record.getMessage()} ({self._left_out} lines before were left out)", None
+            self._left_out = 0
+        return True
+
+
 class SafeFormatter(logging.Formatter):
     """Log lines that steer no terminal, and that nobody forges: what a peer said stays within its line."""
 
@@ -43,6 +70,7 @@ def begin(with_parent: int | None) -> None:
     """What every role does first: log to standard error, and die with its parent if it has one."""
     handler = logging.StreamHandler()
     handler.setFormatter(SafeFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(Paced())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("aiohttp", "nats", "web3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
