@@ -376,3 +376,17 @@ def test_pins_that_are_over_leave_nothing(tmp_path: Path) -> None:
         with blobs.pinned(bytes([number]) * 32, bytes(32)):
             assert blobs._pins[bytes(32)]
     assert not blobs._pins
+
+
+def test_a_journal_is_its_owners_only(tmp_path: Path) -> None:
+    """Inputs and results stand in it, and so in what SQLite keeps beside it."""
+    before = os.umask(0o022)
+    try:
+        database = Database(tmp_path / "journal.db", SCHEMA)
+        database.write_now(insert("a"))
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()}
+    database.close()
+    assert "journal.db" in modes
+    assert set(modes.values()) == {0}, modes

@@ -58,6 +58,8 @@ class Database:
         self._queue: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._reader_lock = threading.Lock()
         try:
+            if not path.exists():
+                path.touch(0o600)  # what SQLite puts beside it gets the same rights: inputs and results are nobody else's
             self._writer = self._connect()
             try:
                 self._migrate(migrations)
@@ -68,6 +70,9 @@ class Database:
         except sqlite3.Error as error:
             self._release_lock()
             raise translate(error, path) from error
+        except OSError as error:
+            self._release_lock()
+            raise Unavailable(f"the journal {path} cannot be made: {error.strerror}; make room, or mend its rights", path=path) from error
         except BaseException:
             self._release_lock()
             raise
