@@ -9,6 +9,7 @@ import importlib
 import importlib.machinery
 import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 
 from surge.buyer.bundle import Bundle, make_bundle, write_zip
+from surge.buyer.cells import needed_of_cells
 from surge.buyer.source import FileFunction, function_in_file, locate
 from surge.core import canonical
 from surge.errors import InvalidInput
@@ -295,6 +297,55 @@ def test_a_notebook_ships_what_changes_the_values_the_function_needs(monkeypatch
     assert space["run"](0) == [{"a": 1, "b": 2, "c": 3, 0: 0, 1: 1, 2: 2}, 6, 5]
     assert not {"other", "results", "random"} & set(space)
     assert "99" not in text
+
+
+def test_names_of_a_functions_own_bring_nothing_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [
+        "item = 'HEAVY'\nresults = 'HEAVY'\neach = 'HEAVY'\nerror = 'HEAVY'",
+        "default = 1\ncount = 0\nscale = 2\ndef helper(value): return value * scale",
+        """
+def run(item, more=default):
+    global count
+    count += 1
+    def inner(results): return [helper(each) for each in results]
+    try:
+        return [*inner([item, more]), count]
+    except ValueError as error:
+        raise error
+""",
+    ]
+    text = notebook(monkeypatch, cells)
+    assert "HEAVY" not in text
+    space: dict[str, Any] = {"__name__": "job_cells"}
+    exec(text, space)
+    assert space["run"](4) == [8, 2, 1]
+
+
+def test_cells_under_a_magic_that_leaves_them_be_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [
+        "get_ipython().run_cell_magic('time', '', 'scale = 2\\n')",
+        "get_ipython().run_cell_magic('bash', '', 'scale = 3')",
+        "get_ipython().run_line_magic('matplotlib', 'inline')\ntext = ('%s!'\n% 'hello')",
+        "get_ipython().run_cell_magic('time', '', 'def run(item):\\n    return [item * scale, text]\\n')",
+    ]
+    space: dict[str, Any] = {"__name__": "job_cells"}
+    exec(needed_of_cells("run", cells), space)
+    assert space["run"](4) == [8, "hello!"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("files = get_ipython().getoutput('ls')", "`files = get_ipython().getoutput('ls')`, which uses a magic or a shell command"),
+        ("files = await listing()", "await outside a function"),
+        ("async with session() as files: pass", "await outside a function"),
+    ],
+)
+def test_what_only_a_notebook_can_run_is_refused_where_it_is_needed(cell: str, said: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(said)):
+        needed_of_cells("run", [cell, "def run(item): return files[item]"])
+    assert "files" not in needed_of_cells("run", [cell, "def run(item): return item"])
+    assert "files" in needed_of_cells("run", [cell, "files = ['a']", "def run(item): return files[item]"])
 
 
 def test_a_cell_run_again_counts_in_its_last_form(monkeypatch: pytest.MonkeyPatch) -> None:

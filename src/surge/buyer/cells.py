@@ -8,28 +8,65 @@ from __future__ import annotations
 
 import ast
 import inspect
+import symtable
 import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from surge.errors import InvalidInput
 
+_TRANSPARENT = frozenset({"time", "capture", "prun"})
+"""Cell magics whose cell runs in the session, as if the magic were not there."""
+
+_AWAITS = ast.Await | ast.AsyncFor | ast.AsyncWith
+
 
 def needed_of_cells(name: str, cells: Iterable[str]) -> str:
-    """Of the cells that ran, in order, the statements that the function `name` needs. Raises `InvalidInput` if none defines it."""
-    statements: list[ast.stmt] = []
-    for cell in cells:
-        plain = "\n".join(line for line in cell.splitlines() if not line.lstrip().startswith(("%", "!", "?")))
-        try:
-            statements += ast.parse(plain).body
-        except SyntaxError:
-            continue  # a cell that never ran
+    """Of the cells that ran, in order, the statements that the function `name` needs.
+
+    Raises `InvalidInput` if none defines it, or if one that is needed is more than Python.
+    """
+    statements = [statement for cell in cells for statement in _statements(cell)]
     needed = _needed(name, statements)
     if not any(name in defined(statements[place]) for place in needed):
         raise InvalidInput(f"the cell that defines {name} cannot be found: run it again, or put {name} into a file and import it")
+    for place in sorted(needed):
+        _check_plain(name, statements[place])
     futures = [place for place, each in enumerate(statements) if isinstance(each, ast.ImportFrom) and each.module == "__future__"]
     order = [*futures, *sorted(needed - set(futures))]
     return "\n\n".join(ast.unparse(statements[place]) for place in order) + "\n"
+
+
+def _statements(cell: str) -> list[ast.stmt]:
+    """A cell's statements, those under a magic such as %%time included; none of a cell that never ran."""
+    for text in (cell, "\n".join(line for line in cell.splitlines() if not line.lstrip().startswith(("%", "!", "?")))):
+        try:
+            found = ast.parse(text).body
+        except SyntaxError:
+            continue
+        return [each for statement in found for each in _under_magic(statement)]
+    return []
+
+
+def _under_magic(statement: ast.stmt) -> list[ast.stmt]:
+    """What runs when a statement does: IPython writes a cell magic as `get_ipython().run_cell_magic(name, line, cell)`."""
+    match statement:
+        case ast.Expr(ast.Call(ast.Attribute(attr="run_cell_magic"), [ast.Constant(magic), _, ast.Constant(str(cell))])):
+            return _statements(cell) if magic in _TRANSPARENT else []
+    return [statement]
+
+
+def _check_plain(name: str, statement: ast.stmt) -> None:
+    """Refuse a statement that only a notebook can run."""
+    own = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef)
+    if "get_ipython" in used(statement):
+        what = "a magic or a shell command"
+    elif not own and any(isinstance(node, _AWAITS) for node in _at_top(statement)):
+        what = "await outside a function"
+    else:
+        return
+    text = ast.unparse(statement).splitlines()[0][:80]
+    raise InvalidInput(f"{name} needs `{text}`, which uses {what}: bind what it gives to a plain value in a cell of its own", name=name)
 
 
 def _needed(name: str, statements: list[ast.stmt]) -> set[int]:
@@ -117,9 +154,22 @@ def defined(statement: ast.stmt) -> list[str]:
     ]
 
 
-def used(statement: ast.AST) -> list[str]:
-    """The names a statement reads."""
-    return [node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+def used(statement: ast.stmt | ast.expr | ast.Module) -> list[str]:
+    """The names of its module that a statement reads: not what functions in it have under the same names for themselves."""
+    try:
+        table = symtable.symtable(ast.unparse(statement), "", "exec")
+    except SyntaxError:  # await outside a function, and the like: too many names are better than too few
+        return [node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    found: dict[str, None] = {}
+    waiting = [table]
+    while waiting:
+        table = waiting.pop()
+        waiting += table.get_children()
+        own = table.get_type() == "function"
+        for each in table.get_symbols():
+            if each.is_declared_global() or (each.is_referenced() and (each.is_global() or not own)):
+                found[each.get_name()] = None
+    return list(found)
 
 
 def _changed(statement: ast.stmt) -> set[str]:
