@@ -238,7 +238,7 @@ def draw(x):
         float(numpy.random.rand()), float(numpy.random.standard_normal()), float(numpy.random.default_rng().random()),
         float(numpy.random.RandomState().rand()), numpy.random.permutation(50).tolist(),
         os.urandom(8), secrets.token_hex(8), str(uuid.uuid4()), str(uuid.uuid1()), str(uuid.uuid7()),
-        next(tempfile._get_candidate_names()),
+        tempfile.mkdtemp(), next(tempfile._get_candidate_names()),
         time.time_ns(), time.monotonic_ns(), time.perf_counter(), datetime.datetime.now().isoformat(),
         {module}.DRAWN,
     ]
@@ -272,9 +272,9 @@ async def test_draws_and_clocks_do_not_depend_on_how_items_are_cut_into_units(ma
     singly = [(await job.values("draw", ["same"], first=index))[0] for index in range(9)]
     sevens = await job.values("draw", items[:7]) + await job.values("draw", items[7:], first=7)
     assert singly == whole == sevens
-    draws = [repr(found[:15]) for found in whole]
+    draws = [repr(found[:16]) for found in whole]
     assert len(set(draws)) == 9
-    for column in range(15):
+    for column in range(16):
         assert len({repr(found[column]) for found in whole}) == 9, column
     assert await job.values("draw", items[:2], seed=bytes(32)) != whole[:2]
     assert await job.values("draw", items[:2]) == whole[:2]
@@ -454,6 +454,46 @@ async def test_the_job_sees_its_files_its_modules_and_its_packages(make: Make) -
     assert await job.values("f", [4]) == [[8, "12", "w", "12", [".packages", "data", "entry.py", "inside"], "/job"]]
     (refused,) = await job.results("write", [1])
     assert refused[1] in {"PermissionError", "OSError"}
+
+
+async def test_temporary_files_are_made_in_the_one_writable_folder(make: Make) -> None:
+    job = make(
+        "import tempfile\nwith tempfile.TemporaryFile() as early: early.write(b'setup')\n"
+        "def f(x):\n    with tempfile.TemporaryDirectory() as folder, open(folder + '/kept', 'w+') as file:\n"
+        "        file.write(x)\n        file.seek(0)\n        return [file.read(), folder.startswith('/out/')]\n"
+        "def keep(x): return tempfile.mkstemp(prefix=x)[1]\n"
+    )
+    assert await job.values("f", ["a", "b"]) == [["a", True], ["b", True]]
+    outcome, output = await job.unit("keep", ["one", "two"])
+    kept = [entry[1] for entry in values.loads(output.value)]
+    assert [f"/out/{path}" for path, _ in outcome.files] == kept
+
+
+@pytest.mark.parametrize("imports", [[], ["matplotlib", "matplotlib.pyplot"]])
+async def test_matplotlib_finds_its_fonts_and_draws_the_same_each_time(make: Make, imports: list[str]) -> None:
+    job = make(
+        "import io\ndef f(x):\n    import matplotlib\n    matplotlib.use('agg')\n    from matplotlib import pyplot\n"
+        "    figure, axes = pyplot.subplots()\n    axes.plot([1, 2, x])\n    axes.set_title('one')\n"
+        "    made = io.BytesIO()\n    figure.savefig(made, format='png')\n    pyplot.close(figure)\n    return made.getvalue()\n",
+        imports=imports,
+    )
+    whole = await job.values("f", [3, 4, 3])
+    assert all(drawn.startswith(b"\x89PNG") for drawn in whole)
+    assert whole[0] == whole[2] != whole[1]
+    assert await job.values("f", [4], first=1) == whole[1:2]
+
+
+async def test_a_module_that_loads_itself_late_is_not_loaded_by_setup(make: Make) -> None:
+    job = make(
+        "import importlib.util, random, sys, numpy\n"
+        "spec = importlib.util.find_spec('late')\nspec.loader = importlib.util.LazyLoader(spec.loader)\n"
+        "late = sys.modules['late'] = importlib.util.module_from_spec(spec)\nspec.loader.exec_module(late)\n"
+        "sys.modules['strange'] = None\n"
+        "def f(x): return late.X\n",
+        {"late.py": "print('loaded')\nX = 5\n"},
+    )
+    assert pieces(await job.setup()).stdout == b""
+    assert await job.values("f", [1]) == [5]
 
 
 async def test_what_a_function_imports_when_called_can_be_loaded_by_setup(make: Make) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from surge.core.units import EMPTY, PROVABLE, Limits, Part, Status, billed_fuel
 from surge.sandbox import vfs, zipped
 from surge.sandbox.instance import Guest, Image
+from surge.sandbox.library import Folders
 from surge.sandbox.protocol import Done
 from surge.sandbox.vfs import Directory
 from surge.sandbox.wasi.world import Ending, World
@@ -74,10 +75,10 @@ class Conclusion:
 class Host:
     """One worker's image, standard library and held files, and its running guest."""
 
-    def __init__(self, image: Image, stdlib: memoryview | None = None) -> None:
+    def __init__(self, image: Image, library: Folders = ()) -> None:
         self.image = image
-        self.stdlib = stdlib
-        """The standard library's zip, for the Python image."""
+        self.library = library
+        """The standard library's folders, for the Python image."""
         self.held: dict[bytes, Held] = {}
         self._guest: Guest | None = None
         self._started = self._thread_started = 0.0

@@ -94,9 +94,8 @@ def run(host: Host, request: RunPython, items: bytes | memoryview) -> Conclusion
 
 
 def _world(host: Host, request: SetupPython | RunPython, seed: bytes) -> World:
-    assert host.stdlib is not None, "a worker of the Python image has its standard library"
+    assert host.library, "a worker of the Python image has its standard library"
     job = vfs.empty() if request.bundle is None else host.held[request.bundle].tree()
-    library = vfs.tree_of_files({"python315.zip": host.stdlib})
     return World(
         argv=(b"python",),
         env=ENVIRONMENT,
@@ -104,7 +103,7 @@ def _world(host: Host, request: SetupPython | RunPython, seed: bytes) -> World:
         job=job,
         limits=request.limits,
         seed=seed,
-        more=((b"/usr/local/lib", library),),
+        more=host.library,
     )
 
 

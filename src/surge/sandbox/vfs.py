@@ -96,6 +96,25 @@ class Directory:
         return iter(found)
 
 
+class Deferred(Directory):
+    """A read-only directory whose content is fetched when something first looks into it."""
+
+    __slots__ = ("_fetch",)
+
+    def __init__(self, fetch: Callable[[], Directory]) -> None:
+        self.writable = False
+        self.parent = None
+        self.path_length = 0
+        self._fetch = fetch
+
+    def __getattr__(self, name: str) -> dict[bytes, Node]:
+        """Called for what is not there: `children`, until it is."""
+        if name != "children":
+            raise AttributeError(name)
+        self.children = self._fetch().children
+        return self.children
+
+
 Node = Directory | Blob | File
 
 

@@ -20,7 +20,7 @@ import msgspec
 import wasmtime
 
 from surge.core.units import EMPTY, Status
-from surge.sandbox import guest, lockdown, python, vfs, zipped
+from surge.sandbox import guest, library, lockdown, python, vfs, zipped
 from surge.sandbox.engine import THREAD_STACK, make_engine
 from surge.sandbox.host import Conclusion, Held, Host, map_file
 from surge.sandbox.instance import TICK, Image
@@ -182,13 +182,13 @@ def _close_errors() -> None:
 
 def _load(line: WorkerLine, request: Load, descriptors: list[int]) -> None:
     compiled, *rest = descriptors
-    stdlib = map_file(rest.pop(0)) if request.python else None
+    folders = library.folders(map_file(rest.pop(0))) if request.python else ()
     guest.preload()
     assert len(rest) == SPOOLS
     engine = make_engine()
     module = wasmtime.Module.deserialize_file(engine, f"/proc/self/fd/{compiled}")
     os.close(compiled)
-    host = Host(Image(engine, module, python=request.python), stdlib)
+    host = Host(Image(engine, module, python=request.python), folders)
     worker = Worker(line, host, rest)
     # All code is there: a hole in the engine finds no way to add any.
     layers = lockdown.apply(request.memory + lockdown.HOST_ROOM, new_code=False)

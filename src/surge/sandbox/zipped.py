@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from surge.sandbox.vfs import MAX_NAME, Blob, Directory
@@ -81,7 +82,7 @@ def tree_of_zip(data: memoryview) -> Directory:
             unpacked += member.size
             if unpacked > MAX_UNPACKED:
                 raise BadZip(f"more than {MAX_UNPACKED} bytes once unpacked; store large files uncompressed")
-            tree.place(member.name, Blob(None, member.size, _unpacker(member)))
+            tree.place(member.name, Blob(None, member.size, partial(unpack, member)))
         else:
             raise BadZip(f"{member.name!r} is compressed by method {member.method}; use store or deflate")
     return tree.root
@@ -195,15 +196,17 @@ def _parts(path: str) -> list[bytes]:
     return parts
 
 
-def _unpacker(member: Member) -> Callable[[], bytes]:
-    def unpack() -> bytes:
-        unpacker = zlib.decompressobj(-15)
-        try:
-            content = unpacker.decompress(member.packed, member.size + 1)
-        except zlib.error as wrong:
-            raise OSError(f"{member.name!r} does not unpack: {wrong}") from wrong
-        if len(content) != member.size or zlib.crc32(content) != member.checksum:
-            raise OSError(f"{member.name!r} does not unpack to what the zip states")
-        return content
+def unpack(member: Member) -> bytes:
+    """A deflated member's content.
 
-    return unpack
+    Raises:
+        OSError: it does not unpack to what the zip states.
+    """
+    unpacker = zlib.decompressobj(-15)
+    try:
+        content = unpacker.decompress(member.packed, member.size + 1)
+    except zlib.error as wrong:
+        raise OSError(f"{member.name!r} does not unpack: {wrong}") from wrong
+    if len(content) != member.size or zlib.crc32(content) != member.checksum:
+        raise OSError(f"{member.name!r} does not unpack to what the zip states")
+    return content

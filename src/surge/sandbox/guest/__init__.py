@@ -20,7 +20,6 @@ def _text(package: str, name: str) -> str:
 
 
 @cache
-@cache
 def identity() -> bytes:
     """32 bytes that change with the sources: a snapshot made by others is not taken for one made by these."""
     return hashlib.sha256(_text("surge.core", "values.py").encode() + _text("surge.sandbox.guest", "harness.py").encode()).digest()

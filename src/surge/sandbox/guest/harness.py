@@ -28,6 +28,9 @@ _call = _host.call
 _sha256 = hashlib.sha256
 _module = None
 
+_OUT = "/out"
+"""The one folder that can be written to."""
+
 _MAX_TRACEBACK = 20_000
 """Characters of a traceback that are kept, from its end."""
 _MAX_TEXT = 4_000
@@ -205,6 +208,11 @@ class _Uuid(_Attributes):
 class _Tempfile(_Attributes):
     fresh = types.MappingProxyType({"_name_sequence": None})
 
+    def __init__(self, module):
+        super().__init__(module)
+        if module.tempdir is None:  # or the first item that asks would try names, and draw more than the next
+            module.tempdir = _OUT
+
 
 _WATCHED = {"random": _Random, "numpy.random.mtrand": _Numpy, "uuid": _Uuid, "tempfile": _Tempfile}
 
@@ -271,6 +279,7 @@ def _surge_setup(name, imports):
     sys.dont_write_bytecode = True
     sys.path[:0] = ["/job", "/job/.packages"]
     sys.modules["surge"] = _inert_surge()
+    os.environ["TMPDIR"] = _OUT
     os.chdir("/job")
     try:
         _module = importlib.import_module(name)
