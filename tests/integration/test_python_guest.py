@@ -144,6 +144,9 @@ async def test_an_items_error_is_its_own_and_the_others_go_on(make: Make) -> Non
         "import sys\n"
         "class Odd(Exception):\n"
         "    def __str__(self): raise RuntimeError('no')\n"
+        "class Rude(Exception):\n"
+        "    @property\n"
+        "    def __cause__(self): raise SystemExit\n"
         "def inner(x):\n"
         "    raise KeyError(x)\n"
         "def f(x):\n"
@@ -151,6 +154,7 @@ async def test_an_items_error_is_its_own_and_the_others_go_on(make: Make) -> Non
         "    if x == 'interrupt': raise KeyboardInterrupt\n"
         "    if x == 'key': inner(x)\n"
         "    if x == 'odd': raise Odd\n"
+        "    if x == 'rude': raise Rude\n"
         "    if x == 'surrogate': raise ValueError('\\udc80')\n"
         "    if x == 'deep': return f(x)\n"
         "    if x == 'generator': raise GeneratorExit\n"
@@ -161,7 +165,7 @@ async def test_an_items_error_is_its_own_and_the_others_go_on(make: Make) -> Non
         "    if x == 'long': raise ValueError('x' * 10**6)\n"
         "    return x\n"
     )
-    names = ["exit", "interrupt", "key", "odd", "surrogate", "deep", "generator", "value", "chain", "long"]
+    names = ["exit", "interrupt", "key", "odd", "rude", "surrogate", "deep", "generator", "value", "chain", "long"]
     items = [one for name in names for one in (name, 1)]
     found = await job.results("f", items)
     assert found[1::2] == [["ok", 1]] * len(names)
@@ -170,11 +174,13 @@ async def test_an_items_error_is_its_own_and_the_others_go_on(make: Make) -> Non
     assert errors["exit"][1:3] == ["SystemExit", "3"]
     assert errors["interrupt"][1] == "KeyboardInterrupt"
     assert errors["key"][1:3] == ["KeyError", "'key'"]
-    assert 'File "/job/entry.py", line 5, in inner' in errors["key"][3]
+    assert 'File "/job/entry.py", line 8, in inner' in errors["key"][3]
     assert "raise KeyError(x)" in errors["key"][3]
     assert "harness" not in errors["key"][3]
     assert errors["odd"][1] == "Odd"
     assert "cannot be shown" in errors["odd"][2]
+    assert "if x == 'odd': raise Odd" in errors["odd"][3]
+    assert "in f\n" in errors["rude"][3]
     assert errors["surrogate"][2] == "\\udc80"
     assert errors["deep"][1] == "RecursionError"
     assert errors["generator"][1] == "GeneratorExit"
@@ -373,6 +379,7 @@ async def test_a_setup_that_fails_says_why_and_leaves_nothing(make: Make, source
     output = pieces(made)
     assert (made.outcome.status, made.outcome.exit_code, made.outcome.state) == (Status.EXITED, 1, b"")
     assert said in output.stderr.decode()
+    assert "importlib" not in output.stderr.decode()
     assert job.sandbox.python.snapshot(job.bundle, job.description) is None
     with pytest.raises(GuestFault, match="EXITED"):
         await job.unit("f", [1])

@@ -282,7 +282,8 @@ def _surge_setup(name, imports):
     os.environ["TMPDIR"] = _OUT
     os.chdir("/job")
     try:
-        _module = importlib.import_module(name)
+        __import__(name)  # which leaves the steps of importing out of an error's traceback
+        _module = sys.modules[name]
         for each in imports:
             with contextlib.suppress(Exception):  # the function's own import will say so, or knows what to do without
                 importlib.import_module(each)
@@ -300,8 +301,10 @@ def _surge_setup(name, imports):
 
 def _mentions_random():
     for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if isinstance(file, str) and file.startswith("/job/"):
+        if not isinstance(module, types.ModuleType):
+            continue
+        file = object.__getattribute__(module, "__dict__").get("__file__")  # so that a lazy module stays unloaded
+        if type(file) is str and file.startswith("/job/"):
             try:
                 with open(file, "rb") as source:
                     if b"random" in source.read():
@@ -322,11 +325,16 @@ def _error(error):
         return ["error", "NotData", _plain(f"the result cannot travel: {error}", _MAX_TEXT), ""]
     kind = _plain(type(error).__name__, _MAX_TEXT)
     try:
-        here = error.__traceback__
-        lines = traceback.format_exception(type(error), error, here.tb_next if here else None)
-        return ["error", kind, _plain(str(error)[:_MAX_TEXT], 2 * _MAX_TEXT), _plain("".join(lines), _MAX_TRACEBACK)]
+        message = _plain(str(error)[:_MAX_TEXT], 2 * _MAX_TEXT)
     except BaseException as worse:
-        return ["error", kind, f"(its message cannot be shown: {_plain(type(worse).__name__, _MAX_TEXT)})", ""]
+        message = f"(its message cannot be shown: {_plain(type(worse).__name__, _MAX_TEXT)})"
+    here = error.__traceback__
+    here = here.tb_next if here else None
+    try:
+        lines = traceback.format_exception(type(error), error, here)
+    except BaseException:  # the exception's own doing; where it was raised can be told without asking it
+        lines = ["Traceback (most recent call last):\n", *traceback.format_tb(here), f"{kind}: {message}\n"]
+    return ["error", kind, message, _plain("".join(lines), _MAX_TRACEBACK)]
 
 
 def _surge_unit():
