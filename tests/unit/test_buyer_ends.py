@@ -14,13 +14,14 @@ import pytest
 
 from surge.buyer import home as homes
 from surge.buyer.encoding import encode_value
-from surge.buyer.endings import guest_fault
+from surge.buyer.endings import guest_fault, local_fault
 from surge.buyer.intake import Intake
 from surge.buyer.options import check_known, chunk_of, limits_of, wishes_of
 from surge.buyer.results import Piece, Progress, Results, decode_piece
 from surge.buyer.submitting import Calls, Executor
-from surge.core import values
-from surge.core.units import Limits, Outcome, Part, Status
+from surge.core import canonical, values
+from surge.core.messages import Refusal
+from surge.core.units import PROVABLE, Limits, Outcome, Part, Status
 from surge.errors import GuestFault, InvalidInput, NotData, RemoteError, Unavailable
 
 
@@ -92,6 +93,16 @@ def test_the_users_error_and_what_is_no_data_are_kept_for_them(items: Any, error
     until(lambda: intake.ended)
     assert isinstance(intake.error, error)
     assert len(intake.take()) == 1
+
+
+def test_what_is_no_data_is_named_by_its_place_in_the_input() -> None:
+    intake = Intake([1, 2, 3, {"a": object()}], encode_value, lambda: None, skip=2)
+    intake.want(5)
+    intake.start()
+    until(lambda: intake.ended)
+    assert isinstance(intake.error, NotData)
+    assert intake.error.details["index"] == 3
+    assert intake.error.message.startswith("item 3: this cannot travel: object is not data, in value['a']")
 
 
 def test_a_resumed_input_skips_what_was_recorded() -> None:
@@ -193,6 +204,30 @@ def test_what_a_guest_says_does_not_steer_the_terminal() -> None:
     fault = guest_fault(outcome, b"\x1b[2Jsaid", "det\x1bail")
     assert all(each.isprintable() or each == "\n" for each in str(fault))
     assert fault.details["stderr"] == "\\x1b[2Jsaid"
+
+
+TRACE = "error while executing at wasm backtrace:\n    0: 0x10b367 - python.wasm!_Py_Dealloc"
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.FINISHED])
+def test_every_ending_says_what_to_do(status: Status) -> None:
+    nothing = Part.of(b"")
+    fault = guest_fault(Outcome(status, 3, nothing, nothing, nothing, (), b"", 0), b"", "detail")
+    assert fault.message[:40] != status.name
+    assert fault.message.startswith("it exited with code 3" if status is Status.EXITED else ("it ", "its ", "the "))
+    refusal = Refusal(1, "local", "said\x1b[2J", canonical.encode({"status": status.name}))
+    local = local_fault(refusal)
+    assert "every provider that tried" in local.message
+    assert "\x1b" not in local.message
+    assert local.details["status"] == ("" if status in PROVABLE else status.name)
+
+
+def test_where_a_stack_ran_out_is_no_part_of_the_message() -> None:
+    deep = local_fault(Refusal(1, "local", TRACE, canonical.encode({"status": "NATIVE_STACK"})))
+    assert "endless recursion" in deep.message
+    assert "python.wasm" not in deep.message
+    assert deep.details["said"] == TRACE
+    assert "python.wasm" in local_fault(Refusal(1, "internal", TRACE, b"\xff")).message
 
 
 # Calls

@@ -144,6 +144,8 @@ async def test_a_unit_that_ends_locally_everywhere_is_the_items_fault(make_bed: 
     bed = make_bed(provider(slow), provider(slow))
     found = await bed.map(bed.plan(chunk=4), range(8), errors="return")
     assert isinstance(found[5], GuestFault)
+    assert found[5].message.startswith("item 5: it took longer than it may: raise timeout=")
+    assert found[5].details["status"] == "WALL_TIME"
     assert [item for item in found if isinstance(item, int)] == [0, 1, 2, 3, 4, 6, 7]
 
 

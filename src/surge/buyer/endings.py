@@ -11,10 +11,25 @@ from surge.core.messages import Refusal
 from surge.core.messages.fields import wei_bytes
 from surge.core.receipts import Receipt
 from surge.core.text import printable
-from surge.core.units import Outcome, Part, Status
+from surge.core.units import PROVABLE, Outcome, Part, Status
 from surge.errors import GuestFault, InternalFault, InvalidInput
 
 _packer = msgspec.msgpack.Encoder()
+
+_WHAT = {
+    Status.OUT_OF_FUEL: "it ran out of fuel: raise fuel=, or look for an endless loop",
+    Status.OUTPUT_LIMIT: "its output passed the limit: raise output=, or return less",
+    Status.MEMORY_LIMIT: "it needs more memory than its limit: raise memory=",
+    Status.TRAPPED: "it trapped",
+    Status.WALL_TIME: "it took longer than it may: raise timeout=, or look for an endless loop",
+    Status.NATIVE_STACK: "its calls went deeper than the stack: look for endless recursion",
+    Status.HOST_MEMORY: "the device ran out of memory or disk: try again, or ask for less with memory= and output=",
+    Status.WORKER_LOST: "the process that ran it was lost: try again",
+}
+"""What an ending means, and what to do."""
+
+_NO_DETAIL = frozenset({Status.WALL_TIME, Status.NATIVE_STACK})
+"""Endings of which the engine has no more to say than where it was just then."""
 
 
 def command_value(outcome: Outcome, blob: bytes, receipt: Receipt, digest: bytes) -> bytes:
@@ -30,14 +45,9 @@ def guest_fault(outcome: Outcome, blob: bytes, detail: str) -> GuestFault:
     start = outcome.value.size + outcome.stdout.size
     said = blob[start : start + outcome.stderr.size][-2000:].decode(errors="replace")
     said = printable(said).strip()
-    what = {
-        Status.EXITED: f"it exited with code {outcome.exit_code}",
-        Status.OUT_OF_FUEL: "it ran out of fuel: raise fuel=, or look for an endless loop",
-        Status.OUTPUT_LIMIT: "its output passed the limit: raise output=, or return less",
-        Status.MEMORY_LIMIT: "it needs more memory than its limit: raise memory=",
-        Status.TRAPPED: "it trapped",
-    }.get(outcome.status, outcome.status.name)
-    text = what + (f" ({printable(detail)})" if detail else "") + (f"\n{said}" if said else "")
+    what = f"it exited with code {outcome.exit_code}" if outcome.status is Status.EXITED else _WHAT[outcome.status]
+    detail = "" if outcome.status in _NO_DETAIL else printable(detail)
+    text = what + (f" ({detail})" if detail else "") + (f"\n{said}" if said else "")
     return GuestFault(text, status=outcome.status.name, exit_code=outcome.exit_code, stderr=said)
 
 
@@ -51,14 +61,24 @@ def outcome_of(data: bytes) -> Outcome:
         raise InternalFault("the journal holds an outcome that cannot be read: its file is damaged") from error
 
 
-def local_status(refusal: Refusal) -> str:
-    """The local ending that a refusal names in its details; empty when it names none."""
+def local_fault(refusal: Refusal) -> GuestFault:
+    """The error of a unit that ended locally wherever it was tried: what happened, by what the last provider said of it."""
+    status = local_status(refusal)
+    text = printable(refusal.text).strip()
+    if status is None:
+        return GuestFault(f"it ended badly on every provider that tried, last: {text}", status="", said=text)
+    detail = f" ({text})" if text and status not in _NO_DETAIL else ""
+    return GuestFault(f"{_WHAT[status]} (so it ended on every provider that tried){detail}", status=status.name, said=text)
+
+
+def local_status(refusal: Refusal) -> Status | None:
+    """The local ending that a refusal names in its details, if it names one."""
     try:
         details = canonical.decode(refusal.details) if refusal.details else {}
     except InvalidInput:
-        return ""
-    status = details.get("status", "") if isinstance(details, dict) else ""
-    return status if isinstance(status, str) else ""
+        return None
+    name = details.get("status") if isinstance(details, dict) else None
+    return next((status for status in Status if status not in PROVABLE and status.name == name), None)
 
 
 def error_text(error: GuestFault) -> str:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from surge.errors import SurgeError
+from surge.errors import InvalidInput
 
 
 class Intake:
@@ -64,9 +64,7 @@ class Intake:
             for _ in range(self._skip):
                 next(iterator, None)
             self._pull(iterator)
-        except SurgeError as error:
-            self.error = error
-        except Exception as error:  # the user's own: it is raised again where they read the results
+        except Exception as error:  # mostly the user's own: it is raised again where they read the results
             self.error = error
         self._finish()
 
@@ -83,7 +81,12 @@ class Intake:
                     item = next(iterator)
                 except StopIteration:
                     return
-                self._taken_in(self._encode(item))
+                try:
+                    data = self._encode(item)
+                except InvalidInput as error:
+                    index = self._skip + self._pulled
+                    raise type(error)(f"item {index}: {error.message}", **{**error.details, "index": index}) from error
+                self._taken_in(data)
                 if self._stopped:
                     return
 

@@ -18,7 +18,7 @@ from surge.buyer.calls import UnitCall
 from surge.buyer.cuts import Abandon, Deliver, Effect, Fault, Recut, Withdraw
 from surge.buyer.desk import Desk
 from surge.buyer.doors import first_error
-from surge.buyer.endings import command_value, error_text, guest_fault, local_status
+from surge.buyer.endings import command_value, error_text, guest_fault, local_fault, local_status
 from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, ResultRow, TryRow
 from surge.buyer.lanes import Lanes, Recruit
 from surge.buyer.plan import COMMANDS, Plan
@@ -43,7 +43,7 @@ SETTLE_SECONDS = 10.0
 BUSY_REST = 0.3
 """Seconds a lane rests that said it is busy."""
 
-SPLITTABLE = frozenset({"WALL_TIME", "HOST_MEMORY", "NATIVE_STACK"})
+SPLITTABLE = frozenset({Status.WALL_TIME, Status.HOST_MEMORY, Status.NATIVE_STACK})
 """Local endings that fewer items at once may avoid."""
 
 
@@ -300,8 +300,7 @@ class Job:
                 self.say(f"a unit ended locally at {lane}: {refusal.text}")
             rows: list[ResultRow] = []
             effects = self.scheduler.ended_locally(number, lane, now=now, split=status in SPLITTABLE)
-            error = GuestFault(f"the unit ended locally on every provider that tried, last: {refusal.text}", status=status)
-            self._apply(effects, rows, error=error)
+            self._apply(effects, rows, error=local_fault(refusal))
             if rows:
                 self.journal.results_soon(rows)
         self.poke()
