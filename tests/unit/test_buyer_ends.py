@@ -299,6 +299,8 @@ def test_limits_and_wishes_are_what_was_asked() -> None:
         {"providers": []},
         {"providers": ["nobody"]},
         {"deadline": -1},
+        {"deadline": "2h"},
+        {"deadline": float("nan")},
     ],
 )
 def test_wishes_that_mean_nothing_are_refused(asked: Any) -> None:
@@ -306,7 +308,13 @@ def test_wishes_that_mean_nothing_are_refused(asked: Any) -> None:
         wishes_of(asked)
 
 
-@pytest.mark.parametrize("asked", [{"memory": 0}, {"memory": 1 << 40}, {"fuel": 0}, {"timeout": 0}, {"output": -1}, {"memory": "1G"}])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *({"memory": 0}, {"memory": 1 << 40}, {"memory": "1G"}, {"fuel": 0}, {"output": -1}),
+        *({"timeout": 0}, {"timeout": "90s"}, {"timeout": float("nan")}, {"timeout": float("inf")}, {"timeout": True}),
+    ],
+)
 def test_limits_out_of_bounds_are_refused(asked: Any) -> None:
     with pytest.raises(InvalidInput):
         limits_of(asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -52,7 +53,7 @@ def limits_of(asked: Asked) -> Limits:
             changes[name] = value
     timeout = asked.get("timeout")
     if timeout is not None:
-        changes["wall_ms"] = round(timeout * 1000)
+        changes["wall_ms"] = round(_seconds("timeout", timeout) * 1000)
     return replace(Limits(), **changes)
 
 
@@ -105,7 +106,13 @@ def _providers(value: int | Sequence[str] | None) -> int | tuple[str, ...] | Non
 def _deadline(value: float | datetime.datetime | None) -> int | None:
     if value is None:
         return None
-    seconds = value.timestamp() - time.time() if isinstance(value, datetime.datetime) else float(value)
+    seconds = value.timestamp() - time.time() if isinstance(value, datetime.datetime) else _seconds("deadline", value)
     if seconds <= 0:
         raise InvalidInput("the deadline has passed already", deadline=value)
     return round(seconds * 1000)
+
+
+def _seconds(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidInput(f"{name}={value!r} is no number of seconds", name=name)
+    return value
