@@ -54,7 +54,7 @@ from surge.core.messages.fields import MAX_CHUNK, MAX_INLINE, wei, wei_bytes
 from surge.core.pricing import Prices, compile_amount, transfer_amount, unit_amount
 from surge.core.receipts import ReceiptKind, Signed, Terms, Voucher
 from surge.core.types import ZERO, Address
-from surge.core.units import WORLD, Limits, Outcome, Part, Status, billed_fuel, result_hash, unit_id
+from surge.core.units import PROVABLE, WORLD, Limits, Outcome, Part, Status, billed_fuel, result_hash, unit_id
 from surge.errors import Unavailable
 from surge.wallet import KeySigner
 
@@ -329,6 +329,8 @@ class FakeProvider:
         if spec_id in self.kept:
             await self._say(wire, self._again(call.id, spec_id))
             return
+        if self.setup_status not in PROVABLE:
+            return await self._refuse(wire, call.id, "local", "the setup ended locally", status=self.setup_status.name)
         cached = body.bundle in self.snapshots
         self.snapshots.add(body.bundle)
         ran = Ran(self.setup_status, fuel=5000, stderr=b"" if self.setup_status is Status.FINISHED else b"no such module")

@@ -14,7 +14,7 @@ import pytest
 
 from surge.buyer import home as homes
 from surge.buyer.encoding import encode_value
-from surge.buyer.endings import guest_fault, local_fault
+from surge.buyer.endings import guest_fault, local_fault, setup_fault
 from surge.buyer.intake import Intake
 from surge.buyer.options import check_known, chunk_of, limits_of, wishes_of
 from surge.buyer.results import Piece, Progress, Results, decode_piece
@@ -228,6 +228,14 @@ def test_where_a_stack_ran_out_is_no_part_of_the_message() -> None:
     assert "python.wasm" not in deep.message
     assert deep.details["said"] == TRACE
     assert "python.wasm" in local_fault(Refusal(1, "internal", TRACE, b"\xff")).message
+
+
+def test_a_module_the_guest_lacks_comes_with_advice() -> None:
+    said = "Traceback\nModuleNotFoundError: No module named 'torch.nn'. Site initialization is disabled"
+    fault = setup_fault(GuestFault("it exited with code 1", stderr=said))
+    assert fault.message.startswith("the module's top level failed: it exited with code 1\n")
+    assert "the guest has no torch.nn: ship it with packages=" in fault.message
+    assert "packages" not in setup_fault(GuestFault("it trapped")).message
 
 
 # Calls

@@ -295,6 +295,15 @@ async def test_a_setup_that_fails_ends_the_job_with_what_it_said(make_bed: Calla
         await bed.map(bed.plan(), range(5))
 
 
+async def test_a_setup_that_ends_locally_again_and_again_says_what_to_do(
+    make_bed: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surge.buyer.lanes.ATTEMPTS", 2)
+    bed = make_bed(provider(setup_status=Status.NATIVE_STACK))
+    with pytest.raises(GuestFault, match=r"the module's top level failed: its calls went deeper .* endless recursion"):
+        await bed.map(bed.plan(), range(5))
+
+
 async def test_the_budget_is_never_exceeded(make_bed: Callable[..., Bed]) -> None:
     from surge.core.pricing import unit_amount
 

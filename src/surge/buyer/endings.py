@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import msgspec
 
@@ -30,6 +31,8 @@ _WHAT = {
 
 _NO_DETAIL = frozenset({Status.WALL_TIME, Status.NATIVE_STACK})
 """Endings of which the engine has no more to say than where it was just then."""
+
+_MISSING = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'", re.MULTILINE)
 
 
 def command_value(outcome: Outcome, blob: bytes, receipt: Receipt, digest: bytes) -> bytes:
@@ -59,6 +62,13 @@ def outcome_of(data: bytes) -> Outcome:
         return Outcome(Status(status), exit_code, Part(*value), Part(*stdout), Part(*stderr), named, state, 0)
     except (InvalidInput, ValueError, TypeError) as error:
         raise InternalFault("the journal holds an outcome that cannot be read: its file is damaged") from error
+
+
+def setup_fault(fault: GuestFault) -> GuestFault:
+    """The error of a job whose setup ended badly."""
+    missing = _MISSING.search(str(fault.details.get("stderr", "")))
+    advice = f"\nthe guest has no {missing[1]}: ship it with packages=, if it is pure Python, or do without" if missing else ""
+    return GuestFault(f"the module's top level failed: {fault.message}{advice}", **fault.details)
 
 
 def local_fault(refusal: Refusal) -> GuestFault:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from surge.buyer.calls import Refused
 from surge.buyer.cuts import Lane
+from surge.buyer.endings import local_fault, setup_fault
 from surge.buyer.peers import Peer
 from surge.buyer.preparing import Preparation, Source
 from surge.buyer.scheduler import DEPTH
@@ -254,7 +255,7 @@ class Lanes:
         if error.code == "local":
             self._local_endings += 1
             if self._local_endings >= ATTEMPTS:
-                self._job.fail(GuestFault(f"the module's top level ends without a result: {error.refusal.text}", device=key))
+                self._job.fail(setup_fault(local_fault(error.refusal)))
                 return False
         if error.code == "deposit":
             try:

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import TYPE_CHECKING
 
 from surge.buyer.auditor import audit_compile, audit_transfer
-from surge.buyer.endings import guest_fault
+from surge.buyer.endings import guest_fault, setup_fault
 from surge.buyer.orphans import pay_setup
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.peers import Peer
@@ -16,7 +16,7 @@ from surge.core.messages import Prepare, decode_prepared, decode_unit_done, enco
 from surge.core.pricing import Prices, compile_amount, transfer_amount
 from surge.core.receipts import Receipt, ReceiptKind
 from surge.core.units import Status
-from surge.errors import GuestFault, NotEnough, PeerFault, Unavailable
+from surge.errors import NotEnough, PeerFault, Unavailable
 
 if TYPE_CHECKING:
     from surge.buyer.job import Job
@@ -109,8 +109,7 @@ class Preparation:
         if outcome.status is Status.OUT_OF_FUEL and allowance.lowered:
             raise NotEnough(f"the budget does not buy the job's setup: it needs more than {outcome.fuel} fuel", fuel=outcome.fuel)
         if outcome.status is not Status.FINISHED:
-            fault = guest_fault(outcome, done.output, done.detail)
-            raise GuestFault(f"the module's top level failed: {fault.message}", **fault.details)
+            raise setup_fault(guest_fault(outcome, done.output, done.detail))
 
     def _compiling(self, peer: Peer, prices: Prices) -> AbstractAsyncContextManager[None]:
         plan = self._job.plan

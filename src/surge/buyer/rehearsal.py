@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surge.buyer.endings import guest_fault
+from surge.buyer.endings import guest_fault, setup_fault
 from surge.buyer.home import cache_folder
 from surge.buyer.plan import Plan
 from surge.buyer.results import decode_piece, item_error
@@ -83,10 +83,12 @@ async def rehearse(client: Client, plan: Plan, item: bytes) -> Rehearsal:
     async with sandbox(plan.limits.memory) as box:
         await ready(box, plan.image, None)
         made = await box.python.setup(plan.bundle, bundle, plan.setup, plan.limits)
-        _check(made.outcome, made, "the module's top level failed: ")
+        if fault := _fault(made):
+            raise setup_fault(fault)
         ran = await box.python.run(plan.bundle, bundle, plan.setup, plan.entry(0), join([item]), plan.limits)
         blob = await asyncio.to_thread(ran.output.read)
-    _check(ran.outcome, ran, "", blob)
+    if fault := _fault(ran, blob):
+        raise fault
     at = ran.outcome.value.size
     (entry,) = decode_piece(blob[:at], 1)
     if len(entry) != 2:
@@ -123,12 +125,11 @@ async def _prices(client: Client, plan: Plan, outcome: Outcome, setup: Outcome, 
     )
 
 
-def _check(outcome: Outcome, ran: Execution, what: str, blob: bytes | None = None) -> None:
-    if outcome.status is Status.FINISHED:
-        return
-    said = ran.output.read() if blob is None else blob
-    fault = guest_fault(outcome, said, ran.detail)
-    raise GuestFault(what + fault.message, **fault.details)
+def _fault(ran: Execution, blob: bytes | None = None) -> GuestFault | None:
+    """The error of what ended badly here."""
+    if ran.outcome.status is Status.FINISHED:
+        return None
+    return guest_fault(ran.outcome, ran.output.read() if blob is None else blob, ran.detail)
 
 
 async def run_again(spec: UnitSpec, *, setup: bool, module: Path | None, bundle: Path | None, items: bytes) -> Outcome:

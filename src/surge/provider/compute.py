@@ -324,7 +324,8 @@ class _Setup:
         if outcome.size() > MAX_INLINE:
             compute.waste.add(context.buyer, execution.seconds)
             execution.output.discard()
-            raise Refused("guest", f"the module's top level prints {outcome.size()} bytes; at most {MAX_INLINE} are carried")
+            said = f"prints, or writes to /out, {outcome.size()} bytes; at most {MAX_INLINE} are carried: leave that to the function"
+            raise Refused("guest", f"the module's top level {said}")
         claim = None
         if context.billed(self.subject):
             compute.waste.add(context.buyer, execution.seconds)
