@@ -309,8 +309,13 @@ def _hint(value: Any, numpy: Any) -> str:
         return ": use its .value"
     if hasattr(kind, "__dataclass_fields__"):
         return ": use dataclasses.asdict(...)"
-    if hasattr(kind, "to_pydatetime"):
-        return ": use its .to_pydatetime()"
+    if kind.__name__ in ("NaTType", "NAType"):
+        return ": use None"
+    if hasattr(kind, "to_series"):  # an index
+        return ": use its .to_numpy()"
+    for method in ("to_pydatetime", "to_pytimedelta"):
+        if hasattr(kind, method):
+            return f": use its .{method}()"
     if isinstance(value, int | float | complex | str | list | dict | tuple | set | frozenset | bytes):
         return f": convert it to {next(base.__name__ for base in kind.__mro__ if base.__module__ == 'builtins')}, which it extends"
     if isinstance(value, getattr(numpy, "ndarray", ())):
@@ -371,7 +376,8 @@ def _column(values: Any) -> Any:
         return values.to_numpy()
     name = str(dtype)
     if name not in _EXTENSION_TYPES:
-        raise ValueRefused(f"a pandas column of {name} is not data: convert it with astype")
+        instead = "use tz_convert(None), which gives UTC" if hasattr(dtype, "tz") else "convert it with astype"
+        raise ValueRefused(f"a pandas column of {name} is not data: {instead}")
     if name == "object":
         return [name, values.tolist()]
     return [name, [None if gone else item for item, gone in zip(values.tolist(), values.isna().tolist(), strict=True)]]
