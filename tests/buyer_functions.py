@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import random
 import time
 import uuid
 from typing import Any
+
+import numpy
 
 
 def add_one(item: int) -> int:
@@ -21,6 +24,15 @@ def broken(item: int) -> int:
 
 def draw(item: Any) -> Any:
     return item, random.random(), str(uuid.uuid4()), time.time(), os.urandom(4).hex()
+
+
+def draw_all(item: Any) -> Any:
+    generator = numpy.random.default_rng()
+    turn(100_000)
+    return [
+        *(item, random.random(), random.gauss(0, 1), numpy.random.rand(3), generator.standard_normal(2), os.urandom(4)),
+        *(str(uuid.uuid4()), str(uuid.uuid1()), time.time(), time.perf_counter_ns(), datetime.datetime.now(), float("nan")),
+    ]
 
 
 def shout(text: str, *, twice: bool = False) -> str:

@@ -10,14 +10,16 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import surge
-from buyer_functions import add_one, broken, draw, shout, shout_one, spin, where
+from buyer_functions import add_one, broken, draw, draw_all, shout, shout_one, spin, where
 from network_support import Town
 from surge.buyer.cases import replay_case, verify_case
 from surge.buyer.encoding import Run
+from surge.core import values
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,26 @@ def test_results_do_not_depend_on_the_cut(network: surge.Network) -> None:
     assert list(network.map(draw, items, chunk=7)) == wanted
     assert list(network.map(draw, items)) == wanted
     assert list(network.map(draw, items, seed=1)) != wanted
+
+
+def test_results_are_the_same_bits_for_every_cut_and_any_number_of_providers(tmp_path: Path) -> None:
+    items = ["same"] * 24
+    with Town(tmp_path, providers=4, relays=1) as town, surge.connect(town.file) as network:
+
+        def bits(**options: Any) -> tuple[list[bytes], int]:
+            results = network.map(draw_all, items, **options)
+            found = [values.dumps(value) for value in results]
+            return found, sum(1 for provider in network.job_providers(results.job) if provider["units"])
+
+        wanted, _ = bits(providers=4)
+        assert len(set(wanted)) == len(items)
+        singly = [bits(chunk=1, providers=4)]
+        while singly[-1][1] < 4 and len(singly) < 20:  # until all four are set up
+            singly.append(bits(chunk=1, providers=4))
+        assert singly[-1][1] == 4
+        assert all(found == wanted for found, _ in singly)
+        assert bits(chunk=7, providers=4)[0] == wanted
+        assert [bits(chunk=chunk, providers=1) for chunk in (1, 7, "auto")] == [(wanted, 1)] * 3
 
 
 def test_files_are_read_under_job(network: surge.Network, tmp_path: Path) -> None:
