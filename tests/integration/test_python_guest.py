@@ -190,6 +190,53 @@ async def test_an_items_error_is_its_own_and_the_others_go_on(make: Make) -> Non
     assert len(errors["long"][2]) == 4000
 
 
+REACHING = """
+import ctypes, multiprocessing, os, socket, subprocess, threading, urllib.request
+from concurrent.futures import ThreadPoolExecutor
+def fork(): return os.fork()
+def system(): return os.system("id")
+def run(): return subprocess.run(["id"])
+def workers():
+    with multiprocessing.Pool(2) as pool: return pool.map(abs, [1])
+def thread(): threading.Thread(target=print).start()
+def threads():
+    with ThreadPoolExecutor(2) as pool: return list(pool.map(abs, [1, 2]))
+def connect(): return socket.create_connection(("127.0.0.1", 80))
+def listen(): return socket.create_server(("127.0.0.1", 0))
+def fetch(): return urllib.request.urlopen("http://127.0.0.1/").read()
+def resolve(): return socket.gethostbyname("localhost")
+def native(): return ctypes.CDLL(None).getpid()
+def passwords(): return open("/etc/passwd").read()
+def above(): return open("/job/../etc/passwd").read()
+def code(): open("/job/entry.py", "a")
+def beside(): open("/usr/local/lib/new", "w")
+def link(): os.symlink("/etc/passwd", "/out/link"); return open("/out/link").read()
+def reach(name): return globals()[name]()
+"""
+
+
+async def test_what_reaches_for_the_device_is_an_items_error_that_says_so(make: Make) -> None:
+    processes, network = ["fork", "system", "run", "workers", "thread", "threads"], ["connect", "listen", "fetch", "resolve"]
+    others = ["native", "passwords", "above", "code", "beside", "link"]
+    found = await make(REACHING).results("reach", [*processes, *network, *others])
+    assert [entry[0] for entry in found] == ["error"] * len(found)
+    said = {name: entry[3] for name, entry in zip([*processes, *network, *others], found, strict=True)}
+    for name in processes:
+        assert "one thread, and no other processes" in said[name], name
+    for name in network:
+        assert "has no network" in said[name], name
+    for name in others:
+        assert said[name].rstrip().splitlines()[-1].startswith(("OSError", "FileNotFoundError", "PermissionError")), name
+
+
+async def test_endless_recursion_ends_the_unit_and_not_the_worker(make: Make) -> None:
+    job = make("import sys\ndef f(x):\n    sys.setrecursionlimit(10**9)\n    return f(x + 1)\ndef same(x): return x\n")
+    outcome, _ = await job.unit("f", [1])
+    assert outcome.status is Status.NATIVE_STACK
+    assert await job.values("same", [1]) == [1]
+    assert len(job.sandbox._pool.members) == 1
+
+
 async def test_running_out_of_memory_is_an_items_error_where_python_says_so(make: Make) -> None:
     job = make("def f(x):\n    return len(bytearray(x << 20))\n")
     found = await job.results("f", [1, 1000, 1], memory=128 << 20)

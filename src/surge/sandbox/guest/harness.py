@@ -37,6 +37,19 @@ _MAX_TEXT = 4_000
 """Characters of an exception's message that are kept."""
 
 
+_PROCESSES = ("fork", "system", "popen", "pipe", "spawn", "exec", "posix_spawn")
+_NETWORK = "A unit of work has no network: pass what it needs as part of each item, or with files=."
+_ADVICE = (
+    (("module '_socket' has no attribute", "module 'socket' has no attribute"), _NETWORK),
+    (
+        ("can't start new thread", "does not support processes", *(f"'os' has no attribute '{each}" for each in _PROCESSES)),
+        "A unit of work has one thread, and no other processes: call what is to run, and leave the spreading to map.",
+    ),
+    (("No module named '",), "The guest lacks this module: ship it with packages=, if it is pure Python, or do without."),
+)
+"""By words in an error's message: what to do."""
+
+
 # `import surge` inside the guest
 
 
@@ -319,6 +332,17 @@ def _plain(text, limit):
     return str.encode(text, "utf-8", "backslashreplace").decode()[-limit:]
 
 
+def _advice(message, here):
+    """What to do about an error that comes of where the code runs; nothing for any other."""
+    while here and here.tb_next:
+        here = here.tb_next
+    in_sockets = here is not None and here.tb_frame.f_code.co_filename.endswith("/socket.py")
+    for words, advice in _ADVICE:
+        if any(each in message for each in words) or (advice is _NETWORK and in_sockets and "Not supported" in message):
+            return f"{advice}\n"
+    return ""
+
+
 def _error(error):
     """An item's result when its call raised, or what it gave is not data."""
     if type(error) is _values.ValueRefused:
@@ -334,7 +358,7 @@ def _error(error):
         lines = traceback.format_exception(type(error), error, here)
     except BaseException:  # the exception's own doing; where it was raised can be told without asking it
         lines = ["Traceback (most recent call last):\n", *traceback.format_tb(here), f"{kind}: {message}\n"]
-    return ["error", kind, message, _plain("".join(lines), _MAX_TRACEBACK)]
+    return ["error", kind, message, _plain("".join(lines) + _advice(message, here), _MAX_TRACEBACK)]
 
 
 def _surge_unit():
