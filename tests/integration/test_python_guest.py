@@ -139,6 +139,15 @@ async def test_large_items_and_results_go_through_files(make: Make) -> None:
 # Errors
 
 
+async def test_a_large_item_takes_twice_its_size_and_one_too_large_says_so(make: Make) -> None:
+    job = make("def size(x): return len(x)\n")
+    assert await job.values("size", [bytes(90_000_000)], memory=256 << 20) == [90_000_000]
+    for size, memory in ((120_000_000, 256), (200_000_000, 256), (300_000_000, 256), (35_000_000, 64)):
+        outcome, output = await job.unit("size", [bytes(size)], memory=memory << 20)
+        assert outcome.status is Status.EXITED, size
+        assert b"MemoryError: the items do not fit into the unit's memory: raise memory=" in output.stderr, size
+
+
 async def test_an_items_error_is_its_own_and_the_others_go_on(make: Make) -> None:
     job = make(
         "import sys\n"

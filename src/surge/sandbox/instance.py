@@ -191,6 +191,8 @@ def _host_call(world: World, at: int, length: int, out_at: int, out_length: int)
     place = 0
     if answer:
         place = world.allocate(len(answer))
+        if not place:
+            raise Failed(abi.Errno.NOMEM)
         memory.write(place, answer)
     memory.pack(abi.U32, out_at, place)
     memory.pack(abi.U32, out_length, len(answer))

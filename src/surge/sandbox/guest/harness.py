@@ -361,13 +361,23 @@ def _error(error):
     return ["error", kind, message, _plain("".join(lines) + _advice(message, here), _MAX_TRACEBACK)]
 
 
+def _request():
+    """The unit's entry and its items. A large input is there twice at most: as it came, and as what it says."""
+    try:
+        request = _call(b"i")
+        length = int.from_bytes(request[:4], "little")
+        entry, data = _values.loads(request[4 : 4 + length]), request[4 + length :]
+        del request
+        return entry, _values.loads(data)
+    except (MemoryError, OSError, _values.ValueRefused) as error:  # an OSError: the host found no room for its answer
+        if type(error) is _values.ValueRefused and "MemoryError" not in str(error):
+            raise
+        raise MemoryError("the items do not fit into the unit's memory: raise memory=, or pass fewer or smaller ones") from None
+
+
 def _surge_unit():
     """Apply the entry's function to each item, each in a fresh clock and fresh randomness."""
-    request = _call(b"i")
-    length = int.from_bytes(request[:4], "little")
-    name, style, first, seed = _values.loads(request[4 : 4 + length])
-    items = _values.loads(memoryview(request)[4 + length :])
-    del request
+    (name, style, first, seed), items = _request()
     function = _module
     for part in name.split("."):
         function = getattr(function, part)

@@ -27,6 +27,7 @@ class Errno(IntEnum):
     MFILE = 33
     NAMETOOLONG = 37
     NOENT = 44
+    NOMEM = 48
     NOSPC = 51
     NOTDIR = 54
     NOTEMPTY = 55
