@@ -70,6 +70,35 @@ async def test_a_thousand_vectors_over_the_same_bytes_write_no_more_than_the_lim
     execution.output.discard()
 
 
+HOST_LOOPS = {
+    "nothing": ('(import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))', "(drop (call $yield))"),
+    "randomness": (import_of("random_get", "i32 i32"), "(drop (call $random_get (i32.const 0) (i32.const 1000000)))"),
+    "a path of many parts": (
+        import_of("path_filestat_get", "i32 i32 i32 i32 i32"),
+        "(drop (call $path_filestat_get (i32.const 4) (i32.const 0) (i32.const 2000000) (i32.const 4000) (i32.const 0)))",
+    ),
+    "a file that grows and shrinks": (
+        OPEN + import_of("fd_filestat_set_size", "i32 i64"),
+        """(drop (call $path_open (i32.const 4) (i32.const 0) (i32.const 2000000) (i32.const 1) (i32.const 1)
+             (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 8)))
+           (drop (call $fd_filestat_set_size (i32.load (i32.const 8)) (i64.const 50000000)))
+           (drop (call $fd_filestat_set_size (i32.load (i32.const 8)) (i64.const 0)))""",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HOST_LOOPS)
+async def test_work_that_the_host_does_for_a_guest_burns_its_fuel(runner: Runner, what: str) -> None:
+    """Or a unit could keep a device busy for minutes, and be billed for nothing."""
+    imports, call = HOST_LOOPS[what]
+    path = "a/" * 2000
+    module = command(f"(loop $l {call} (br $l))", imports=imports, memory="40", rest=f'(data (i32.const 2000000) "{path}")')
+    executions = [await runner.run(module, fuel=10**9, wall_ms=60_000) for _ in range(2)]
+    assert {execution.outcome.status for execution in executions} == {Status.OUT_OF_FUEL}
+    assert {execution.outcome.fuel for execution in executions} == {10**9}
+    assert max(execution.cpu_seconds for execution in executions) < 10
+
+
 async def test_a_file_of_a_terabyte_costs_nothing(runner: Runner) -> None:
     imports = import_of("path_open", "i32 i32 i32 i32 i32 i64 i64 i32 i32") + import_of("fd_filestat_set_size", "i32 i64")
     body = """

@@ -16,6 +16,7 @@ import wasmtime
 from sandbox_support import HELLO, IMPORT_EXIT, SEED, Runner, command, compile_c, pieces, sandbox, wat
 from surge.core.units import Limits, Status, result_hash
 from surge.errors import InvalidInput, Unavailable
+from surge.sandbox.wasi.world import BYTE_FUEL, CALL_FUEL
 
 PROBE = r"""
 #include <dirent.h>
@@ -298,3 +299,10 @@ async def test_wrong_arguments_are_refused_before_anything_runs(runner: Runner) 
         await runner.sandbox.run_command(bytes(32), ["a"], [], b"", None, Limits(), SEED)
     with pytest.raises(Unavailable, match="cannot be read"):
         await runner.run(hello, files=Path("/nonexistent.zip"))
+
+
+async def test_a_call_into_the_host_has_its_price_in_fuel(runner: Runner) -> None:
+    silent = await runner.run(command(""))
+    short, long = [await runner.run(wat(HELLO.replace("\\06\\00\\00\\00", f"\\{length:02x}\\00\\00\\00"))) for length in (2, 6)]
+    assert CALL_FUEL < short.outcome.fuel - silent.outcome.fuel < CALL_FUEL + 100
+    assert long.outcome.fuel - short.outcome.fuel == 4 * BYTE_FUEL

@@ -11,7 +11,7 @@ Wei = NewType("Wei", int)
 """10**-18 SURGE. All money is in wei."""
 
 Fuel = NewType("Fuel", int)
-"""WebAssembly instructions executed, as the engine counts them."""
+"""WebAssembly instructions executed, as the engine counts them, and what calls into the host cost."""
 
 ByteCount = NewType("ByteCount", int)
 """Bytes."""

@@ -149,7 +149,7 @@ class Image:
                 return guest.stop(Ending(Status.HOST_MEMORY, detail="the worker ran out of memory in a host function"))
             except BaseException as wrong:  # a bug here: it must neither pass through the engine nor look like a trap
                 return guest.stop(Ending(Status.WORKER_LOST, detail=f"host function failed: {wrong!r}"))
-            return 0
+            return 0 if guest.pay(guest.world.cost()) else guest.stop(guest.out_of_fuel())
 
         return host_function
 
@@ -294,6 +294,16 @@ class Guest:
         native.get_fuel(self._context, self._scratch.number_at)
         return self._scratch.number.value
 
+    def pay(self, fuel: int) -> bool:
+        """Burn fuel for a host function. False when there is not so much left: then all of it is gone."""
+        left: int = self.fuel_left - fuel
+        native.set_fuel(self._context, max(left, 0))
+        return left >= 0
+
+    def out_of_fuel(self) -> Ending:
+        """The ending of a unit that has none left."""
+        return Ending(Status.OUT_OF_FUEL, detail=f"burnt {self.world.limits.fuel} fuel")
+
     def grow(self, size: int) -> None:
         """Make linear memory at least `size` bytes long.
 
@@ -365,7 +375,7 @@ class Guest:
         if code is None:
             raise self._engine_error(message)
         if code == TrapCode.OUT_OF_FUEL.value:
-            raise Ending(Status.OUT_OF_FUEL, detail=f"burnt {self.world.limits.fuel} fuel")
+            raise self.out_of_fuel()
         raise Ending(_LOCAL_TRAPS.get(code, Status.TRAPPED), detail=message)
 
     def _engine_error(self, message: str) -> Ending:

@@ -12,7 +12,7 @@ from surge.sandbox.vfs import Blob, Directory, File, Node
 from surge.sandbox.wasi import abi
 from surge.sandbox.wasi.abi import Errno, FileType, Rights
 from surge.sandbox.wasi.memory import Failed
-from surge.sandbox.wasi.world import Descriptor, Input, OpenDirectory, OpenFile, Output, World
+from surge.sandbox.wasi.world import BYTE_FUEL, STEP_FUEL, Descriptor, Input, OpenDirectory, OpenFile, Output, World
 
 MAX_IOVECS: Final = 1024
 """Pieces in one scattered read or write, as IOV_MAX on Linux."""
@@ -24,6 +24,7 @@ def _iovecs(world: World, at: int, count: int) -> Sequence[tuple[int, ...]]:
         return (world.memory.unpack(abi.IOVEC, at),)
     if count > MAX_IOVECS:
         raise Failed(Errno.INVAL)
+    world.spend(count * STEP_FUEL)
     return list(abi.IOVEC.iter_unpack(world.memory.span(at, count * abi.IOVEC.size)))
 
 
@@ -93,6 +94,7 @@ def _extend(world: World, node: File, size: int) -> None:
     """Make a file at least `size` bytes long, with zeros."""
     if size > node.size:
         world.charge(size - node.size)
+        world.spend((size - node.size) * BYTE_FUEL)
         node.content.extend(bytes(size - node.size))
 
 
@@ -349,6 +351,7 @@ def fd_readdir(world: World, fd: int, at: int, room: int, cookie: int, used: int
     found = world.directory(fd)
     if cookie == 0 or not found.listing:
         found.listing = _listing(found.node)
+        world.spend(len(found.listing) * STEP_FUEL if found.node.writable else 0)
     window = world.memory.span(at, room)
     world.memory.check(used, 4)
     filled = 0
@@ -358,6 +361,7 @@ def fd_readdir(world: World, fd: int, at: int, room: int, cookie: int, used: int
         piece = entry[: room - filled]
         window[filled : filled + len(piece)] = piece
         filled += len(piece)
+        world.spend(STEP_FUEL)
         if filled == room:
             break
     world.memory.pack(abi.U32, used, filled)

@@ -29,12 +29,14 @@ class GuestMemory:
     memory never shrinks and never moves.
     """
 
-    __slots__ = ("_refetch", "size", "view")
+    __slots__ = ("_refetch", "moved", "size", "view")
 
     def __init__(self, refetch: Callable[[], memoryview]) -> None:
         self._refetch = refetch
         self.view = memoryview(b"")
         self.size = 0
+        self.moved = 0
+        """Bytes taken or put since a host function began: what they cost is fuel."""
 
     def _reach(self, end: int) -> None:
         self.view = self._refetch()
@@ -51,6 +53,7 @@ class GuestMemory:
         end = at + length
         if end > self.size:
             self._reach(end)
+        self.moved += length
         return self.view[at:end]
 
     def check(self, at: int, length: int) -> None:
@@ -63,6 +66,7 @@ class GuestMemory:
         end = at + length
         if end > self.size:
             self._reach(end)
+        self.moved += length
         return self.view[at:end].tobytes()
 
     def write(self, at: int, data: bytes | bytearray | memoryview) -> None:
@@ -70,6 +74,7 @@ class GuestMemory:
         end = at + len(data)
         if end > self.size:
             self._reach(end)
+        self.moved += len(data)
         self.view[at:end] = data
 
     def unpack(self, layout: struct.Struct, at: int) -> tuple[Any, ...]:

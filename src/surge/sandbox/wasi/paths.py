@@ -13,7 +13,7 @@ from surge.sandbox.wasi import abi
 from surge.sandbox.wasi.abi import Errno, Rights
 from surge.sandbox.wasi.descriptors import file_type, put_filestat, resize
 from surge.sandbox.wasi.memory import Failed
-from surge.sandbox.wasi.world import OpenDirectory, OpenFile, World
+from surge.sandbox.wasi.world import STEP_FUEL, OpenDirectory, OpenFile, World
 
 MAX_GUEST_PATH: Final = 4096
 """Bytes in a path, as PATH_MAX on Linux."""
@@ -36,6 +36,7 @@ def _text(world: World, at: int, length: int) -> bytes:
     if length > MAX_GUEST_PATH:
         raise Failed(Errno.NAMETOOLONG)
     path = world.memory.read(at, length)
+    world.spend((path.count(b"/") + 1) * STEP_FUEL)
     if b"\0" in path:
         raise Failed(Errno.INVAL)
     try:
@@ -268,6 +269,7 @@ def _move(world: World, source: _Place, target: _Place) -> None:
                     raise Failed(Errno.NAMETOOLONG)
                 if isinstance(child, Directory):
                     waiting.append((child, child_length))
+            world.spend(len(directory.children) * STEP_FUEL)
     if target.node is not None:
         _drop(world, target)
     del source.directory.children[source.name]

@@ -10,7 +10,18 @@ from surge.core.units import Status
 from surge.sandbox.wasi import abi
 from surge.sandbox.wasi.abi import Errno
 from surge.sandbox.wasi.memory import Failed
-from surge.sandbox.wasi.world import CLOCK_LAST, CLOCK_START, CLOCK_STEP, ENTROPY_PIECE, Ending, Input, Output, World
+from surge.sandbox.wasi.world import (
+    CLOCK_LAST,
+    CLOCK_START,
+    CLOCK_STEP,
+    ENTROPY_PIECE,
+    RANDOM_FUEL,
+    STEP_FUEL,
+    Ending,
+    Input,
+    Output,
+    World,
+)
 
 MAX_SUBSCRIPTIONS: Final = 1024
 """Events one `poll_oneoff` may wait for."""
@@ -81,6 +92,7 @@ def clock_time_get(world: World, clock: int, precision: int, result: int) -> int
 def random_get(world: World, at: int, length: int) -> int:
     """Bytes of the unit's random stream."""
     room = world.memory.span(at, length)
+    world.spend(length * RANDOM_FUEL)
     for start in range(0, length, ENTROPY_PIECE):
         piece = min(ENTROPY_PIECE, length - start)
         room[start : start + piece] = world.random(piece)
@@ -97,6 +109,7 @@ def poll_oneoff(world: World, subscriptions: int, events: int, count: int, resul
     if not 0 < count <= MAX_SUBSCRIPTIONS:
         raise Failed(Errno.INVAL)
     memory = world.memory
+    world.spend(count * STEP_FUEL)
     asked = list(abi.SUBSCRIPTION.iter_unpack(memory.span(subscriptions, count * abi.SUBSCRIPTION.size)))
     memory.check(events, count * abi.EVENT.size)
     memory.check(result, 4)

@@ -5,6 +5,7 @@ Deterministic by construction: a function of the unit's own fields.
 * **Clock**: starts at `CLOCK_START`; every reading, of any clock, first moves it on by `CLOCK_STEP`. Sleeping moves
   it to the end of the sleep and takes no time.
 * **Randomness**: SHA-256(seed || counter), the counter 8 bytes little-endian from 0, one block after another.
+* **Fuel**: a call into the host costs `CALL_FUEL`, and `BYTE_FUEL` for each byte it moves; what takes longer costs more (`spend`).
 * **Output**: standard output, standard error, the value and all files under /out share one bound.
 """
 
@@ -26,6 +27,15 @@ CLOCK_STEP: Final = 10**6
 """Nanoseconds the clock moves on by at each reading."""
 CLOCK_LAST: Final = 2**63 - 1
 """Nanoseconds: where the clock stops, the last instant that fits the guests' signed numbers."""
+
+CALL_FUEL: Final = 10_000
+"""Fuel of a call into the host: about the instructions a guest executes in the microseconds that one takes."""
+BYTE_FUEL: Final = 4
+"""Fuel of a byte moved between the guest's memory and ours."""
+RANDOM_FUEL: Final = 64
+"""Fuel of a random byte: an eighth of a round of SHA-256."""
+STEP_FUEL: Final = 500
+"""Fuel of one more of what a call does many of: pieces of a scattered read, parts of a path, names of a directory."""
 
 ENTROPY_PIECE: Final = 64 << 10
 """Bytes of randomness made between two looks at the wall clock."""
@@ -129,6 +139,8 @@ class World:
         """Files and directories the guest made and has not removed."""
         self.ending: Ending | None = None
         """Set by the host function that ended the unit."""
+        self.spent = 0
+        """Fuel that the host function which runs has used beyond what every call costs."""
         self.deadline = time.monotonic() + limits.wall_ms / 1000
         self.now = 0
         """Nanoseconds since `CLOCK_START`."""
@@ -181,6 +193,19 @@ class World:
         """
         if time.monotonic() > self.deadline:
             raise Ending(Status.WALL_TIME, detail=f"ran longer than {self.limits.wall_ms} ms")
+
+    # Fuel
+
+    def spend(self, fuel: int) -> None:
+        """Count what a host function does beyond moving bytes; the guest pays when it returns."""
+        self.spent += fuel
+
+    def cost(self) -> int:
+        """Fuel of the call that returns now; the next one starts from nothing."""
+        memory = self.memory
+        cost = CALL_FUEL + self.spent + memory.moved * BYTE_FUEL
+        self.spent = memory.moved = 0
+        return cost
 
     # Output
 
