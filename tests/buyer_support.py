@@ -482,9 +482,10 @@ class Bed:
             plan.id.hex(), progress, errors=errors,
             cancel=lambda: loop.call_soon_threadsafe(job.cancel),
             consumed=lambda upto: loop.call_soon_threadsafe(job.consumed, upto),
+            dropped=lambda: None,
         )  # fmt: skip
         job = Job(
-            plan, self.journal, intake, results, self.recruit, contents={},
+            plan, self.journal, intake, results.arrivals, self.recruit, contents={},
             scheduler=Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000),
             spool=Spool(plan.id, self.journal), purse=Purse(plan.wishes.budget), progress=progress,
             ahead=None if total is None else 1 << 40,
@@ -523,10 +524,11 @@ class Bed:
             record.id, progress, errors=errors,
             cancel=lambda: loop.call_soon_threadsafe(job.cancel),
             consumed=lambda upto: loop.call_soon_threadsafe(job.consumed, upto),
+            dropped=lambda: None,
         )  # fmt: skip
         intake = Intake((), values.dumps, lambda: loop.call_soon_threadsafe(job.poke))
         job = await restored(
-            self.journal, saved, intake, results, self.recruit, contents={}, progress=progress, budget=budget,
+            self.journal, saved, intake, results.arrivals, self.recruit, contents={}, progress=progress, budget=budget,
         )  # fmt: skip
         intake.start()
         self.tasks.append(asyncio.create_task(job.run()))

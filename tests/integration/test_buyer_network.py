@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -45,6 +46,16 @@ def test_an_exception_comes_with_the_guests_traceback_and_the_others_go_on(netwo
         next(results)
     assert "in broken" in str(caught.value)
     assert list(results) == [4, 5]
+
+
+def test_a_map_that_nobody_reads_any_more_stops(network: surge.Network) -> None:
+    assert list(itertools.islice(network.map(add_one, itertools.count(), name="endless"), 10)) == list(range(1, 11))
+    deadline = time.monotonic() + 20
+    while (entry := network.jobs()[0]).state == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert (entry.name, entry.state) == ("endless", "stopped")
+    assert 10 <= entry.done < 10_000
 
 
 def test_results_do_not_depend_on_the_cut(network: surge.Network) -> None:

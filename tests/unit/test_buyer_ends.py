@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
@@ -116,8 +118,8 @@ def test_a_resumed_input_skips_what_was_recorded() -> None:
 # Results
 
 
-def results(**options: Any) -> Results:
-    return Results("job", Progress(), errors="raise", cancel=lambda: None, consumed=lambda upto: None, **options)
+def results(dropped: Callable[[], None] = lambda: None) -> Results:
+    return Results("job", Progress(), errors="raise", cancel=lambda: None, consumed=lambda upto: None, dropped=dropped)
 
 
 def piece(first: int, *entries: Any) -> Piece:
@@ -126,9 +128,9 @@ def piece(first: int, *entries: Any) -> Piece:
 
 def test_results_come_in_order_however_they_arrive() -> None:
     found = results()
-    found.put(piece(2, "c"))
-    found.put(piece(0, "a", "b"))
-    found.end(3)
+    found.arrivals.put(piece(2, "c"))
+    found.arrivals.put(piece(0, "a", "b"))
+    found.arrivals.end(3)
     assert list(found) == ["a", "b", "c"]
     assert list(found) == []
 
@@ -138,19 +140,31 @@ def test_a_consumer_that_waits_is_woken() -> None:
     got: list[Any] = []
     reader = threading.Thread(target=lambda: got.extend(found))
     reader.start()
-    found.put(piece(0, 1))
-    found.wake()
+    found.arrivals.put(piece(0, 1))
+    found.arrivals.wake()
     until(lambda: got == [1])
-    found.put(piece(1, 2))
-    found.end(2)
+    found.arrivals.put(piece(1, 2))
+    found.arrivals.end(2)
     reader.join(5)
     assert got == [1, 2]
 
 
+def test_results_that_are_dropped_say_so_once_and_a_reader_keeps_them() -> None:
+    dropped: list[int] = []
+    found = results(dropped=lambda: dropped.append(1))
+    found.arrivals.put(piece(0, 1, 2, 3))
+    assert list(itertools.islice(found, 2)) == [1, 2]
+    gc.collect()
+    assert not dropped
+    del found
+    gc.collect()
+    assert dropped == [1]
+
+
 def test_a_failure_is_raised_once_behind_the_results_before_it() -> None:
     found = results()
-    found.put(piece(0, 1))
-    found.end(1, Unavailable("gone"))
+    found.arrivals.put(piece(0, 1))
+    found.arrivals.end(1, Unavailable("gone"))
     assert next(found) == 1
     with pytest.raises(Unavailable):
         next(found)
@@ -160,10 +174,10 @@ def test_a_failure_is_raised_once_behind_the_results_before_it() -> None:
 
 def test_an_items_error_is_raised_at_its_place() -> None:
     found = results()
-    found.put(Piece(0, 2, values.dumps([["error", "ValueError", "no", "Traceback"], ["ok", 2]])))
-    found.put(Piece(2, 1, None, GuestFault("trapped")))
-    found.put(piece(3, 4))
-    found.end(4)
+    found.arrivals.put(Piece(0, 2, values.dumps([["error", "ValueError", "no", "Traceback"], ["ok", 2]])))
+    found.arrivals.put(Piece(2, 1, None, GuestFault("trapped")))
+    found.arrivals.put(piece(3, 4))
+    found.arrivals.end(4)
     with pytest.raises(RemoteError, match="ValueError: no") as caught:
         next(found)
     assert caught.value.details["index"] == 0
@@ -193,7 +207,7 @@ def test_a_value_that_is_no_list_of_results_is_a_guests_fault(value: bytes) -> N
 def test_what_a_guest_says_does_not_steer_the_terminal() -> None:
     found = results()
     text = "\x1b]0;owned\x07\x1b[2Jline\r\n\tnext \x9b1m\u202e\x7f"
-    found.put(Piece(0, 1, values.dumps([["error", "Bad\x1b[31m", text, "Trace\x1b[Aback"]])))
+    found.arrivals.put(Piece(0, 1, values.dumps([["error", "Bad\x1b[31m", text, "Trace\x1b[Aback"]])))
     with pytest.raises(RemoteError) as caught:
         next(found)
     said = str(caught.value) + "".join(str(caught.value.details[name]) for name in ("type", "text", "traceback"))

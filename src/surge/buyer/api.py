@@ -105,7 +105,8 @@ class Network(Listing):
         """Run `function` over `items`; an ordered iterator over the results, which arrive as they are computed.
 
         Items are pulled as they are needed: an endless generator works. An item whose call raised raises `RemoteError` at its
-        place, and iteration goes on behind it; with `errors="return"` the error stands in the results instead.
+        place, and iteration goes on behind it; with `errors="return"` the error stands in the results instead. Whoever drops the
+        iterator, by `break` for instance, stops the job; `resume` goes on with it.
 
         Args:
             function: a function at the top level of a module, a script or a notebook.
@@ -161,7 +162,7 @@ class Network(Listing):
         results, wake, bind = self._results(plan, progress, decode, errors)
         feed = Intake(items, encode, wake)
         ahead = None if sized is None else EAGER
-        bind(self._background.call(self._client.start(plan, feed, results, progress, ahead=ahead)))
+        bind(self._background.call(self._client.start(plan, feed, results.arrivals, progress, ahead=ahead)))
         feed.start()
         return results
 
@@ -183,6 +184,7 @@ class Network(Listing):
             decode=decode,
             cancel=lambda: each(Job.cancel),
             consumed=lambda upto: each(lambda job: job.consumed(upto)),
+            dropped=lambda: each(Job.stop),
         )
 
         def bind(job: Job) -> None:
@@ -314,7 +316,7 @@ class Network(Listing):
         encode = (lambda run: encode_run(record.plan.name, run)) if command else encode_value
         feed = Intake(() if whole or items is None else items, encode, wake, skip=0 if whole else record.spooled)
         allowed = budget if budget is not None else record.plan.wishes.budget
-        bind(self._background.call(self._client.resume(saved, feed, results, progress, budget=allowed)))
+        bind(self._background.call(self._client.resume(saved, feed, results.arrivals, progress, budget=allowed)))
         feed.start()
         return results
 

@@ -241,7 +241,7 @@ class Job:
             target, step = self._ahead, 1
         else:
             ahead = self.scheduler.wanted()
-            target, step = min(self.scheduler.unfinished_from, self._consumed + 4 * ahead) + ahead, ahead // 4
+            target, step = min(self.scheduler.unfinished_from, self._consumed + ahead) + ahead, ahead // 4
         if target - self._asked_for >= step:
             self._asked_for = target
             self._feed.want(target)

@@ -7,6 +7,7 @@ none per item. An item whose function raised raises `RemoteError` at its place, 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,8 +81,49 @@ def _is_entry(entry: Any) -> bool:
     return len(entry) == 4 and all(type(part) is str for part in entry) and entry[0] == "error"
 
 
+class Arrivals:
+    """Where a job puts results, on the loop's thread, and where their consumer waits for them. The job holds this, not `Results`."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._pieces: dict[int, Piece] = {}
+        self._end: int | None = None
+        self._failure: BaseException | None = None
+
+    def put(self, piece: Piece) -> None:
+        """A unit's results are there; the consumer is told by `wake`."""
+        self._pieces[piece.first] = piece
+
+    def wake(self) -> None:
+        """Tell the consumer of what was put, once for all of it."""
+        with self._condition:
+            self._condition.notify_all()
+
+    def end(self, at: int | None, failure: BaseException | None = None) -> None:
+        """Nothing comes from item `at` on; with `failure`, it is raised once the results in order are used up."""
+        with self._condition:
+            if self._end is None and self._failure is None:
+                self._end, self._failure = at, failure
+            self._condition.notify_all()
+
+    def wait_for(self, first: int) -> Piece:
+        """The results that begin with item `first`, once they are there. Raises `StopIteration`, or what ended the job, behind the last."""
+        with self._condition:
+            while first not in self._pieces:
+                if self._failure is not None and (self._end is None or first >= self._end):
+                    failure, self._failure, self._end = self._failure, None, first
+                    raise failure
+                if self._failure is None and self._end is not None and first >= self._end:
+                    raise StopIteration
+                self._condition.wait()
+            return self._pieces.pop(first)
+
+
 class Results(Iterator[Any]):
-    """An ordered iterator over a job's results. `job` is its id, for `surge job`."""
+    """An ordered iterator over a job's results. `job` is its id, for `surge job`.
+
+    A job whose results nobody can read any more, because the iterator was dropped, is stopped: `break` ends the spending.
+    """
 
     def __init__(
         self,
@@ -92,22 +134,22 @@ class Results(Iterator[Any]):
         decode: Callable[[bytes, int], list[list[Any]]] | None = None,
         cancel: Callable[[], None],
         consumed: Callable[[int], None],
+        dropped: Callable[[], None],
     ) -> None:
         self.job = job
         """The job's id."""
         self.progress = progress
         """How far the job is; it changes while the job runs."""
+        self.arrivals = Arrivals()
+        """Where the job puts what comes."""
         self._errors = errors
         self._decode = decode or decode_piece
         self._cancel = cancel
         self._consumed = consumed
-        self._condition = threading.Condition()
-        self._pieces: dict[int, Piece] = {}
-        self._end: int | None = None
-        self._failure: BaseException | None = None
         self._entries: list[list[Any]] = []
         self._at = 0
         self._base = 0
+        weakref.finalize(self, dropped).atexit = False
 
     def __repr__(self) -> str:
         return f"<Results of job {self.job}: {self.progress.done} of {self.progress.total or '?'} items>"
@@ -117,7 +159,7 @@ class Results(Iterator[Any]):
 
     def __next__(self) -> Any:
         if self._at >= len(self._entries):
-            piece = self._next_piece()
+            piece = self.arrivals.wait_for(self._base + len(self._entries))
             if piece.error is not None:
                 self._move_on(piece)
                 return self._give_error(piece.error)
@@ -141,37 +183,7 @@ class Results(Iterator[Any]):
         """Stop the job: nothing more is sent out. What was accepted stays paid and recorded."""
         self._cancel()
 
-    # From the loop's thread
-
-    def put(self, piece: Piece) -> None:
-        """A unit's results are there; the consumer is told by `wake`."""
-        self._pieces[piece.first] = piece
-
-    def wake(self) -> None:
-        """Tell the consumer of what was put, once for all of it."""
-        with self._condition:
-            self._condition.notify_all()
-
-    def end(self, at: int | None, failure: BaseException | None = None) -> None:
-        """Nothing comes from item `at` on; with `failure`, it is raised once the results in order are used up."""
-        with self._condition:
-            if self._end is None and self._failure is None:
-                self._end, self._failure = at, failure
-            self._condition.notify_all()
-
     # Inside
-
-    def _next_piece(self) -> Piece:
-        need = self._base + len(self._entries)
-        with self._condition:
-            while need not in self._pieces:
-                if self._failure is not None and (self._end is None or need >= self._end):
-                    failure, self._failure, self._end = self._failure, None, need
-                    raise failure
-                if self._failure is None and self._end is not None and need >= self._end:
-                    raise StopIteration
-                self._condition.wait()
-            return self._pieces.pop(need)
 
     def _move_on(self, piece: Piece) -> None:
         self._base, self._entries, self._at = piece.first + piece.count, [], 0
