@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,13 @@ def network(town: Town) -> Iterator[surge.Network]:
         yield network
 
 
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_map_gives_results_in_order(network: surge.Network) -> None:
     assert list(network.map(add_one, range(500))) == list(range(1, 501))
 
@@ -50,10 +57,8 @@ def test_an_exception_comes_with_the_guests_traceback_and_the_others_go_on(netwo
 
 def test_a_map_that_nobody_reads_any_more_stops(network: surge.Network) -> None:
     assert list(itertools.islice(network.map(add_one, itertools.count(), name="endless"), 10)) == list(range(1, 11))
-    deadline = time.monotonic() + 20
-    while (entry := network.jobs()[0]).state == "running":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: network.jobs()[0].state != "running")
+    entry = network.jobs()[0]
     assert (entry.name, entry.state) == ("endless", "stopped")
     assert 10 <= entry.done < 10_000
 
@@ -99,6 +104,30 @@ def test_submit_and_the_executor_give_futures(network: surge.Network) -> None:
     assert isinstance(network.submit(broken, 3).exception(30), surge.RemoteError)
     with network.executor() as pool:
         assert list(pool.map(add_one, range(30))) == list(range(1, 31))
+
+
+def test_calls_that_are_cancelled_are_neither_run_nor_waited_for(network: surge.Network) -> None:
+    pool = network.executor(name="cancelled")
+    futures = [pool.submit(spin, number) for number in range(400)]
+    assert futures[0].result(60) == spin(0)
+    pool.shutdown(cancel_futures=True)
+    ran = [number for number, future in enumerate(futures) if not future.cancelled()]
+    assert [futures[number].result(0) for number in ran] == [spin(number) for number in ran]
+    assert len(ran) < 200
+    wait_until(lambda: network.jobs()[0].state == "done")
+    entry = network.jobs()[0]
+    assert (entry.name, entry.done, entry.total) == ("cancelled", len(ran), len(ran))
+
+
+def test_single_calls_are_done_when_the_network_is_closed(town: Town) -> None:
+    with surge.connect(town.file) as network:
+        pool = network.executor(name="later")
+        future = pool.submit(add_one, 1)
+        pool.shutdown(wait=False)
+    assert future.result(0) == 2
+    with surge.connect(town.file, offline=True) as network:
+        entry = network.jobs()[0]
+        assert (entry.name, entry.state, entry.done) == ("later", "done", 1)
 
 
 def test_a_function_that_cannot_travel_is_refused_before_anything_is_spent(network: surge.Network) -> None:

@@ -262,6 +262,7 @@ def calls() -> Calls:
 def test_a_call_gives_its_future_its_result_or_its_error() -> None:
     one = calls()
     futures = [one.submit(number) for number in range(4)]
+    one.want(4)
     assert len(one.take()) == 4
     one.put(Piece(0, 2, values.dumps([["ok", "zero"], ["error", "KeyError", "k", "tb"]])))
     one.put(Piece(2, 1, None, GuestFault("trapped")))
@@ -274,13 +275,35 @@ def test_a_call_gives_its_future_its_result_or_its_error() -> None:
         one.submit(5)
 
 
-def test_a_cancelled_call_stays_cancelled() -> None:
+def test_a_cancelled_call_is_never_sent_and_one_that_was_taken_cannot_be_cancelled() -> None:
     one = calls()
-    future = one.submit(1)
-    assert future.cancel()
-    one.put(Piece(0, 1, values.dumps([["ok", 1]])))
+    futures = [one.submit(number) for number in range(5)]
+    one.want(2)
+    assert futures[1].cancel()
+    assert [values.loads(data) for data in one.take()] == [0, 2]
+    assert not futures[2].cancel()
+    assert futures[3].cancel()
+    assert one.unfinished() == [futures[0], futures[2], futures[4]]
+    one.finish()
+    assert not one.ended
+    one.want(9)
+    assert [values.loads(data) for data in one.take()] == [4]
+    assert one.ended
+    one.put(piece(0, "zero", "two", "four"))
+    assert [future.result(1) for future in futures[::2]] == ["zero", "two", "four"]
     with pytest.raises(CancelledError):
-        future.result(1)
+        futures[3].result(1)
+
+
+def test_shutting_down_with_cancel_waits_for_no_call_that_is_not_sent() -> None:
+    one = calls()
+    executor = Executor(lambda function, args, kwargs: one.submit(args), one.finish)
+    futures = [executor.submit(print, number) for number in range(5)]
+    executor.shutdown(cancel_futures=True)
+    assert all(future.cancelled() for future in futures)
+    one.want(5)
+    assert one.take() == []
+    assert one.ended
 
 
 def test_what_cannot_travel_is_refused_where_it_is_submitted() -> None:

@@ -219,8 +219,9 @@ class Network(Listing):
             return self._calls_of((mark, function), make).submit((list(args), kwargs))
 
         def finish() -> None:
-            for key in [key for key in self._shared if key[0] is mark]:
-                self._shared.pop(key)[0].finish()
+            for key, (calls, _) in list(self._shared.items()):
+                if key[0] is mark:
+                    calls.finish()
 
         return Executor(submit, finish)
 
@@ -250,7 +251,11 @@ class Network(Listing):
         calls = self._calls_of(key, lambda: command_plan(module, contents, asked=asked, files=files), command=True)
         program = Path(module).stem
         future = calls.submit((program, Run(tuple(argv), stdin, dict(env or {}))))
-        result: RunResult = future.result()
+        try:
+            result: RunResult = future.result()
+        except BaseException:
+            future.cancel()
+            raise
         return result
 
     def _calls_of(self, key: Any, make: Callable[[], Plan], *, command: bool = False) -> Calls:
@@ -258,6 +263,7 @@ class Network(Listing):
             found = self._shared.get(key)
             if found is not None and found[0].open:
                 return found[0]
+            self._shared = {each: kept for each, kept in self._shared.items() if kept[0].open}
             return self._open_calls(key, make(), command=command)
 
     def _open_calls(self, key: Any, plan: Plan, *, command: bool) -> Calls:
@@ -270,7 +276,7 @@ class Network(Listing):
 
         calls = Calls(lambda item: encode_run(*item), decode_run, wake) if command else Calls(encode_value, decode_piece, wake)
         aim = AIM_SECONDS if command else CALL_SECONDS
-        job = self._background.call(self._client.start(plan, calls, calls, Progress(), aim=aim))
+        job = self._background.call(self._client.start(plan, calls, calls, Progress(), in_order=False, aim=aim))
         started.append(job)
         self._shared[key] = (calls, job)
         return calls

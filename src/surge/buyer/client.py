@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from surge.buyer.accounts import Lease
 from surge.buyer.calls import Refused
 from surge.buyer.endings import error_of, guest_fault, outcome_of
+from surge.buyer.ends import Feed, Sink
 from surge.buyer.home import Home
-from surge.buyer.job import Feed, Job, Sink
+from surge.buyer.job import Job
 from surge.buyer.journal import CANCELLED, CLOSED, CLOSING, OPEN, OPENING, RUNNING, ChannelRow, Journal, TryRow
 from surge.buyer.lanes import Recruit
 from surge.buyer.market import Market
@@ -174,6 +175,7 @@ class Client:
         progress: Progress,
         *,
         ahead: int | None = None,
+        in_order: bool = True,
         aim: float = AIM_SECONDS,
     ) -> Job:
         """A new job, durable before this returns."""
@@ -192,6 +194,7 @@ class Client:
             purse=Purse(plan.wishes.budget),
             progress=progress,
             ahead=ahead,
+            in_order=in_order,
         )
         return self._run(job, lease)
 

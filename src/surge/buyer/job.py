@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from surge.buyer.auditor import Asked
 from surge.buyer.calls import UnitCall
@@ -19,6 +18,7 @@ from surge.buyer.cuts import Abandon, Deliver, Effect, Fault, Recut, Withdraw
 from surge.buyer.desk import Desk
 from surge.buyer.doors import first_error
 from surge.buyer.endings import command_value, error_text, guest_fault, local_fault, local_status
+from surge.buyer.ends import Feed, Sink
 from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, ResultRow, TryRow
 from surge.buyer.lanes import Lanes, Recruit
 from surge.buyer.plan import COMMANDS, Plan
@@ -47,41 +47,6 @@ SPLITTABLE = frozenset({Status.WALL_TIME, Status.HOST_MEMORY, Status.NATIVE_STAC
 """Local endings that fewer items at once may avoid."""
 
 
-class Feed(Protocol):
-    """Where items come from: `intake.Intake`, or calls as they are submitted."""
-
-    ended: bool
-    error: BaseException | None
-
-    def want(self, upto: int) -> None:
-        """Pull until so many were pulled in all."""
-        ...
-
-    def take(self) -> list[bytes]:
-        """What came since the last call."""
-        ...
-
-    def stop(self) -> None:
-        """Pull nothing more."""
-        ...
-
-
-class Sink(Protocol):
-    """Where results go."""
-
-    def put(self, piece: Piece) -> None:
-        """Results of a run of items."""
-        ...
-
-    def wake(self) -> None:
-        """Something was put: once after several."""
-        ...
-
-    def end(self, at: int | None, failure: BaseException | None = None) -> None:
-        """Nothing comes from item `at` on."""
-        ...
-
-
 class Job:
     """A job that is running."""
 
@@ -99,6 +64,7 @@ class Job:
         purse: Purse,
         progress: Progress,
         ahead: int | None = None,
+        in_order: bool = True,
         tries: Mapping[bytes, Sequence[TryRow]] | None = None,
     ) -> None:
         self.plan = plan
@@ -116,6 +82,7 @@ class Job:
         self._feed = feed
         self._sink = sink
         self._ahead = ahead
+        self._in_order = in_order
         self._consumed = 0
         self._asked_for = -1 << 60
         self._poked = asyncio.Event()
@@ -236,12 +203,16 @@ class Job:
             self._want()
 
     def _want(self) -> None:
-        """Ask for more items: some rounds beyond what is unfinished, and not far beyond what the user has read."""
+        """Ask for more items: some rounds beyond what is unfinished, and not far beyond what the user has read.
+
+        Where nothing waits for what was asked before it, some rounds beyond what was sent out.
+        """
         if self._ahead is not None:
             target, step = self._ahead, 1
         else:
             ahead = self.scheduler.wanted()
-            target, step = min(self.scheduler.unfinished_from, self._consumed + ahead) + ahead, ahead // 4
+            done = min(self.scheduler.unfinished_from, self._consumed + ahead) if self._in_order else self.scheduler.uncut_from
+            target, step = done + ahead, ahead // 4
         if target - self._asked_for >= step:
             self._asked_for = target
             self._feed.want(target)
@@ -378,7 +349,7 @@ class Job:
 
     async def _end(self) -> None:
         """Leave everything on disk as it is, then tell the user."""
-        whole = self._failure is None and not self._stopping
+        whole = self._failure is None and not self._cancelled and self._is_whole()
         peers = list(self.lanes.peers.values())
         self.desk.close()
         self.lanes.leave()
@@ -401,6 +372,12 @@ class Job:
             self._sink.end(self._fails_at, self._failure)
         else:
             self._sink.end(0 if self._cancelled else None, None if self._cancelled else _stopped(self.plan))
+
+    def _is_whole(self) -> bool:
+        """Whether every item has its result; the last may have come as the job was told to stop."""
+        if self._stopping:
+            self._take_items()
+        return self.scheduler.finished_all and self._feed.error is None
 
     async def _keep_inputs(self) -> None:
         """What was pulled, and all of an input whose length is known, so that the job can be finished."""

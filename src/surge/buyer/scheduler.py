@@ -241,6 +241,11 @@ class Scheduler:
         """The first item without a result or, at the end, the number of items."""
         return min((cut.first for cut in self.cuts.values()), default=self._next)
 
+    @property
+    def uncut_from(self) -> int:
+        """The first item that is in no cut yet."""
+        return self._next
+
     def wanted(self) -> int:
         """Items that should be there beyond those cut, so that no lane waits for input: two rounds of every lane."""
         return 2 * sum(self._size(lane, math.inf) * self._depth(lane) for lane in self.lanes.values()) + 16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -15,19 +16,24 @@ CALL_SECONDS = 0.05
 
 
 class Calls:
-    """The calls of one function: where a job's items come from, and where its results go."""
+    """The calls of one function: where a job's items come from, and where its results go.
+
+    A call that was cancelled before its job took it is never sent; the job takes no more of them than its providers soon need.
+    """
 
     def __init__(self, encode: Callable[[Any], bytes], decode: Callable[[bytes, int], list[list[Any]]], wake: Callable[[], None]) -> None:
-        self.ended = False
         self.error: BaseException | None = None
         self._encode = encode
         self._decode = decode
         self._wake = wake
         self._lock = threading.Lock()
+        self._waiting: deque[tuple[bytes, concurrent.futures.Future[Any]]] = deque()
         self._futures: dict[int, concurrent.futures.Future[Any]] = {}
-        self._waiting: list[bytes] = []
+        """Calls that were taken, by their item's index."""
         self._count = 0
+        self._target = 0
         self._woken = False
+        self._finished = False
         self._closed: BaseException | None = None
 
     def submit(self, item: Any) -> concurrent.futures.Future[Any]:
@@ -37,9 +43,7 @@ class Calls:
         with self._lock:
             if self._closed is not None:
                 raise self._closed
-            self._futures[self._count] = future
-            self._count += 1
-            self._waiting.append(data)
+            self._waiting.append((data, future))
             wake, self._woken = not self._woken, True
         if wake:
             self._wake()
@@ -51,32 +55,46 @@ class Calls:
         return self._closed is None
 
     def unfinished(self) -> list[concurrent.futures.Future[Any]]:
-        """Calls without a result."""
+        """Calls that will have a result and have none yet."""
         with self._lock:
-            return list(self._futures.values())
+            return [*self._futures.values(), *(future for _, future in self._waiting if not future.cancelled())]
 
     def finish(self) -> None:
         """No more calls come: the job ends when the last has its result."""
         with self._lock:
-            self.ended = True
+            self._finished = True
         self._wake()
 
     # As a job's feed
 
+    @property
+    def ended(self) -> bool:
+        """Whether no more calls will come. Read it before `take`."""
+        return self._finished and not self._waiting
+
     def want(self, upto: int) -> None:
-        """Calls come when they come."""
+        """Let so many be taken in all."""
+        self._target = max(self._target, upto)
+        if self._waiting:
+            self._wake()
 
     def take(self) -> list[bytes]:
-        """The calls since the last time."""
+        """The next calls, as many as are wanted; from here on they cannot be cancelled."""
+        taken: list[bytes] = []
         with self._lock:
-            taken, self._waiting = self._waiting, []
+            while self._waiting and self._count < self._target:
+                data, future = self._waiting.popleft()
+                if future.set_running_or_notify_cancel():
+                    self._futures[self._count] = future
+                    self._count += 1
+                    taken.append(data)
             self._woken = False
         return taken
 
     def stop(self) -> None:
         """Take no more."""
         with self._lock:
-            self.ended = True
+            self._finished = True
 
     # As a job's sink
 
@@ -92,7 +110,7 @@ class Calls:
             except GuestFault as wrong:
                 error = wrong
         for place, future in enumerate(futures):
-            if future is None or not future.set_running_or_notify_cancel():
+            if future is None:
                 continue
             if error is not None:
                 future.set_exception(error)
@@ -108,10 +126,12 @@ class Calls:
         """The job has ended: calls without a result fail with it."""
         with self._lock:
             self._closed = failure or concurrent.futures.CancelledError()
-            left, self._futures = list(self._futures.values()), {}
+            left = list(self._futures.values())
+            left += [future for _, future in self._waiting if future.set_running_or_notify_cancel()]
+            self._futures.clear()
+            self._waiting.clear()
         for future in left:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(self._closed)
+            future.set_exception(self._closed)
 
 
 class Executor(concurrent.futures.Executor):
@@ -133,12 +153,11 @@ class Executor(concurrent.futures.Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; by default wait for those that were taken."""
+        """Take no more calls; by default wait for those that were taken. With `cancel_futures`, those that wait are never sent."""
         self._shut = True
         pending = list(self._futures)
         if cancel_futures:
-            for future in pending:
-                future.cancel()
-        if wait:
-            concurrent.futures.wait(pending)
+            pending = [future for future in pending if not future.cancel()]
         self._finish()
+        if wait:
+            concurrent.futures.wait([future for future in pending if not future.cancelled()])
