@@ -346,6 +346,8 @@ def test_limits_and_wishes_are_what_was_asked() -> None:
         {"deadline": -1},
         {"deadline": "2h"},
         {"deadline": float("nan")},
+        {"region": 5},
+        {"name": 5},
     ],
 )
 def test_wishes_that_mean_nothing_are_refused(asked: Any) -> None:

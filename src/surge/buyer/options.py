@@ -63,6 +63,10 @@ def wishes_of(asked: Asked) -> Wishes:
         value = asked.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
             raise InvalidInput(f"{name}={value!r} is no amount: write whole wei, such as {name}=5 * 10**18", name=name)
+    for name in ("region", "name"):
+        text = asked.get(name)
+        if text is not None and not isinstance(text, str):
+            raise InvalidInput(f"{name}={text!r} is no text", name=name)
     return Wishes(
         max_price=asked.get("max_price"),
         budget=asked.get("budget"),
