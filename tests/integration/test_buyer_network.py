@@ -302,7 +302,7 @@ def test_a_buyer_killed_with_kill_9_goes_on_and_pays_for_nothing_twice(town: Tow
 
     with surge.connect(town.file) as network:
         entry = network.job(job)
-        assert entry.state == "running"
+        assert entry.state == "stopped"
         accepted = [row["receipt"] for row in network.receipts(job)]
         assert list(network.resume(job)) == [spin(item) for item in range(60)]
         rows = network.receipts(job)
@@ -310,6 +310,14 @@ def test_a_buyer_killed_with_kill_9_goes_on_and_pays_for_nothing_twice(town: Tow
         subjects = [network.receipt(row["receipt"])["subject"] for row in rows if row["kind"] == 1]
         assert len(subjects) == len(set(subjects))
         assert network.job(job).state == "done"
+
+
+def test_a_network_that_was_closed_says_so(town: Town) -> None:
+    with surge.connect(town.file) as network:
+        pass
+    for ask in (network.jobs, network.channels, lambda: network.submit(add_one, 1), lambda: network.map(add_one, [1])):
+        with pytest.raises(surge.InvalidInput, match=r"closed: call surge\.connect"):
+            ask()
 
 
 def test_two_processes_on_one_wallet_use_channels_of_their_own(town: Town, network: surge.Network) -> None:

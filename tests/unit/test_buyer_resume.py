@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from buyer_support import Bed, Ended, FakeProvider
+from surge.buyer.plan import Wishes
 from surge.core.messages import NewPrices
-from surge.core.units import Status
-from surge.errors import GuestFault
+from surge.core.pricing import unit_amount
+from surge.core.units import Limits, Status
+from surge.errors import GuestFault, NotEnough
 
 
 def add_one(item: int) -> int:
@@ -105,6 +107,25 @@ async def test_a_bad_ending_known_before_the_kill_is_not_paid_again(beds: Callab
     assert isinstance(found[2], GuestFault)
     assert [found[0], found[1], found[3]] == [0, 1, 3]
     assert len(one.ran) == len(set(one.ran))
+
+
+async def test_an_item_whose_budget_ran_out_is_run_again_with_more_and_not_blamed(beds: Callable[..., Bed]) -> None:
+    one = FakeProvider(functions={"f": add_one}, fuel_each=10**9)
+    limits = Limits(output=1 << 20)
+    budget = 5 * unit_amount(one.prices, 10**9, limits.memory, limits.output) // 2
+    bed = beds(one)
+    plan = bed.plan(chunk=1, limits=limits, wishes=Wishes(budget=budget))
+    job, results = await bed.start(plan, range(8), total=8)
+
+    def read() -> None:
+        with pytest.raises(NotEnough, match="with a larger --budget"):
+            list(results)
+
+    await asyncio.to_thread(read)
+    await asyncio.wait_for(job.settled.wait(), 5)
+    await bed.kill()
+    _, results = await beds(one).resume(plan.id)
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 9))
 
 
 async def test_prices_agreed_for_a_job_hold_after_a_kill(beds: Callable[..., Bed]) -> None:

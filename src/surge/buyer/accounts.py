@@ -58,7 +58,7 @@ async def acknowledgement_since(journal: Journal, channel: bytes, count: int) ->
 
 
 class Lease:
-    """The right of one process to use a channel: a lock that the system drops when the process dies."""
+    """The right of one process to use a channel, or to work on a job: a lock that the system drops when the process dies."""
 
     def __init__(self, folder: Path, channel: bytes) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +68,21 @@ class Lease:
         except OSError:
             os.close(self._file)
             self._file = None
+
+    @staticmethod
+    def is_taken(folder: Path, name: bytes) -> bool:
+        """Whether some process, this one or another, has it now."""
+        try:
+            file = os.open(folder / f"{name.hex()}.lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(file)
+        return False
 
     @property
     def held(self) -> bool:

@@ -27,7 +27,7 @@ from surge.buyer.job import Job
 from surge.buyer.journal import CANCELLED, DONE
 from surge.buyer.listing import Listing
 from surge.buyer.options import Asked, chunk_of
-from surge.buyer.plan import CALLS, COMMANDS, MAP, Plan
+from surge.buyer.plan import CALLS, MAP, RUNS, Plan
 from surge.buyer.plans import command_plan, python_plan
 from surge.buyer.rehearsal import Rehearsal, rehearse
 from surge.buyer.results import Progress, Results, decode_piece
@@ -248,7 +248,7 @@ class Network(Listing):
         named = tuple(sorted(files.items())) if isinstance(files, Mapping) else (files if isinstance(files, str | Path) else tuple(files))
         key = ("run", str(module), status and (status.st_mtime_ns, status.st_size), named, tuple(sorted(asked.items())))
         contents = self._client.home.contents
-        calls = self._calls_of(key, lambda: command_plan(module, contents, asked=asked, files=files), command=True)
+        calls = self._calls_of(key, lambda: command_plan(module, contents, asked=asked, files=files, kind=RUNS), command=True)
         program = Path(module).stem
         future = calls.submit((program, Run(tuple(argv), stdin, dict(env or {}))))
         try:
@@ -306,8 +306,8 @@ class Network(Listing):
         before all of it was recorded: pass the same iterable again. `budget` replaces the job's.
         """
         _check_errors(errors)
-        record = records.find_job(self._client.journal, job)
-        if record.plan.kind == CALLS:
+        record = records.find_job(self._journal, job)
+        if not record.plan.is_resumable:
             raise InvalidInput("single calls are not resumed: whoever waits for them is gone", job=record.id)
         saved = self._background.call(records.load(self._client.journal, record))
         whole = record.total is not None and record.spooled >= record.total
@@ -316,7 +316,7 @@ class Network(Listing):
                 f"only {record.spooled} items of the job were recorded before it stopped: pass items= to go on with the rest",
                 spooled=record.spooled,
             )
-        command = record.plan.kind == COMMANDS
+        command = not record.plan.is_python
         progress = Progress(total=record.total)
         results, wake, bind = self._results(record.plan, progress, decode_run if command else decode_piece, errors)
         encode = (lambda run: encode_run(record.plan.name, run)) if command else encode_value
@@ -327,12 +327,17 @@ class Network(Listing):
         return results
 
     def cancel(self, job: str) -> None:
-        """Stop a job for good, also one that runs in another process; what was accepted stays paid and recorded."""
-        record = records.find_job(self._client.journal, job)
+        """Stop a job for good, also one that runs in another process; what was accepted stays paid and recorded.
+
+        Raises `InvalidInput` for one that is done.
+        """
+        record = records.find_job(self._journal, job)
         running = self._client.jobs.get(bytes.fromhex(record.id))
         if running is not None:
             self._background.soon(running.cancel)
-        elif record.state != DONE:
+        elif record.state == DONE:
+            raise InvalidInput(f"the job {record.id[:12]} is done: there is nothing to cancel", job=record.id)
+        else:
             self._background.call(self._client.journal.set_job(bytes.fromhex(record.id), CANCELLED))
 
     # The end

@@ -46,10 +46,17 @@ class Background:
 
     def start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run `work` on the loop; its result comes as a future of the calling world."""
-        if self.loop.is_closed():
+        try:
+            self.check_open()
+        except InvalidInput:
             work.close()
-            raise InvalidInput("this network is closed: call surge.connect() again")
+            raise
         return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def check_open(self) -> None:
+        """Raise `InvalidInput` once the loop has ended."""
+        if self.loop.is_closed():
+            raise InvalidInput("this network is closed: call surge.connect() again")
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` on the loop and wait for it. An interrupt here cancels it there."""

@@ -139,8 +139,11 @@ async def _contents(client: Client, unit: UnitSpec, items: bytes) -> dict[bytes,
 
 
 def write(case: Case, output: Path) -> Path:
-    """Write a case file."""
-    output.write_bytes(casefile.encode(case))
+    """Write a case file. Raises `InvalidInput` where it cannot be written."""
+    try:
+        output.write_bytes(casefile.encode(case))
+    except OSError as error:
+        raise InvalidInput(f"{output} cannot be written ({error.strerror}): name another place", path=str(output)) from error
     return output
 
 

@@ -235,7 +235,7 @@ class Client:
 
     def _lease(self, plan: Plan) -> Lease:
         """The right to work on a job: one process at a time."""
-        lease = Lease(self.home.folder / "leases", plan.id)
+        lease = Lease(self.home.leases, plan.id)
         if not lease.held:
             raise InvalidInput(f"the job {plan.id.hex()[:12]} is running already", job=plan.id.hex())
         return lease
@@ -336,7 +336,7 @@ async def restored(
     query = "SELECT first, count, value, error FROM results WHERE job = ? ORDER BY first"
     for first, count, value, error in await journal.read(query, (plan.id,)):
         sink.put(Piece(first, count, value, None if error is None else error_of(error)))
-    job.replay_endings({number: guest_fault(outcome_of(data), b"", "") for number, data in saved.bad.items()})
+    job.replay_endings({number: guest_fault(outcome_of(data), b"", "") for number, data in saved.bad.items()}, saved.lowered)
     await journal.set_job(plan.id, RUNNING)
     return job
 

@@ -50,6 +50,11 @@ class Home:
         return self.folder / "buyer.db"
 
     @property
+    def leases(self) -> Path:
+        """Which process uses which channel, and works on which job."""
+        return self.folder / "leases"
+
+    @property
     def contents(self) -> Path:
         """Bundles and images of jobs, by SHA-256."""
         return self.folder / "contents"

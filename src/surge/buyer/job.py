@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 from surge.buyer.auditor import Asked
@@ -21,7 +21,7 @@ from surge.buyer.endings import command_value, error_text, guest_fault, local_fa
 from surge.buyer.ends import Feed, Sink
 from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, ResultRow, TryRow
 from surge.buyer.lanes import Lanes, Recruit
-from surge.buyer.plan import COMMANDS, Plan
+from surge.buyer.plan import Plan
 from surge.buyer.preparing import Source
 from surge.buyer.purse import Purse
 from surge.buyer.results import Piece, Progress
@@ -126,12 +126,12 @@ class Job:
         log.info("job %s: %s", self.plan.id.hex()[:12], text)
         self.journal.event_soon(self.plan.id, text)
 
-    def replay_endings(self, bad: Mapping[int, GuestFault]) -> None:
-        """Cuts whose units ended badly before a restart: halve them, or blame their item."""
+    def replay_endings(self, bad: Mapping[int, GuestFault], lowered: Container[int]) -> None:
+        """Cuts whose units ended badly before a restart: halve them, or blame their item unless its fuel limit was a lowered one."""
         rows: list[ResultRow] = []
         for number, fault in bad.items():
             if number in self.scheduler.cuts:
-                self._apply(self.scheduler.ended_badly(number, ""), rows, error=fault)
+                self._apply(self.scheduler.ended_badly(number, "", lowered=number in lowered), rows, error=fault)
         if rows:
             self.journal.results_soon(rows)
 
@@ -220,8 +220,7 @@ class Job:
     def _late(self) -> Unavailable:
         done, total = self.progress.done, self.progress.total
         return Unavailable(
-            f"the deadline passed with {done} of {total if total is not None else '?'} items done: "
-            f"`surge job resume {self.plan.id.hex()[:12]}` finishes it"
+            f"the deadline passed with {done} of {total if total is not None else '?'} items done: {self.plan.advice('finishes it')}"
         )
 
     # What comes back (see `calls.Owner`)
@@ -233,7 +232,7 @@ class Job:
         self.purse.pay((number, lane), receipt.amount)
         self._count(receipt, units=1)
         rows: list[ResultRow] = []
-        good = outcome.status is Status.FINISHED or (outcome.status is Status.EXITED and self.plan.kind == COMMANDS)
+        good = outcome.status is Status.FINISHED or (outcome.status is Status.EXITED and not self.plan.is_python)
         cut = self.scheduler.cuts.get(number)
         if good:
             if cut is not None:
@@ -343,7 +342,7 @@ class Job:
         """The error of a job whose budget is used up."""
         left, spent = self.purse.left, self.purse.spent
         text = f"the budget is used up: {spent} wei are spent and {left} wei buy no further unit; {self.progress.done} items are done"
-        return NotEnough(f"{text}. Resume the job with a larger budget", spent=spent, left=left)
+        return NotEnough(f"{text}: {self.plan.advice('with a larger --budget goes on with it')}", spent=spent, left=left)
 
     # The end
 
@@ -394,4 +393,4 @@ class Job:
 
 
 def _stopped(plan: Plan) -> Unavailable:
-    return Unavailable(f"the job was stopped: `surge job resume {plan.id.hex()[:12]}` finishes it", job=plan.id.hex())
+    return Unavailable(f"the job was stopped: {plan.advice('finishes it')}", job=plan.id.hex())

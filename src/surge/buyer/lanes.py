@@ -193,7 +193,7 @@ class Lanes:
     def _none_left(self) -> Unavailable:
         reasons = "; ".join(f"{key}: {error}" for key, error in self.left.items())
         return Unavailable(
-            f"no provider is left to work on the job ({reasons}): `surge job resume {self._job.plan.id.hex()[:12]}` goes on with it",
+            f"no provider is left to work on the job ({reasons}): {self._job.plan.advice('goes on with it')}",
             reasons={key: str(error) for key, error in self.left.items()},
         )
 

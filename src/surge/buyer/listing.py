@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from surge.buyer import cases, records
+from surge.buyer.accounts import Lease
 from surge.buyer.background import Background
 from surge.buyer.client import Client
+from surge.buyer.journal import RUNNING, STOPPED, Journal
 from surge.buyer.records import JobRecord
 from surge.core.receipts import Receipt
 from surge.core.types import address
@@ -22,30 +25,41 @@ class Listing:
         self._client = client
         self._background = background
 
+    @property
+    def _journal(self) -> Journal:
+        """The journal. Raises `InvalidInput` once the network is closed."""
+        self._background.check_open()
+        return self._client.journal
+
     # Jobs
 
     def jobs(self) -> list[JobRecord]:
         """Every job of this wallet, the newest first."""
-        return records.list_jobs(self._client.journal)
+        return [self._seen(record) for record in records.list_jobs(self._journal)]
 
     def job(self, named: str) -> JobRecord:
         """The job whose id begins with these hex digits."""
-        return records.find_job(self._client.journal, named)
+        return self._seen(records.find_job(self._journal, named))
+
+    def _seen(self, record: JobRecord) -> JobRecord:
+        """A job as it is: one whose process died was never told that it stopped."""
+        dead = record.state == RUNNING and not Lease.is_taken(self._client.home.leases, bytes.fromhex(record.id))
+        return replace(record, state=STOPPED) if dead else record
 
     def job_providers(self, named: str) -> list[dict[str, Any]]:
         """Who worked on a job: `provider`, `units`, `gigafuel`, `pay` in wei."""
-        return records.job_providers(self._client.journal, self.job(named).id)
+        return records.job_providers(self._journal, self.job(named).id)
 
     def job_log(self, named: str) -> list[dict[str, Any]]:
         """What happened to a job: `time` (Unix seconds) and `text`."""
-        return records.job_log(self._client.journal, self.job(named).id)
+        return records.job_log(self._journal, self.job(named).id)
 
     # Receipts
 
     def receipts(self, job: str | None = None) -> list[dict[str, Any]]:
         """Every receipt this wallet answered, or those of one job, the newest first."""
         self._background.call(self._client.flush())
-        found = records.list_receipts(self._client.journal, None if job is None else self.job(job).id)
+        found = records.list_receipts(self._journal, None if job is None else self.job(job).id)
         rows = [
             {
                 "receipt": each.id,
@@ -92,7 +106,7 @@ class Listing:
 
     def _receipt(self, named: str) -> records.ReceiptRecord:
         self._background.call(self._client.flush())
-        return records.find_receipt(self._client.journal, named)
+        return records.find_receipt(self._journal, named)
 
     # Channels
 

@@ -104,7 +104,8 @@ class Market:
         """
         found = await self.matching(plan, taken)
         if not found.chosen:
-            raise NoProvider(f"no provider passes what the job asks: {found.explain()}", excluded=dict(found.excluded))
+            hint = "ask for less, or try again when others offer" if found.excluded else "try again, or lend a device with `surge provide`"
+            raise NoProvider(f"no provider passes what the job asks: {found.explain()}; {hint}", excluded=dict(found.excluded))
         wanted = set(first)
         candidates = sorted(found.chosen, key=lambda signed: signed.offer.device not in wanted)
         peers: list[Peer] = []

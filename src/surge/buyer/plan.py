@@ -11,8 +11,8 @@ from surge.core import canonical
 from surge.core.units import WORLD, Limits, UnitSpec
 from surge.errors import InternalFault, InvalidInput
 
-MAP, CALLS, COMMANDS = "map", "calls", "commands"
-"""Kinds of job: items through a function; single calls as they come; runs of a WASI command."""
+MAP, CALLS, COMMANDS, RUNS = "map", "calls", "commands", "runs"
+"""Kinds of job: items through a function; single calls as they come; runs of a WASI command; single runs as they come."""
 
 ONE_ARGUMENT, ARGUMENTS = 0, 1
 """Styles of a Python entry: f(item), or f(*args, **kwargs) with an item (args, kwargs)."""
@@ -80,7 +80,16 @@ class Plan:
     @property
     def is_python(self) -> bool:
         """Whether units start from a setup's snapshot."""
-        return self.kind != COMMANDS
+        return self.kind in (MAP, CALLS)
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether it can be gone on with: of single calls, whoever waited for them is gone."""
+        return self.kind in (MAP, COMMANDS)
+
+    def advice(self, done: str) -> str:
+        """What to do about a job that stopped, for people; `done` is what resuming does."""
+        return f"`surge job resume {self.id.hex()[:12]}` {done}" if self.is_resumable else "ask again for what has no result"
 
     def entry(self, first: int) -> bytes:
         """The entry of a Python unit whose first item has this index."""
@@ -143,5 +152,7 @@ def _job_id(salt: bytes) -> bytes:
 
 
 def job_seed(seed: int | str | bytes) -> bytes:
-    """The 32-byte seed of a job from what a user gives: the same value gives the same draws, always."""
+    """The 32-byte seed of a job from what a user gives: the same value gives the same draws, always. Raises `InvalidInput`."""
+    if not isinstance(seed, int | str | bytes):
+        raise InvalidInput(f"seed={seed!r} is no seed: pass a whole number, text or bytes")
     return hashlib.sha256(b"surge-seed" + canonical.encode(seed)).digest()

@@ -59,7 +59,7 @@ def python_plan(
     )
 
 
-def command_plan(module: str | Path, contents: Path, *, asked: Asked, files: Files = ()) -> Plan:
+def command_plan(module: str | Path, contents: Path, *, asked: Asked, files: Files = (), kind: str = COMMANDS) -> Plan:
     """The plan of a job that runs a WASI command; its module and files lie in `contents` afterwards."""
     check_known(asked)
     path = Path(module)
@@ -69,7 +69,7 @@ def command_plan(module: str | Path, contents: Path, *, asked: Asked, files: Fil
     if files:
         _, bundle, bundle_size = write_zip(members([files] if isinstance(files, str | Path) else files), contents)
     return Plan(
-        kind=COMMANDS,
+        kind=kind,
         name=asked.get("name") or path.name,
         salt=secrets.token_bytes(32),
         image=digest,

@@ -89,7 +89,10 @@ class Preparation:
         prices = self._lanes.prices(peer)
         allowance = job.purse.allow_setup(prices, plan.limits, self._lanes.wanted())
         if allowance is None:
-            raise NotEnough(f"the budget does not buy the job's setup at {peer.device}", left=job.purse.left)
+            raise NotEnough(
+                f"the budget has {job.purse.left} wei left, which do not buy the job's setup at {peer.device}: give it a larger one",
+                left=job.purse.left,
+            )
         body, asked = make_setup(plan, peer.terms.engine, allowance.limits, prices)
         key = ("setup", peer.device)
         job.purse.reserve(key, allowance.reserved)
@@ -107,7 +110,9 @@ class Preparation:
             job.purse.release(key)
         # 2
         if outcome.status is Status.OUT_OF_FUEL and allowance.lowered:
-            raise NotEnough(f"the budget does not buy the job's setup: it needs more than {outcome.fuel} fuel", fuel=outcome.fuel)
+            raise NotEnough(
+                f"the budget does not buy the job's setup: it needs more than {outcome.fuel} fuel; give it a larger one", fuel=outcome.fuel
+            )
         if outcome.status is not Status.FINISHED:
             raise setup_fault(guest_fault(outcome, done.output, done.detail))
 

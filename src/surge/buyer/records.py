@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from surge.buyer.endings import outcome_of
 from surge.buyer.journal import SETUP, ChannelRow, Journal, TryRow, unpack_receipt
 from surge.buyer.plan import Plan
 from surge.core import canonical
 from surge.core.pricing import Prices
 from surge.core.receipts import FUELLED, Receipt, ReceiptKind, Terms
+from surge.core.units import Status
 from surge.errors import InvalidInput
 
 
@@ -63,6 +65,8 @@ class Saved:
     """Units of those cuts that were sent and have no answer."""
     bad: dict[int, bytes] = field(default_factory=dict)
     """Cuts whose unit ended badly, with the outcome: they are halved, or their item is at fault."""
+    lowered: set[int] = field(default_factory=set)
+    """Those of them that ran out of no more fuel than the budget bought then: no item is at fault."""
     done: list[tuple[int, int]] = field(default_factory=list)
     """(first, count) with a result."""
     terms: list[Terms] = field(default_factory=list)
@@ -174,18 +178,22 @@ async def load(journal: Journal, record: JobRecord) -> Saved:
         "LEFT JOIN receipts ON receipts.channel = tries.channel AND receipts.subject = tries.unit WHERE tries.job = ?",
         (job,),
     )
-    tries, bad = [], {}
+    tries, bad, lowered = [], {}, set()
     for number, channel, unit, fuel, prices, outcome, answered in rows:
         if number == SETUP or number not in numbers:
             continue
         if answered is None:
             tries.append(TryRow(number, channel, unit, fuel, Prices(*canonical.decode(prices))))
-        elif outcome is not None:
+        elif outcome is not None and (number not in bad or number in lowered):
             bad[number] = outcome
+            if outcome_of(outcome).status is Status.OUT_OF_FUEL and fuel < record.plan.limits.fuel:
+                lowered.add(number)
+            else:
+                lowered.discard(number)
     agreed = await journal.read("SELECT terms FROM job_terms WHERE job = ?", (job,))
     terms = [Terms.decode(data) for (data,) in agreed]
     ((highest,),) = await journal.read("SELECT max(number) FROM cuts WHERE job = ?", (job,))
     paid = await journal.read("SELECT DISTINCT channel FROM receipts WHERE job = ? AND kind = ?", (job, ReceiptKind.UNIT))
     worked = {channel for (channel,) in paid} | {row.channel for row in tries}
     numbers_from = 0 if highest is None else highest + 1
-    return Saved(record, open_cuts, tries, bad, [(first, count) for first, count in done], terms, numbers_from, worked)
+    return Saved(record, open_cuts, tries, bad, lowered, [(first, count) for first, count in done], terms, numbers_from, worked)
