@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wasmtime
 
-from cli_support import Place, Up, jsonl, lines
+from cli_support import Place, Up, jsonl, lines, until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -33,6 +35,12 @@ def inverse(x):
 
 def nothing():
     return 0
+
+
+def slow(x):
+    for _ in range(400_000):
+        x = (x * 1103515245 + 12345) & 0x7FFFFFFF
+    return x
 '''
 
 pytestmark = pytest.mark.timeout(600)
@@ -91,6 +99,74 @@ def test_a_command_module_runs_with_stdin_stdout_and_its_own_exit_code(place: Pl
     assert wrong.err == "Error: <out-png> must be set.\n"
 
 
+def test_a_map_that_is_interrupted_leaves_the_file_and_is_resumed(place: Place, up: Up) -> None:
+    jsonl(place.work / "many.jsonl", list(range(300)))
+    (place.work / "kept.jsonl").write_text("old")
+    process = place.start("map", "work.py:slow", "many.jsonl", "-o", "kept.jsonl", stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    (job,) = re.findall(r"job ([0-9a-f]+)", process.stderr.readline())
+    until(lambda: place.json("job", "show", job)["done"] > 0, 60, "a result")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"surge job resume {job[:12]}" in said
+    assert (place.work / "kept.jsonl").read_text() == "old"
+    shown = place.json("job", "show", job)
+    assert shown["state"] == "stopped"
+    assert 0 < shown["done"] < 300
+    place.surge("job", "resume", job, "-o", "kept.jsonl")
+    assert len(lines(place.work / "kept.jsonl")) == 300
+    assert "is done" in place.surge("job", "cancel", job, code=3).err
+    assert not list(place.work.glob(".kept*"))
+
+
+def test_a_budget_that_ran_out_is_raised_when_the_job_is_resumed(place: Place, up: Up) -> None:
+    place.surge("map", "work.py:slow", jsonl(place.work / "few.jsonl", list(range(20))), "--chunk", "1", "--provider", first_device(up))
+    whole = place.json("job", "list")[0]
+    budget = whole["price"] // 2
+    said = place.surge(
+        "map", "work.py:slow", "few.jsonl", "--chunk", "1", "--provider", first_device(up), "--budget", f"{budget}wei", code=6
+    )
+    job = place.json("job", "list")[0]
+    assert job["price"] <= budget
+    assert f"surge job resume {job['job'][:12]}` with a larger --budget" in said.err
+    assert place.surge("job", "resume", job["job"], "--budget", "5").text.count("\n") == 20
+
+
+def test_a_run_whose_buyer_was_killed_is_resumed_with_its_output_and_code(place: Place, up: Up) -> None:
+    with place.start("run", endless(place), stdin=subprocess.DEVNULL) as process:
+        until(lambda: any(row["name"] == "endless.wasm" for row in place.json("job", "list")), 60, "the job")
+        job = place.json("job", "list")[0]
+        assert job["state"] == "running"
+        process.kill()
+    assert place.json("job", "show", job["job"])["state"] == "stopped"
+    said = place.surge("job", "resume", job["job"], code=7)
+    assert said.out == b"done"
+
+
+def endless(place: Place) -> Path:
+    """A module that takes a few seconds, says so and ends with 7."""
+    path = place.work / "endless.wasm"
+    path.write_bytes(wasmtime.wat2wasm(ENDLESS))
+    return path
+
+
+ENDLESS = """
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "done")
+  (func (export "_start") (local $n i64)
+    (loop $again
+      (local.set $n (i64.add (local.get $n) (i64.const 1)))
+      (br_if $again (i64.lt_u (local.get $n) (i64.const 8000000000))))
+    (i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const 4))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (call $exit (i32.const 7))))
+"""
+
+
 def test_jobs_are_listed_shown_and_logged(place: Place, mapped: dict[str, Any]) -> None:
     job = mapped["job"]
     row = next(row for row in place.json("job", "list") if job.startswith(row["job"]) or row["job"].startswith(job))
@@ -144,12 +220,15 @@ def test_channels_and_earnings_agree(place: Place, mapped: dict[str, Any]) -> No
 
 
 def test_a_channel_is_opened_by_hand(place: Place, up: Up) -> None:
-    device = json.loads((up.data / "providers" / "0" / "wallet" / "device.json").read_text())["address"]
-    device = device if device.startswith("0x") else "0x" + device
-    opened = place.json("channel", "open", device, "5")["channel"].removeprefix("0x")
+    opened = place.json("channel", "open", first_device(up), "5")["channel"].removeprefix("0x")
     row = next(row for row in place.json("channel", "list") if row["channel"] == opened)
     assert row["deposit"] == 5 * 10**18
     assert place.json("channel", "close", opened)[0]["how"] == "together"
+
+
+def first_device(up: Up) -> str:
+    found: str = json.loads((up.data / "providers" / "0" / "wallet" / "device.json").read_text())["address"]
+    return found if found.startswith("0x") else "0x" + found
 
 
 def test_keys_are_made_and_money_is_sent(place: Place, up: Up) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 
 from surge import errors
 from surge.cli import app, console, places
 from surge.cli.console import EXIT_CODES, Amount, Size, exit_code, parse_tokens, run_command, tokens
-from surge.cli.jobs import as_json_value
+from surge.cli.jobs import as_json_value, read_items
+from surge.cli.outputs import output_file
 from surge.cli.roles import LINES_AT_ONCE, LINES_PER_SECOND, Paced, SafeFormatter
 from surge.errors import InvalidInput
 
@@ -105,7 +108,8 @@ def test_every_help_is_said_without_loading_what_is_slow() -> None:
 import sys
 from surge.cli.app import surge
 from surge.cli.console import run_command
-from surge.cli.jobs import as_json_value
+from surge.cli.jobs import as_json_value, read_items
+from surge.cli.outputs import output_file
 for words in sys.argv[1:]:
     assert run_command(surge, [*words.split(), "--help"]) == 0, words
 slow = {"web3", "eth_account", "wasmtime", "nats", "numpy", "pandas"} & set(sys.modules)
@@ -203,6 +207,7 @@ def test_every_error_has_a_documented_code() -> None:
         (["nonsense"], 2, "No such command"),
         (["map"], 2, "Missing argument"),
         (["map", "a.py:f", "in.jsonl", "--chunk", "many"], 2, "a number of items"),
+        (["map", "a.py:f", "in.jsonl", "--deadline", "nan"], 2, "lies in the future"),
         (["job", "list"], 3, "no network to join"),
         (["job", "list", "--network", "nowhere"], 3, "no network file nowhere"),
         (["wallet", "send", "0x12", "1"], 3, "no network to join"),
@@ -271,3 +276,68 @@ def test_a_result_with_more_digits_than_python_writes_is_written_as_hex(value: o
 
 def test_results_are_written_as_json() -> None:
     assert as_json_value({(1, 2): [True, -(2**70), 1.5, None, {b"\x01"}]}) == {"(1, 2)": [True, -(2**70), 1.5, None, ["0x01"]]}
+
+
+def test_a_file_is_replaced_when_it_is_whole_and_left_as_it_was_otherwise(tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    with output_file(str(target)) as file:
+        file.write("first")
+    target.chmod(0o640)
+    with contextlib.suppress(KeyboardInterrupt), output_file(str(target)) as file:
+        file.write("half")
+        raise KeyboardInterrupt
+    assert target.read_text() == "first"
+    with output_file(str(target)) as file:
+        file.write("second")
+    assert target.read_text() == "second"
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_link_and_a_device_stay_what_they_are(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("old")
+    link.symlink_to(real)
+    with output_file(str(link)) as file:
+        file.write("new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with output_file(str(tmp_path / "pipe")) as file:
+        file.write("through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("target", [".", "missing/out.jsonl", "file/out.jsonl"])
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match="cannot be written"), output_file(target):
+        pytest.fail("it was entered")
+
+
+def test_a_full_disk_is_said_with_the_files_name() -> None:
+    with pytest.raises(InvalidInput, match="/dev/full cannot be written"), output_file("/dev/full") as file:
+        file.write("x")
+
+
+@pytest.mark.parametrize(
+    ("data", "part"), [(b"1\n{\n", "line 2"), (b"\xff\n", "line 1"), (b"[" * 100_000, "line 1"), (None, "cannot be read")]
+)
+def test_inputs_that_cannot_be_read_are_named(tmp_path: Path, data: bytes | None, part: str) -> None:
+    path = tmp_path / "in.jsonl"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(InvalidInput, match=part):
+        list(read_items(str(path)))
+
+
+def test_the_shell_completes_files_where_files_are_meant() -> None:
+    completed = ShellComplete(app.surge, {}, "surge", "_SURGE_COMPLETE")
+    for words in (["map"], ["map", "work.py:f"], ["map", "-o"], ["map", "--network"], ["job", "resume", "-o"], ["receipt", "replay"]):
+        assert [(each.type, each.value) for each in completed.get_completions(words, "wo")] == [("file", "wo")], words

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from surge import errors
+from surge.cli.outputs import drop_standard_output
 from surge.core.text import printable
 
 
@@ -83,7 +83,7 @@ def run_command(command: click.Command, args: Sequence[str] | None = None) -> in
         err.print("interrupted")
         return 130
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the interpreter flushes stdout once more at its end
+        drop_standard_output()
         return 0
     except BaseExceptionGroup as group:
         return _explain(_first_error(group))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from surge.cli.console import Size, err, out, print_json, show, tokens
-from surge.cli.options import as_json, constraints, network_option, opened
+from surge.cli.console import Amount, Size, err, out, print_json, show, tokens
+from surge.cli.options import as_json, complete_file, constraints, network_option, opened
+from surge.cli.outputs import STANDARD_OUTPUT, output_file, writing
 from surge.errors import GuestFault, InvalidInput, RemoteError
+
+if TYPE_CHECKING:
+    from surge.buyer.encoding import RunResult
+    from surge.buyer.results import Results
 
 MOST_BITS = 10_000
 """Integers of more bits are written in hexadecimal: Python writes no more than 4300 decimal digits, and few programs read them."""
@@ -38,13 +44,16 @@ def load_function(target: str) -> Callable[[Any], Any]:
 
 def read_items(path: str) -> Iterator[Any]:
     """The values of a JSONL file, or of standard input for `-`; a bad line is named."""
-    with click.open_file(path, "r", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except ValueError as error:
-                    raise InvalidInput(f"{path} line {number} is not JSON: {error}", path=path, line=number) from error
+    try:
+        with click.open_file(path, "rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    try:
+                        yield json.loads(line.decode())
+                    except (ValueError, RecursionError) as error:
+                        raise InvalidInput(f"{path} line {number} is not JSON: {error}", path=path, line=number) from error
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}", path=path) from error
 
 
 def as_json_value(value: Any) -> Any:
@@ -69,15 +78,12 @@ def _json_key(key: Any) -> str:
         return str(as_json_value(key))
 
 
-def write_results(results: Iterator[Any], target: str, total: int | None, label: str) -> int:
+def write_results(results: Results, target: str, file: TextIO, total: int | None, label: str) -> int:
     """Write one line per result, with progress on standard error; returns how many items failed."""
     from surge.cli.progress import job_progress
 
     failed = 0
-    with (
-        click.open_file(target, "w", encoding="utf-8", atomic=target != "-") as file,
-        job_progress(label, total) as tick,
-    ):
+    with job_progress(label, total) as tick, _resumable(results.job):
         for result in results:
             if isinstance(result, RemoteError | GuestFault):
                 failed += 1
@@ -92,15 +98,33 @@ def write_results(results: Iterator[Any], target: str, total: int | None, label:
                 err.print(str(result), style="red", markup=False)
             else:
                 line = as_json_value(result)
-            file.write(json.dumps(line) + "\n")
+            with writing(STANDARD_OUTPUT if target == "-" else target):
+                file.write(json.dumps(line) + "\n")
             tick(results)
     return failed
 
 
+@contextlib.contextmanager
+def _resumable(job: str) -> Iterator[None]:
+    """Say how to go on with a job that is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print(f"`surge job resume {job[:12]}` goes on with it", markup=False)
+        raise
+
+
 @click.command(name="map")
-@click.argument("target", metavar="FILE.py:FUNCTION")
-@click.argument("inputs", metavar="INPUTS.jsonl")
-@click.option("-o", "--output", default="-", metavar="OUT.jsonl", help="Where results go. [default: standard output]")
+@click.argument("target", metavar="FILE.py:FUNCTION", shell_complete=complete_file)
+@click.argument("inputs", metavar="INPUTS.jsonl", shell_complete=complete_file)
+@click.option(
+    "-o",
+    "--output",
+    default="-",
+    metavar="OUT.jsonl",
+    shell_complete=complete_file,
+    help="Where results go; replaced once all are there. [default: standard output]",
+)
 @click.option("--chunk", default="auto", show_default=True, help="Items in a unit: a number, or auto (half a second of work).")
 @click.option(
     "--file",
@@ -123,14 +147,15 @@ def write_results(results: Iterator[Any], target: str, total: int | None, label:
 def map_(target: str, inputs: str, output: str, chunk: str, network: str | None, **options: Any) -> int:
     """Run FUNCTION over the values in INPUTS.jsonl, one a line, and write one result a line, in order.
 
-    A value whose call raised becomes {"error": ...} at its place, and the command ends with code 1.
+    A value whose call raised becomes {"error": ...} at its place, and the command ends with code 1. A map that is interrupted, or fails,
+    leaves an OUT.jsonl of before as it was; `surge job resume JOB -o OUT.jsonl` finishes it.
     """
     if chunk != "auto" and not chunk.isdigit():
         raise click.BadParameter("a number of items, or auto", param_hint="--chunk")
     function = load_function(target)
     items = list(read_items(inputs))
     chosen = {key: value for key, value in options.items() if value not in (None, ())}
-    with opened(network) as surge:
+    with output_file(output) as file, opened(network) as surge:
         results = surge.map(
             function,
             items,
@@ -141,7 +166,7 @@ def map_(target: str, inputs: str, output: str, chunk: str, network: str | None,
             **chosen,
         )
         err.print(f"job {results.job}", style="dim")
-        failed = write_results(results, output, len(items), target.rpartition(":")[2])
+        failed = write_results(results, output, file, len(items), target.rpartition(":")[2])
         price = results.progress.price
     err.print(f"{len(items)} items, {failed} failed, {tokens(price)}", style="dim")
     return 1 if failed else 0
@@ -175,21 +200,36 @@ def run(
         if "=" not in pair:
             raise click.BadParameter(f"{pair!r}: write NAME=VALUE", param_hint="--env")
     stdin = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read()
+    if folder is not None:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
     chosen = {key: value for key, value in options.items() if value not in (None, ())}
+    from surge.buyer.encoding import Run
+
     with opened(network) as surge:
-        result = surge.run(module, argv=list(args), stdin=stdin, env=dict(pair.split("=", 1) for pair in environment), **chosen)
-    sys.stdout.buffer.write(result.stdout)
-    sys.stdout.buffer.flush()
+        one = Run(args, stdin, dict(pair.split("=", 1) for pair in environment))
+        results = surge.run_each(module, [one], **chosen)
+        with err.status(f"{Path(module).name}, job {results.job[:12]}"), _resumable(results.job):
+            result = next(results)
+    return give_run(result, sys.stdout, STANDARD_OUTPUT, folder)
+
+
+def give_run(result: RunResult, stdout: TextIO, target: str, folder: Path | None = None) -> int:
+    """Hand on what a module wrote: its output, its errors and, with a folder, its files; returns its exit code."""
+    with writing(target):
+        stdout.buffer.write(result.stdout)
+        stdout.flush()
     sys.stderr.buffer.write(result.stderr)
     sys.stderr.buffer.flush()
-    if folder is not None:
-        for path, data in result.files.items():
-            target = folder / path
-            if not target.resolve().is_relative_to(folder.resolve()):
-                raise GuestFault(f"the module wrote {path!r}, which leaves {folder}", path=path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
-    return int(result.exit_code)
+    for path, data in result.files.items() if folder is not None else ():
+        assert folder is not None
+        place = folder / path
+        if not place.resolve().is_relative_to(folder.resolve()):
+            raise GuestFault(f"the module wrote {path!r}, which leaves {folder}", path=path)
+        with writing(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
+    return result.exit_code
 
 
 @click.group()
@@ -246,13 +286,30 @@ def show_(job_id: str, network: str | None, json_: bool) -> None:
 
 @job.command()
 @click.argument("job_id", metavar="JOB")
-@click.option("-o", "--output", default="-", metavar="OUT.jsonl", help="Where results go, those already had included.")
+@click.option(
+    "-o",
+    "--output",
+    default="-",
+    metavar="OUT.jsonl",
+    shell_complete=complete_file,
+    help="Where results go, those already had included. [default: standard output]",
+)
+@click.option("--budget", type=Amount(), default=None, help="Most to pay for all of it, in SURGE, instead of what it had.")
 @network_option
-def resume(job_id: str, output: str, network: str | None) -> int:
-    """Finish a job that was interrupted: accepted units are not run again, and nothing is paid for twice."""
-    with opened(network) as surge:
+def resume(job_id: str, output: str, budget: int | None, network: str | None) -> int:
+    """Finish a job that was interrupted: accepted units are not run again, and nothing is paid for twice.
+
+    The one of a `surge run` gives the module's output and ends with its code.
+    """
+    with output_file(output) as file, opened(network) as surge:
         entry = surge.job(job_id)
-        failed = write_results(surge.resume(job_id, errors="return"), output, entry.total, entry.name or "job")
+        one_run = not entry.plan.is_python and entry.total == 1
+        results = surge.resume(job_id, errors="raise" if one_run else "return", budget=budget)
+        if one_run:
+            with err.status(f"{entry.name}, job {entry.id[:12]}"), _resumable(entry.id):
+                result = next(results)
+            return give_run(result, file, STANDARD_OUTPUT if output == "-" else output)
+        failed = write_results(results, output, file, entry.total, entry.name or "job")
     return 1 if failed else 0
 
 

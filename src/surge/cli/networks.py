@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import click
@@ -98,6 +99,8 @@ def init(urls: tuple[str, ...], relays: tuple[str, ...], key: str, name: str, co
 
     if output.exists():
         raise InvalidInput(f"{output} exists: name another file with -o", path=str(output))
+    if not os.access(output.absolute().parent, os.W_OK):
+        raise InvalidInput(f"{output} cannot be written: name a file in a folder of yours with -o", path=str(output))
     signer = keystore().load(key, passphrase())
     entries = []
     for relay in relays:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from surge.cli.console import Amount
 
@@ -16,12 +18,18 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def complete_file(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The shell completes a file's name."""
+    return [CompletionItem(incomplete, type="file")]
+
+
 def network_option(command: F) -> F:
     """`--network FILE`."""
     option: Callable[[F], F] = click.option(
         "--network",
         metavar="FILE",
         default=None,
+        shell_complete=complete_file,
         help="The network.json to use. [default: $SURGE_NETWORK, ./network.json, or the running `surge up`]",
     )
     return option(command)
@@ -42,7 +50,7 @@ def _deadline(_ctx: click.Context, param: click.Parameter, value: str | None) ->
         seconds = float(value[:-1]) * scale if scale else float(value)
     except ValueError:
         raise click.BadParameter(f"{value!r}: write 90s, 15m or 2h", param=param) from None
-    if seconds <= 0:
+    if not 0 < seconds < math.inf:
         raise click.BadParameter("a deadline lies in the future", param=param)
     return seconds
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from surge.cli.console import err, out, print_json, show, tokens
-from surge.cli.options import as_json, network_option, opened
+from surge.cli.options import as_json, complete_file, network_option, opened
 from surge.core.receipts import ReceiptKind
 
 
@@ -84,18 +84,25 @@ def verify(case: Path, urls: tuple[str, ...], json_: bool) -> int:
 
 
 @receipt.command()
-@click.argument("case", metavar="CASE-OR-RECEIPT")
+@click.argument("case", metavar="CASE-OR-RECEIPT", shell_complete=complete_file)
 @network_option
 @as_json
 def replay(case: str, network: str | None, json_: bool) -> int:
     """Run a receipt's unit again on this machine and compare result and fuel, bit for bit."""
+    from surge.buyer import casefile
     from surge.buyer.cases import replay_case
+    from surge.cli.image import ensure_image
 
     path = Path(case)
     if path.is_file():
+        unit = casefile.read(path).unit
+        if unit is not None and unit.setup:
+            ensure_image()
         report = replay_case(path)
     else:
-        with opened(network) as surge:
+        with opened(network, offline=True) as surge:
+            if surge.job(surge.receipt(case)["job"]).plan.is_python:
+                ensure_image()
             report = surge.replay(case)
     if json_:
         print_json(report.as_dict())
