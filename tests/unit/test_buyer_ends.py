@@ -250,6 +250,7 @@ def test_a_module_the_guest_lacks_comes_with_advice() -> None:
     assert fault.message.startswith("the module's top level failed: it exited with code 1\n")
     assert "the guest has no torch.nn: ship it with packages=" in fault.message
     assert "packages" not in setup_fault(GuestFault("it trapped")).message
+    assert "__main__" in setup_fault(GuestFault("it trapped")).message
 
 
 # Calls

@@ -67,8 +67,10 @@ def outcome_of(data: bytes) -> Outcome:
 def setup_fault(fault: GuestFault) -> GuestFault:
     """The error of a job whose setup ended badly."""
     missing = _MISSING.search(str(fault.details.get("stderr", "")))
-    advice = f"\nthe guest has no {missing[1]}: ship it with packages=, if it is pure Python, or do without" if missing else ""
-    return GuestFault(f"the module's top level failed: {fault.message}{advice}", **fault.details)
+    advice = 'it runs on every device: what is for this machine alone goes under `if __name__ == "__main__":`'
+    if missing:
+        advice = f"the guest has no {missing[1]}: ship it with packages=, if it is pure Python, or do without"
+    return GuestFault(f"the module's top level failed: {fault.message}\n{advice}", **fault.details)
 
 
 def local_fault(refusal: Refusal) -> GuestFault:
