@@ -252,6 +252,18 @@ def test_a_restored_job_runs_only_what_has_no_result() -> None:
     assert scheduler.done_items == 20
 
 
+def test_an_answer_that_was_ready_before_a_restart_says_nothing_of_a_lanes_speed() -> None:
+    scheduler = Scheduler()
+    scheduler.items_arrived(50)
+    scheduler.items_ended()
+    scheduler.restore([], [(0, 0, 10)])
+    scheduler.hold(0)
+    scheduler.lane_joined(Lane("a", 1, price=10))
+    scheduler.adopt(0, "a", 0.0)
+    scheduler.finished(0, "a", now=0.001, seconds=5.0)
+    assert [one.count for one in scheduler.assign(0.01, {"a": 64})] == [1] * DEPTH
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_random_days_never_lose_or_repeat_an_item(seed: int) -> None:
     """Finishes, bad endings, local endings, refusals and departures in any order."""

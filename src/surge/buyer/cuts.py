@@ -40,6 +40,8 @@ class Try:
     """Seconds it should take with what was ahead of it; None while nothing was measured."""
     ahead: int
     """Units that were in flight on the lane before it."""
+    again: bool = False
+    """Whether it was asked for before a restart: how long the answer takes now says nothing of the lane's speed."""
 
 
 @dataclass(slots=True)

@@ -136,7 +136,7 @@ class Scheduler:
         """The lane is asked again for a cut that was held for it."""
         cut, lane = self.cuts[number], self.lanes[key]
         cut.held = False
-        cut.tries[key] = Try(now, None, len(lane.running))
+        cut.tries[key] = Try(now, None, len(lane.running), again=True)
         lane.running.add(number)
 
     def lane_joined(self, lane: Lane) -> None:
@@ -165,7 +165,7 @@ class Scheduler:
         if lane is not None:
             lane.failures = 0
             lane.done += 1
-            if attempt is not None and cut is not None:
+            if attempt is not None and cut is not None and not attempt.again:
                 elapsed = now - attempt.started
                 least = elapsed / (DOUBT * (attempt.ahead + 1))
                 self._measured(lane, cut.count, max(min(seconds, elapsed), least, LEAST_SECONDS))
