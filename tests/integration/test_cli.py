@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -131,6 +133,17 @@ def test_a_budget_that_ran_out_is_raised_when_the_job_is_resumed(place: Place, u
     assert job["price"] <= budget
     assert f"surge job resume {job['job'][:12]}` with a larger --budget" in said.err
     assert place.surge("job", "resume", job["job"], "--budget", "5").text.count("\n") == 20
+
+
+def test_a_job_whose_input_was_not_recorded_is_resumed_with_the_same_input(place: Place, up: Up) -> None:
+    place.surge("map", "work.py:square", jsonl(place.work / "six.jsonl", list(range(6))), "--budget", "1wei", code=6)
+    job = place.json("job", "list")[0]["job"]
+    with contextlib.closing(sqlite3.connect(up.data / "buyer" / "buyer.db")) as journal, journal:
+        journal.execute("DELETE FROM inputs WHERE job = ?", (bytes.fromhex(job),))
+        journal.execute("UPDATE jobs SET spooled = 0, state = 'running' WHERE id = ?", (bytes.fromhex(job),))
+    assert "--inputs" in place.surge("job", "resume", job, "--budget", "5", code=3).err
+    said = place.surge("job", "resume", job, "--budget", "5", "--inputs", "six.jsonl")
+    assert said.text.split() == ["0", "1", "4", "9", "16", "25"]
 
 
 def test_a_run_whose_buyer_was_killed_is_resumed_with_its_output_and_code(place: Place, up: Up) -> None:

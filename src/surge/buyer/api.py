@@ -313,7 +313,8 @@ class Network(Listing):
         whole = record.total is not None and record.spooled >= record.total
         if not whole and items is None and record.state != DONE:
             raise InvalidInput(
-                f"only {record.spooled} items of the job were recorded before it stopped: pass items= to go on with the rest",
+                f"only {record.spooled} items of the job were recorded before it stopped: pass the same input again, with items= or, on "
+                "the command line, --inputs",
                 spooled=record.spooled,
             )
         command = not record.plan.is_python

@@ -294,9 +294,16 @@ def show_(job_id: str, network: str | None, json_: bool) -> None:
     shell_complete=complete_file,
     help="Where results go, those already had included. [default: standard output]",
 )
+@click.option(
+    "--inputs",
+    default=None,
+    metavar="INPUTS.jsonl",
+    shell_complete=complete_file,
+    help="The same input again, where a map was killed before all of it was recorded.",
+)
 @click.option("--budget", type=Amount(), default=None, help="Most to pay for all of it, in SURGE, instead of what it had.")
 @network_option
-def resume(job_id: str, output: str, budget: int | None, network: str | None) -> int:
+def resume(job_id: str, output: str, inputs: str | None, budget: int | None, network: str | None) -> int:
     """Finish a job that was interrupted: accepted units are not run again, and nothing is paid for twice.
 
     The one of a `surge run` gives the module's output and ends with its code.
@@ -304,7 +311,8 @@ def resume(job_id: str, output: str, budget: int | None, network: str | None) ->
     with output_file(output) as file, opened(network) as surge:
         entry = surge.job(job_id)
         one_run = not entry.plan.is_python and entry.total == 1
-        results = surge.resume(job_id, errors="raise" if one_run else "return", budget=budget)
+        items = None if inputs is None else list(read_items(inputs))
+        results = surge.resume(job_id, items, errors="raise" if one_run else "return", budget=budget)
         if one_run:
             with err.status(f"{entry.name}, job {entry.id[:12]}"), _resumable(entry.id):
                 result = next(results)
