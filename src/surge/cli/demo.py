@@ -73,10 +73,12 @@ def _job(network: Path, providers: int, limit: int | None, *, quiet: bool) -> di
         if not quiet:
             _show_search(report)
         _wait_for_redemptions(surge)
+        receipt = next(row["receipt"] for row in surge.receipts(report["job"]) if row["kind"] == 1)
+        case = surge.export_case(receipt, network.parent / "receipt.json", inputs=True)  # redeems its voucher if its provider did not
         report["redemptions"] = [_plain(each) for each in _redemptions(surge) if each.transaction not in before]
         if not quiet:
             _show_redemptions(report["redemptions"])
-        report |= _check_receipt(surge, network.parent, report["job"])
+        report |= _check_receipt(receipt, case)
         if not quiet:
             _show_checks(report)
         return report
@@ -162,12 +164,10 @@ def _redemptions(surge: Network) -> Iterator[Redemption]:
         yield from surge.redemptions(row["channel"])
 
 
-def _check_receipt(surge: Network, folder: Path, job: str) -> dict[str, Any]:
-    """Export a receipt of the job, verify it with nothing but the file and an RPC endpoint, and run its unit again."""
+def _check_receipt(receipt: str, case: Path) -> dict[str, Any]:
+    """Verify an exported receipt of the job with nothing but the file and an RPC endpoint, and run its unit again."""
     from surge.buyer.cases import replay_case, verify_case
 
-    receipt = next(row["receipt"] for row in surge.receipts(job) if row["kind"] == 1)
-    case = surge.export_case(receipt, folder / "receipt.json", inputs=True)
     verified, replayed = verify_case(case), replay_case(case)
     checks = [{"holds": check.holds, "text": check.text} for check in [*verified.checks, *replayed.checks]]
     return {"receipt": receipt, "case": str(case), "verified": verified.holds, "replayed": replayed.holds, "checks": checks}
