@@ -52,6 +52,7 @@ pytestmark = pytest.mark.timeout(600)
 def place(python_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     made = Place(tmp_path_factory.mktemp("cli"), python_image)
     (made.work / "work.py").write_text(WORK)
+    jsonl(made.work / "in.jsonl", list(range(10)))
     return made
 
 
@@ -68,7 +69,6 @@ def up(place: Place) -> Iterator[Up]:
 @pytest.fixture(scope="module")
 def mapped(place: Place, up: Up) -> dict[str, Any]:
     """A job of ten squares."""
-    jsonl(place.work / "in.jsonl", list(range(10)))
     said = place.surge("map", "work.py:square", "in.jsonl", "-o", "out.jsonl", "--chunk", "2")
     (job,) = re.findall(r"job ([0-9a-f]+)", said.err)
     return {"job": job, "said": said}
