@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import surge
-from buyer_functions import add_one, broken, draw, draw_all, shout, shout_one, spin, where
+from buyer_functions import add_one, broken, draw, draw_all, shout, shout_one, spin, turn, where
 from network_support import Town
 from surge.buyer.cases import replay_case, verify_case
 from surge.buyer.encoding import Run
@@ -332,10 +332,23 @@ def test_two_processes_on_one_wallet_use_channels_of_their_own(town: Town, netwo
         assert not mine & theirs
 
 
+def test_a_channel_with_a_unit_under_way_is_closed_together_once_it_has_ended(network: surge.Network) -> None:
+    results = network.map(turn, [1, 60_000_000], chunk=1, providers=1)
+    assert next(results) == 1
+    (device,) = results.progress.units
+    job = bytes.fromhex(results.job)
+    asked = "SELECT 1 FROM tries WHERE job = ? AND number = 1"
+    wait_until(lambda: bool(network._client.journal.read_now(asked, (job,))))
+    del results
+    rows = [row for row in network.channels() if row["device"] == device and row["state"] == "open"]
+    assert [network.close_channel(row["channel"])["how"] for row in rows] == ["together"] * len(rows)
+
+
 def test_channels_are_closed_together_and_the_deposit_comes_back(town: Town, network: surge.Network) -> None:
     list(network.map(add_one, range(10)))
     for row in network.channels():
-        assert network.close_channel(row["channel"])["how"] == "together"
+        if row["state"] == "open":
+            assert network.close_channel(row["channel"])["how"] == "together"
     assert {row["state"] for row in network.channels()} == {"closed"}
     start = time.monotonic()
     assert list(network.map(add_one, range(3))) == [1, 2, 3]

@@ -51,6 +51,12 @@ QUIET_SECONDS = 5.0
 LEDGER_PATIENCE = 10.0
 """Seconds to wait for the ledger when connecting."""
 
+BUSY_SECONDS = 20.0
+"""How long a channel's closing waits for units that were begun there, as after a job that was stopped."""
+
+BUSY_PAUSE = 0.25
+"""Seconds between asking whether they have ended."""
+
 WATCH_SECONDS = 1.0
 """Seconds between looks at whether another process cancelled a job."""
 
@@ -266,14 +272,19 @@ class Client:
             raise Unavailable(f"the channel 0x{row.id.hex()} is not on the ledger yet: close it when it is", channel=row.id)
         if row.state == CLOSED:
             raise InvalidInput(f"the channel 0x{row.id.hex()} is closed already", channel=row.id)
-        if row.state == OPEN:
+        until = asyncio.get_running_loop().time() + BUSY_SECONDS
+        while row.state == OPEN:
             try:
                 account, peer = await market.channel_peer(row)
                 transaction = await treasury.close_together(account, peer)
                 await market.forget(peer.device)
                 return "together", transaction
             except (Unavailable, PeerFault, Refused) as error:
+                if isinstance(error, Refused) and error.code == "busy" and asyncio.get_running_loop().time() < until:
+                    await asyncio.sleep(BUSY_PAUSE)
+                    continue
                 log.info("the channel 0x%s is closed alone: %s", row.id.hex(), error)
+                break
         return "alone", await treasury.start_close(row)
 
     async def close(self) -> None:
