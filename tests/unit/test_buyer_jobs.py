@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 
 from buyer_support import PRICES, Bed, Ended, FakeProvider
+from surge.buyer.job import Job
+from surge.buyer.peers import Peer
 from surge.buyer.plan import Wishes
+from surge.core.messages import ChannelOpened, Refusal
 from surge.core.units import Limits, Status
-from surge.errors import GuestFault, NotEnough, PeerFault, RemoteError
+from surge.errors import GuestFault, NotEnough, PeerFault, RemoteError, Unavailable
 
 
 def add_one(item: int) -> int:
@@ -174,7 +177,29 @@ async def test_a_provider_that_vanishes_loses_its_units_to_the_other(make_bed: C
     gone.reachable = False
     gone.cut()
     assert await asyncio.wait_for(reading, 20) == list(range(1, 31))
-    assert gone.device in job.lanes.left
+    assert "stays away: nobody answers" in str(job.lanes.left[gone.device])
+
+
+async def test_a_provider_that_comes_back_only_to_refuse_does_not_keep_the_job_waiting(
+    make_bed: Callable[..., Bed], monkeypatch: Any
+) -> None:
+    """Its reason reaches the user, however often it is found again."""
+    for name, seconds in (("lanes.PATIENCE", 1.0), ("lanes.LOOK_AGAIN", 0.1), ("lanes.LOOK_PAUSE", 0.05), ("peers.GRACE_SECONDS", 0.2)):
+        monkeypatch.setattr(f"surge.buyer.{name}", seconds)
+    busy = provider()
+    busy.mangle = lambda _, message: (
+        Refusal(0, "busy", "the ledger cannot be asked", b"") if isinstance(message, ChannelOpened) else message
+    )
+    bed = make_bed(busy)
+
+    async def again(job: Job, count: int, first: Sequence[str]) -> list[Peer]:
+        return [] if busy.device in job.lanes.peers else [await bed.peer(busy)]
+
+    monkeypatch.setattr(bed, "recruit", again)
+    _, results = await bed.start(bed.plan(chunk=1), range(3))
+    with pytest.raises(Unavailable, match=r"no provider is left.*stays away: .*the ledger cannot be asked"):
+        await asyncio.wait_for(asyncio.to_thread(list, results), 20)
+    assert busy.dials > 2
 
 
 async def test_a_provider_that_never_answers_does_not_hold_the_job_up(make_bed: Callable[..., Bed]) -> None:

@@ -35,7 +35,7 @@ LOOK_PAUSE = 1.0
 """And at least so long between two, however often providers come and go."""
 
 PATIENCE = 120.0
-"""Seconds a job goes on without a single provider before it gives up."""
+"""Seconds a job goes on without a single provider that takes it in before it gives up."""
 
 ATTEMPTS = 3
 """Times that preparing is tried on one provider."""
@@ -71,6 +71,8 @@ class Lanes:
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._local_endings = 0
+        self._alone_since: float | None = None
+        """Since when there was nobody to work with; those that come back only to refuse are nobody."""
 
     # What the job asks
 
@@ -158,7 +160,6 @@ class Lanes:
     async def run(self) -> None:
         """Keep as many providers as are wanted, for as long as the job runs. Raises when there is none to be had."""
         wanted = self.wanted()
-        alone_since: float | None = None
         first = True
         while True:
             self._changed.clear()
@@ -173,8 +174,8 @@ class Lanes:
                 for peer in found:
                     self._join(peer)
             now = time.monotonic()
-            alone_since = None if self.peers else alone_since or now
-            if alone_since is not None and now - alone_since > PATIENCE:
+            self._alone_since = None if any(peer.is_open for peer in self.peers.values()) else self._alone_since or now
+            if self._alone_since is not None and now - self._alone_since > PATIENCE:
                 raise self._none_left()
             await asyncio.sleep(LOOK_PAUSE)
             try:
@@ -310,6 +311,7 @@ class Lanes:
 
     def peer_opened(self, peer: Peer) -> None:
         """Its session is up again."""
+        self._alone_since = None
         lane = self._job.scheduler.lanes.get(peer.device)
         if lane is not None and peer.device not in self._preparing:
             lane.ready = True

@@ -188,12 +188,14 @@ class Peer:
         """Keep the session up until cancelled or until the provider breaks the protocol."""
         pause = FIRST_PAUSE
         away_since: float | None = None
+        why = ""
         while self.gone is None:
             self._was_open = False
             try:
                 await self._one_session()
             except Unavailable as error:
                 log.info("the session with %s ended: %s", self.device, error)
+                why = error.message
                 self._broke(error)
             except (PeerFault, InvalidInput) as error:
                 self.drop(error)
@@ -202,7 +204,7 @@ class Peer:
             if self._was_open or away_since is None:
                 pause, away_since = FIRST_PAUSE, now
             if now - away_since > GRACE_SECONDS:
-                self.drop(Unavailable(f"{self.device} stays away", device=self.device))
+                self.drop(Unavailable(f"{self.device} stays away: {why}", device=self.device))
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
