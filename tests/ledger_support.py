@@ -44,7 +44,7 @@ async def found(folder: Path) -> Deployed:
     ledger = EmbeddedLedger(folder, free_port())
     async with mining(ledger):
         treasury = KeySigner.from_mnemonic(ledger.genesis.mnemonic)
-        return await deploy(ledger.url, ledger.genesis.chain_id, treasury, folder / "deploy.db", embedded=True)
+        return await deploy([ledger.url], ledger.genesis.chain_id, treasury, folder / "deploy.db", embedded=True)
 
 
 @dataclass

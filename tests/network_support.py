@@ -132,7 +132,7 @@ class Town:
         genesis = self._chain.genesis
         self.treasury = KeySigner.from_mnemonic(genesis.mnemonic)
         journal = self.folder / "ledger" / "transactions.db"
-        deployed = await deploy(self._chain.url, genesis.chain_id, self.treasury, journal, embedded=True)
+        deployed = await deploy([self._chain.url], genesis.chain_id, self.treasury, journal, embedded=True)
         entries = []
         for number in range(relays):
             server = await self._relay(number, free_port())

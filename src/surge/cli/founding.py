@@ -34,7 +34,7 @@ async def found(data: Path, plan: Plan) -> Path:
     genesis = load_genesis(data / "ledger")
     treasury = KeySigner.from_mnemonic(genesis.mnemonic)
     url = f"http://127.0.0.1:{plan.ledger_port}"
-    deployed = await deploy(url, genesis.chain_id, treasury, data / "ledger" / "transactions.db", embedded=True)
+    deployed = await deploy([url], genesis.chain_id, treasury, data / "ledger" / "transactions.db", embedded=True)
     relays = []
     for index, port in enumerate(plan.relay_ports):
         identity = Keystore(data / "relays" / str(index) / "wallet").load_or_create("relay")

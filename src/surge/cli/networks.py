@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,8 +15,8 @@ from surge.cli import places
 from surge.cli.console import err, out, print_json
 from surge.cli.options import as_json, network_option
 from surge.core import network as network_file
-from surge.core.network import NetworkFile, RelayAddress
-from surge.core.types import address
+from surge.core.network import Contract, NetworkFile, RelayAddress
+from surge.core.types import Address, address
 from surge.errors import InvalidInput
 
 
@@ -85,7 +86,13 @@ def show_(network: str | None, json_: bool) -> None:
 
 @network.command()
 @click.option("--rpc", "urls", required=True, multiple=True, metavar="URL", help="A JSON-RPC endpoint of the chain. Repeatable.")
-@click.option("--relay", "relays", required=True, multiple=True, metavar="URL=ADDRESS", help="A relay and its identity. Repeatable.")
+@click.option(
+    "--relay",
+    "relays",
+    multiple=True,
+    metavar="URL=ADDRESS",
+    help="A relay and its identity. Repeatable. [default: this machine's own `surge relay`]",
+)
 @click.option("--key", default="default", show_default=True, help="The wallet key that pays for the deployment and gets the supply.")
 @click.option("--name", default="surge", show_default=True, help="What people call the network.")
 @click.option("--confirmations", default=12, show_default=True, type=click.IntRange(1, 10_000), help="Blocks after which a deposit counts.")
@@ -101,22 +108,44 @@ def init(urls: tuple[str, ...], relays: tuple[str, ...], key: str, name: str, co
         raise InvalidInput(f"{output} exists: name another file with -o", path=str(output))
     if not os.access(output.absolute().parent, os.W_OK):
         raise InvalidInput(f"{output} cannot be written: name a file in a folder of yours with -o", path=str(output))
+    entries = tuple(_relay(each) for each in relays) or (_own_relay(),)
+    later = Contract(Address("0x" + "00" * 20), bytes(32))
+    draft = NetworkFile(name, "public", 1, urls, later, later, later, entries, confirmations)
+    network_file.decode(draft.encode())
     signer = keystore().load(key, passphrase())
-    entries = []
-    for relay in relays:
-        url, _, identity = relay.partition("=")
-        entries.append(RelayAddress(url, address(identity)))
 
     async def work() -> NetworkFile:
-        chain = await chain_id(urls[0])
-        deployed = await deploy(urls[0], chain, signer, places.home() / "transactions.db", embedded=False, fee_bps=fee_bps)
-        return NetworkFile(
-            name, "public", chain, tuple(urls), deployed.token, deployed.registry, deployed.channels, tuple(entries), confirmations
-        )
+        found = replace(draft, chain_id=await chain_id(urls))
+        network_file.decode(found.encode())
+        journal = places.home() / "transactions.db"
+        deployed = await deploy(urls, found.chain_id, signer, journal, embedded=False, fee_bps=fee_bps, confirmations=confirmations)
+        return replace(found, token=deployed.token, registry=deployed.registry, channels=deployed.channels)
 
     found = asyncio.run(work())
     data = found.encode()
-    network_file.decode(data)
     output.write_bytes(data)
     remember(output, found)
     err.print(f"wrote {output} (sha256 {hashlib.sha256(data).hexdigest()[:16]}...)", markup=False, soft_wrap=True)
+    if not relays:
+        err.print(
+            f"its relay is to run on this machine: surge relay --network {output}\n"
+            f"others reach it once {output} names this machine instead of 127.0.0.1, and the relay listens there (--host)",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _relay(text: str) -> RelayAddress:
+    """A relay out of `URL=ADDRESS`."""
+    url, _, identity = text.rpartition("=")
+    if not url:
+        raise InvalidInput(f"a relay is written URL=ADDRESS, not {text!r}: `surge relay` prints both when it starts", relay=text)
+    return RelayAddress(url, address(identity))
+
+
+def _own_relay() -> RelayAddress:
+    """The relay that `surge relay` is on this machine when nothing else is said."""
+    from surge.wallet import Keystore
+
+    identity = Keystore(places.home() / "relay" / "wallet").load_or_create("relay")
+    return RelayAddress("nats://127.0.0.1:4222", identity.address)

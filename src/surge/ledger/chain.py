@@ -107,13 +107,10 @@ class Ledger:
 
         Of several endpoints' answers the least favourable counts, so that none alone can invent a deposit or hide a close.
         """
-        block = "latest"
-        if confirmed and self.network.confirmations > 1:
-            heads = await self._endpoints.every("eth_blockNumber", read=answers.quantity)
-            block = hex(max(0, min(head for _, head in heads) - self.network.confirmations + 1))
+        block = await self._endpoints.settled(self.network.confirmations if confirmed else 1)
         call, read = self._question("channels", "state", (channel,))
-        rows = await self._endpoints.every("eth_call", call, block, read=read)
-        return least([read_state(row) for _, (row,) in rows])
+        rows = await self._endpoints.past("eth_call", call, block, read=read)
+        return least([read_state(row) for (row,) in rows])
 
     async def operator_of(self, device: Address) -> Address | None:
         """The operator a device works for, or None."""

@@ -6,6 +6,7 @@ with the code this package ships: equal but for the immutables that the construc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,17 +43,17 @@ class Deployed:
     """Payment channels."""
 
 
-async def chain_id(rpc: str) -> int:
-    """The chain an endpoint is on."""
-    endpoints = Endpoints([rpc], -1, embedded=True)
+async def chain_id(rpc: Sequence[str]) -> int:
+    """The chain that the first endpoint to answer is on. Raises `Unavailable` when none does."""
+    endpoints = Endpoints(rpc, -1, embedded=True)
     try:
-        return answers.quantity(await endpoints._raw(endpoints._endpoints[0], "eth_chainId", ()))
+        return await endpoints.chain()
     finally:
         await endpoints.close()
 
 
 async def deploy(
-    rpc: str,
+    rpc: Sequence[str],
     chain: int,
     signer: Signer,
     journal: Path,
@@ -61,9 +62,13 @@ async def deploy(
     supply: int = DEFAULT_SUPPLY,
     fee_bps: int = DEFAULT_FEE_BPS,
     fee_sink: Address | None = None,
+    confirmations: int = 1,
 ) -> Deployed:
-    """Deploy token, registry and channels; the signer pays the gas and holds the supply."""
-    endpoints = Endpoints([rpc], chain, embedded=embedded)
+    """Deploy token, registry and channels; the signer pays the gas and holds the supply.
+
+    Raises `Unavailable`, before anything is sent, when no endpoint keeps the state that deposits of so many `confirmations` are read from.
+    """
+    endpoints = Endpoints(rpc, chain, embedded=embedded)
     transactions = Journal(journal, chain)
     sender = Sender(endpoints, transactions, 1)
 
@@ -76,6 +81,8 @@ async def deploy(
         return Contract(place, keccak256(await _code(endpoints, place)))
 
     try:
+        block = await endpoints.settled(confirmations)
+        await endpoints.past("eth_getBalance", checksum(signer.address), block, read=answers.quantity)
         token = await put("surge_token", ("uint256",), (supply,))
         registry = await put("registry")
         sink = checksum(fee_sink or signer.address)

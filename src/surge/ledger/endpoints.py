@@ -112,6 +112,39 @@ class Endpoints:
 
         return await self._patiently(all_of_them, patience)
 
+    async def chain(self) -> int:
+        """The chain that the first endpoint to answer is on, whichever was expected. Raises `Unavailable` when none answers."""
+        reasons = []
+        for endpoint in self._endpoints:
+            try:
+                return answers.quantity(await self._raw(endpoint, "eth_chainId", ()))
+            except (Refused, Unavailable) as error:
+                reasons.append(error.message)
+        raise self._useless(reasons)
+
+    async def settled(self, confirmations: int) -> str:
+        """The newest block with so many confirmations at every endpoint, as calls name it."""
+        if confirmations <= 1:
+            return "latest"
+        heads = await self.every("eth_blockNumber", read=answers.quantity)
+        return hex(max(0, min(head for _, head in heads) - confirmations + 1))
+
+    async def past(self, method: str, question: Any, block: str, *, read: Callable[[Any], Any]) -> list[Any]:
+        """What each endpoint that is believed answers about the state at a block of `settled`.
+
+        Raises `Unavailable` when they refuse it, for a node that keeps only the newest state does.
+        """
+        try:
+            return [row for _, row in await self.every(method, question, block, read=read)]
+        except Refused as error:
+            if block == "latest":
+                raise
+            raise Unavailable(
+                f"no ledger endpoint shows the state of block {int(block, 16)}, which deposits with enough confirmations are read from "
+                f"({error.message}): name an RPC URL of a node that keeps some blocks' history, or have a network with fewer confirmations",
+                block=block,
+            ) from error
+
     async def _patiently(self, ask: Callable[[], Awaitable[list[Any]]], patience: float) -> list[Any]:
         deadline = time.monotonic() + patience
         pause = 0.2
