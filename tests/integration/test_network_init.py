@@ -84,7 +84,7 @@ async def test_what_is_wrong_is_said_before_any_gas_is_spent(chain: Chain, payer
         assert part in said, said
         assert not (tmp_path / "network.json").exists()
     said = await init(tmp_path, "--rpc", f"http://127.0.0.1:{free_port()}", "--relay", RELAY, code=4)
-    assert "does not answer" in said
+    assert "does not answer (nobody listens there)" in said
     assert await chain.ledger.gas_balance(account) == before
     (tmp_path / "network.json").write_text("{}")
     assert "exists" in await init(tmp_path, "--rpc", url, "--confirmations", "1", code=3)

@@ -232,6 +232,14 @@ async def test_what_is_signed_names_the_relay_that_was_meant() -> None:
     assert recover(key.signed[0], key.sign(key.signed[0])) == DEVICE.address
 
 
+async def test_why_nothing_connects_is_said_in_words() -> None:
+    async with server(accepting()) as port:
+        pass  # it listens no longer
+    for host, said in (("127.0.0.1", "nobody listens there"), ("no-such-host.invalid", "no host of that name is known")):
+        with pytest.raises(Unavailable, match=f"cannot connect to {host}:{port}: {said}$"):
+            await Wire.connect(f"nats://{host}:{port}", RELAY.address, CountingKey(1), None, 5.0)
+
+
 async def test_tls_is_not_talked_away() -> None:
     key = CountingKey(1)
     async with server(accepting()) as port:

@@ -231,7 +231,7 @@ class Endpoints:
                 answer = await self._post(endpoint.url, method, params)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             endpoint.chain_checked = False
-            raise Unavailable(f"{endpoint.url} does not answer ({type(error).__name__})", url=endpoint.url) from error
+            raise Unavailable(f"{endpoint.url} does not answer ({_said(error)})", url=endpoint.url) from error
         if answer.get("error"):
             wrong = answer["error"] if isinstance(answer["error"], dict) else {"message": str(answer["error"])}
             text, code, data = wrong.get("message", ""), wrong.get("code"), wrong.get("data")
@@ -249,7 +249,27 @@ class Endpoints:
                 data += chunk
                 if len(data) > MAX_ANSWER:
                     raise ValueError(f"an answer of more than {MAX_ANSWER} bytes")
-        answer = parse_json(data)
+        try:
+            answer = parse_json(data)
+        except ValueError:
+            answer = None
         if not isinstance(answer, dict) or answer.get("id") != question["id"] or not ("result" in answer or "error" in answer):
-            raise ValueError("no answer to the question")
+            raise ValueError(f"HTTP status {response.status}" if response.status >= 400 else "what came is no JSON-RPC answer")
         return answer
+
+
+def _said(error: Exception) -> str:
+    """Why a call got no answer, for people."""
+    if isinstance(error, TimeoutError):
+        return f"nothing came within {TIMEOUT:.0f} s"
+    if isinstance(error, aiohttp.InvalidURL):
+        return "that is no URL of an endpoint"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "no host of that name is known"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its certificate is not trusted"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return "nobody listens there" if isinstance(error.os_error, ConnectionRefusedError) else str(error.strerror)
+    if isinstance(error, aiohttp.ClientError | OSError):
+        return "the connection broke"
+    return str(error)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -105,7 +106,7 @@ class NatsConnection(asyncio.Protocol):
             if isinstance(error, TimeoutError):
                 raise Unavailable(f"{where} did not answer within {timeout:.0f} s") from error
             if isinstance(error, OSError | ValueError):  # ssl's errors are OSErrors, JSON's ValueErrors
-                raise Unavailable(f"cannot connect to {where}: {error}") from error
+                raise Unavailable(f"cannot connect to {where}: {_said(error)}") from error
             raise
         return connection
 
@@ -312,6 +313,17 @@ class NatsConnection(asyncio.Protocol):
                 pong.set_exception(lost)
                 pong.exception()  # nobody may be waiting for it
         self._pongs.clear()
+
+
+def _said(error: OSError | ValueError) -> str:
+    """A failure to connect, for people."""
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there"
+    if isinstance(error, socket.gaierror):
+        return "no host of that name is known"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message}); $SSL_CERT_FILE may name the one to trust"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _status(head: bytes) -> int:
