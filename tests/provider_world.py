@@ -189,6 +189,7 @@ class Relays:
     def __init__(self) -> None:
         self.endpoints = [RELAY]
         self.connected = [RELAY.url]
+        self.troubles: dict[str, str] = {}
         self.offer: bytes | None = None
         self.published: list[Offer] = []
         self.withdrawn: list[int] = []

@@ -225,6 +225,9 @@ def test_channels_and_earnings_agree(place: Place, mapped: dict[str, Any]) -> No
         for row in place.json("earnings", "--data", folder):
             assert row["redeemed"] <= max(row["vouched"], row["floor"])
     assert {row["channel"].removeprefix("0x") for row in place.json("earnings")} <= {row["channel"] for row in rows}
+    said = place.surge("earnings").err  # how each provider stands
+    assert re.search(r"^0: it", said, re.MULTILINE), said
+    assert re.search(r"^1: it", said, re.MULTILINE), said
     closed = place.json("channel", "close", "--all")
     assert {row["how"] for row in closed} == {"together"}
     states = {row["channel"]: row["state"] for row in place.json("channel", "list")}

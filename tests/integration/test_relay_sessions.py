@@ -218,6 +218,7 @@ async def test_with_two_relays_one_may_be_killed(relay: RelayServer, other: Rela
             with pytest.raises(Unavailable, match="was lost"):
                 await session.receive()
         await round_trip(kept)
+        assert set(buyer.troubles) ^ set(buyer.connected) == {relay.url, other.url}
         again = await buyer.dial(DEVICE.address, identity=BUYER_SESSION)
         assert again.relay == other.url or relay.restarts
         await round_trip(again)

@@ -21,7 +21,7 @@ from surge.provider.requote import Requotes, fair_prices
 from surge.provider.schema import ChannelRow
 from surge.provider.service import Refused
 from surge.provider.spool import forget_closed
-from surge.provider.status import explain
+from surge.provider.status import explain, stands
 from surge.provider.turns import Turns
 from surge.provider.waste import EARNED, GRANTED, PERIOD, REMEMBERED, Waste
 
@@ -237,6 +237,9 @@ FINE: dict[str, Any] = {
     "since": 0,
     "calls": 0,
     "relays": ["nats://a"],
+    "relay_troubles": {},
+    "sessions": 0,
+    "earnings_wait_for": "",
     "offer": {"sequence": 1, "relays": 2, "expires": 9},
     "offer_trouble": "",
     "refused": {},
@@ -250,17 +253,40 @@ FINE: dict[str, Any] = {
         ({"paused": "it is on battery"}, "it does not lend: it is on battery"),
         ({"storage": "the disk is full"}, "it takes no work: the disk is full"),
         ({"relays": []}, "no relay is connected, so nobody can reach it"),
+        (
+            {"relay_troubles": {"nats://b": "it does not answer"}},
+            "its offer is on 2 relays; no buyer has called in 16 minutes; the relay nats://b cannot be used: it does not answer",
+        ),
+        (
+            {"sessions": 2, "refused": {"busy": {"count": 2, "last": "the ledger is away"}}},
+            "its offer is on 2 relays; no buyer has called in 16 minutes; 2 sessions ended before the first call; "
+            "2 times it refused as 'busy': the ledger is away",
+        ),
         ({"offer": None, "offer_trouble": "every relay refused"}, "no offer is published: every relay refused"),
         ({"under_way": 1}, ""),
         ({"last_call": 990}, ""),
         (
             {"last_call": 100, "calls": 3, "refused": {"window": {"count": 2, "last": "it is full"}}},
-            "its offer is on 2 relays; the last call came 15 minutes ago, of 3 in all; 2 calls refused as 'window': it is full",
+            "its offer is on 2 relays; the last call came 15 minutes ago, of 3 in all; 2 times it refused as 'window': it is full",
         ),
     ],
 )
 def test_a_device_without_work_says_why(change: dict[str, Any], said: str) -> None:
     assert explain({**FINE, **change}, 1000) == said
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (None, "it never ran"),
+        ({"at": 990, "waiting": ""}, "it works"),
+        ({"at": 990, "waiting": "it does not lend: it is on battery"}, "it does not lend: it is on battery"),
+        ({"at": 990, "waiting": "", "earnings_wait_for": "gas"}, "it works; its earnings wait for gas"),
+        ({"at": 280, "waiting": "it is on battery"}, "it does not run: it was last seen 12 minutes ago"),
+    ],
+)
+def test_a_device_says_how_it_stands(status: dict[str, Any] | None, said: str) -> None:
+    assert stands(None if status is None else {**FINE, **status}, 1000) == said
 
 
 # Configuration, and measuring

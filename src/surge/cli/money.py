@@ -179,11 +179,12 @@ def close(channel_id: str | None, every: bool, network: str | None, json_: bool)
 @as_json
 def earnings(data: Path | None, json_: bool) -> None:
     """What a provider has earned, channel by channel, and what it is waiting for."""
-    from surge.provider import earnings_of
+    from surge.provider import earnings_of, standing_of
 
     folders = [data] if data else _provider_folders()
     rows = []
     for folder in folders:
+        err.print(f"{folder.name}: {standing_of(folder)}", style="dim", markup=False, soft_wrap=True)
         rows += [{"provider": folder.name, **row} for row in earnings_of(folder)]
     if json_:
         print_json(rows)

@@ -15,11 +15,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from surge.provider.config import ProviderConfig, Rates
     from surge.provider.daemon import Provider
-    from surge.provider.reports import earnings_of, status_of
+    from surge.provider.reports import earnings_of, standing_of, status_of
 
-__all__ = ["Provider", "ProviderConfig", "Rates", "earnings_of", "status_of"]
+__all__ = ["Provider", "ProviderConfig", "Rates", "earnings_of", "standing_of", "status_of"]
 
-_HOMES = {"Provider": "daemon", "ProviderConfig": "config", "Rates": "config", "earnings_of": "reports", "status_of": "reports"}
+_HOMES = {
+    "Provider": "daemon",
+    "ProviderConfig": "config",
+    "Rates": "config",
+    "earnings_of": "reports",
+    "standing_of": "reports",
+    "status_of": "reports",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -74,7 +74,7 @@ def unavailable(machine: Machine, config: ProviderConfig) -> str:
     if config.on_mains and machine.on_battery:
         return "it is on battery"
     if config.when_idle and machine.others > IDLE_SHARE:
-        return f"its owner uses it: other programs take {machine.others:.0%} of the processor"
+        return f"its owner uses it: other programs take more than {IDLE_SHARE:.0%} of the processor"
     return ""
 
 

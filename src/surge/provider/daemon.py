@@ -40,6 +40,9 @@ LOOK_SECONDS = 5.0
 HEARD_SECONDS = 60.0
 """Seconds between notes that a connected buyer is there."""
 
+TELL_SECONDS = 600.0
+"""Seconds between notes of why no work comes, while none comes."""
+
 ACKNOWLEDGE_SECONDS = 5.0
 """How long connected buyers may take, at the end, to acknowledge what they were given."""
 
@@ -61,6 +64,11 @@ class RelayClient(Boards, Protocol):
     @property
     def connected(self) -> list[str]:
         """The URLs of the relays that can be used now."""
+        ...
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """Why the others cannot, by URL."""
         ...
 
     def listen(self, accept: Accept, *, identity: Signer, max_sessions: int = ..., max_per_caller: int = ...) -> None:
@@ -282,7 +290,7 @@ class Provider:
 
     async def _keep_watch(self) -> None:
         """Look at the machine, the registry, and receipts nobody answered."""
-        heard = time.monotonic()
+        heard = told = time.monotonic()
         while True:
             await self._look_around()
             for each in self._journal.overdue(int(time.time()), self.tally.started_at):
@@ -295,6 +303,10 @@ class Provider:
                     if desk.port is not None:
                         self._journal.heard(desk.account.row.number, int(time.time()))
             await self._write_status()
+            if time.monotonic() - told > TELL_SECONDS:
+                told = time.monotonic()
+                if waiting := self.status()["waiting"]:
+                    log.info("no work: %s", waiting)
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
@@ -364,7 +376,8 @@ class Provider:
             else {"sequence": published.offer.sequence, "relays": published.relays, "expires": published.offer.expires},
             "offer_trouble": self.offering.trouble,
             "relays": self._relays.connected,
-            "sessions": len(self._sessions),
+            "relay_troubles": self._relays.troubles,
+            "buyers_connected": len(self._sessions),
             "under_way": sum(len(desk.works) for desk in self.reception.desks),
             "storage": self._journal.batches.fault,
             "earnings_wait_for": self.earnings.waits_for,
@@ -373,5 +386,6 @@ class Provider:
             "transactions": self.earnings.transactions,
             **self.tally.show(),
         }
-        status["waiting"] = explain(status, int(time.time()))
+        status["at"] = int(time.time())
+        status["waiting"] = explain(status, status["at"])
         return status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from surge.core.types import GIGA, Address
 from surge.errors import InvalidInput
 from surge.provider.journal import Journal
 from surge.provider.schema import ChannelRow
+from surge.provider.status import stands
 
 JOURNAL = "provider.db"
 STATUS = "status.json"
@@ -62,6 +64,11 @@ def status_of(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{folder / STATUS} cannot be read", folder=str(folder)) from error
     return status if isinstance(status, dict) else None
+
+
+def standing_of(folder: Path) -> str:
+    """How the provider in a folder stands, in a sentence: what it waits for, if it waits."""
+    return stands(status_of(folder), int(time.time()))
 
 
 def keep_status(folder: Path, status: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Saying in a sentence why a device gets no work. Pure."""
+"""Saying in a sentence how a device stands, and why it gets no work. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ QUIET_SECONDS = 60
 """Seconds without a call after which a device is without work."""
 
 
+STALE_SECONDS = 60
+"""A status is kept every few seconds: one older than this was left by a device that no longer runs."""
+
+
 def explain(status: Mapping[str, Any], now: int) -> str:
     """Why no work comes, from a provider's status at `now`, Unix seconds; empty while work comes."""
     if status["paused"]:
@@ -17,8 +21,9 @@ def explain(status: Mapping[str, Any], now: int) -> str:
         return f"it takes no work: {status['storage']}"
     if status["under_way"] or now - status["last_call"] < QUIET_SECONDS:
         return ""
+    troubles = [f"the relay {url} cannot be used: {why}" for url, why in status["relay_troubles"].items()]
     if not status["relays"]:
-        return "no relay is connected, so nobody can reach it"
+        return "; ".join(["no relay is connected, so nobody can reach it", *troubles])
     offer = status["offer"]
     if offer is None:
         trouble = status["offer_trouble"]
@@ -26,12 +31,25 @@ def explain(status: Mapping[str, Any], now: int) -> str:
     parts = [f"its offer is on {_count(offer['relays'], 'relay')}"]
     if not status["last_call"]:
         parts.append(f"no buyer has called in {_span(now - status['since'])}")
+        if status["sessions"]:
+            parts.append(f"{_count(status['sessions'], 'session')} ended before the first call")
     else:
         parts.append(f"the last call came {_span(now - status['last_call'])} ago, of {status['calls']} in all")
     if status["refused"]:
         code, most = max(status["refused"].items(), key=lambda item: item[1]["count"])
-        parts.append(f"{_count(most['count'], 'call')} refused as {code!r}: {most['last']}")
-    return "; ".join(parts)
+        parts.append(f"{_count(most['count'], 'time')} it refused as {code!r}: {most['last']}")
+    return "; ".join([*parts, *troubles])
+
+
+def stands(status: Mapping[str, Any] | None, now: int) -> str:
+    """How a device stands, in a sentence, from the status that it last kept; None where it kept none."""
+    if status is None:
+        return "it never ran"
+    since = now - int(status.get("at", 0))
+    if since > STALE_SECONDS:
+        return f"it does not run: it was last seen {_span(since)} ago"
+    said = str(status["waiting"]) or "it works"
+    return f"{said}; its earnings wait for {status['earnings_wait_for']}" if status["earnings_wait_for"] else said
 
 
 def _count(number: int, noun: str) -> str:

@@ -146,6 +146,10 @@ class Link:
         self._size_pace = Pace(max(MAX_PAYLOAD, welcome.bytes_per_second), 1.0, now)
 
     def _tell(self, error: SurgeError | None) -> None:
+        if error is not None and str(error) != str(self.last_error):
+            log.info("the relay %s cannot be used: %s", self.endpoint.url, error)
+        elif error is None and self.last_error is not None:
+            log.info("the relay %s can be used again", self.endpoint.url)
         self.last_error = error
         self.attempts += 1
         self._on_change(self)

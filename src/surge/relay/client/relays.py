@@ -107,7 +107,7 @@ class Relays:
                 async with asyncio.timeout_at(deadline):
                     await self._news.wait()
         if connected < minimum:
-            failures = {link.endpoint.url: str(link.last_error or "no answer yet") for link in self._links}
+            failures = self.troubles
             said = "; ".join(failures.values())
             raise Unavailable(
                 f"{connected} of {len(self._links)} relays answered, {minimum} are needed: {said}",
@@ -118,6 +118,11 @@ class Relays:
     def connected(self) -> list[str]:
         """The URLs of the relays that can be used now."""
         return [link.endpoint.url for link in self._links if link.is_connected]
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """Why the relays that cannot be used now cannot, by URL."""
+        return {link.endpoint.url: str(link.last_error or "no answer yet") for link in self._links if not link.is_connected}
 
     @property
     def endpoints(self) -> list[RelayAddress]:
