@@ -247,6 +247,27 @@ def first_device(up: Up) -> str:
     return found if found.startswith("0x") else "0x" + found
 
 
+def test_an_operator_whose_key_lies_elsewhere_registers_a_device(place: Place, up: Up) -> None:
+    operator = place.json("wallet", "show")[0]["address"]
+    lends = ("provide", "--data", "lent", "--operator", operator)
+    said = place.surge(*lends, code=3).err
+    match = re.search(r"surge (network register (0x[0-9a-f]{40}) 0x[0-9a-f]{130}) --key NAME", said)
+    assert match, said
+    register = match[1].split()
+    for wrong, part in (("0x12", "prints a fresh one"), ("0x" + "11" * 65, "prints a fresh one"), ("none", "130 hex digits")):
+        assert part in place.surge(*register[:3], wrong, code=3).err
+    assert f"works for {operator}" in place.surge(*register).err
+    assert "prints a fresh one" in place.surge(*register, code=3).err  # a consent is good once
+    with place.start(*lends, stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"ready\n"
+            until(lambda: place.surge("earnings", "--data", "lent").err.startswith("lent: its offer is on 2 relays"), 30, "its offer")
+        finally:
+            child.terminate()
+            assert child.wait(60) == 0
+
+
 def test_keys_are_made_and_money_is_sent(place: Place, up: Up) -> None:
     made = place.json("wallet", "new", "friend")["address"]
     assert re.fullmatch("0x[0-9a-f]{40}", made)

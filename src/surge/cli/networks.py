@@ -16,8 +16,10 @@ from surge.cli.console import err, out, print_json
 from surge.cli.options import as_json, network_option
 from surge.core import network as network_file
 from surge.core.network import Contract, NetworkFile, RelayAddress
+from surge.core.receipts import DeviceConsent
+from surge.core.signing import check_signed
 from surge.core.types import Address, address
-from surge.errors import InvalidInput
+from surge.errors import InvalidInput, PeerFault
 
 
 @click.group()
@@ -82,6 +84,43 @@ def show_(network: str | None, json_: bool) -> None:
     out.print(f"{path}", markup=False)
     out.print(f"id        0x{found.network_id.hex()}")
     out.print(found.encode().decode(), markup=False)
+
+
+@network.command()
+@click.argument("device", metavar="DEVICE")
+@click.argument("consent", metavar="CONSENT")
+@click.option("--key", default=None, help="The operator's key in your wallet.")
+@network_option
+def register(device: str, consent: str, key: str | None, network: str | None) -> None:
+    """Name DEVICE as yours, as its operator, with the CONSENT that `surge provide --operator` prints: from then on you are paid."""
+    from surge.buyer.trust import require_trusted
+    from surge.cli.money import passphrase
+    from surge.ledger import Ledger
+
+    home = places.find_home(network)
+    require_trusted(home.file, home.network)
+    named = address(device)
+    try:
+        signature = bytes.fromhex(consent.removeprefix("0x"))
+    except ValueError:
+        raise InvalidInput(f"a consent is 0x and 130 hex digits, as `surge provide --operator` prints it, not {consent[:140]!r}") from None
+    signer = home.keystore().load(key or home.wallet, passphrase())
+
+    async def work() -> None:
+        chain = await Ledger.connect(home.network, home.transactions)
+        try:
+            nonce = await chain.device_nonce(named)
+            digest = DeviceConsent(signer.address, named, nonce).digest(home.network.registry_domain)
+            check_signed(digest, signature, named, f"a consent of {named} to work for {signer.address}")
+            await chain.register_device(signer, named, "", signature)
+        finally:
+            await chain.close()
+
+    try:
+        asyncio.run(work())
+    except PeerFault as error:
+        raise InvalidInput(f"{error.message}: `surge provide --operator {signer.address}` prints a fresh one on the device") from error
+    err.print(f"{named} works for {signer.address}", markup=False, soft_wrap=True)
 
 
 @network.command()

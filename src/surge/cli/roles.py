@@ -15,7 +15,7 @@ import click
 from surge.cli import places
 from surge.cli.children import say_ready, stop_event, stopped
 from surge.cli.children import with_parent as die_with_parent
-from surge.cli.console import Amount, Size, err, tokens
+from surge.cli.console import Amount, Size, err
 from surge.cli.options import network_option
 from surge.core import network as network_file
 from surge.core.network import NetworkFile
@@ -24,6 +24,7 @@ from surge.core.text import printable
 from surge.errors import InvalidInput, NotEnough
 
 if TYPE_CHECKING:
+    from surge.core.types import Address
     from surge.ledger import Ledger
     from surge.wallet import KeySigner
 
@@ -151,7 +152,7 @@ async def _relay(data: Path, host: str, port: int, tls_cert: Path | None, tls_ke
     stop = asyncio.create_task(stopped())
     try:
         await server.start()
-        err.print(f"relay {identity.address} at {server.url}", style="dim", markup=False)
+        err.print(f"relay {identity.address} at {server.url}", style="dim", markup=False, soft_wrap=True)
         say_ready()
         await stop
     finally:
@@ -212,7 +213,11 @@ async def _provide(network: NetworkFile, data: Path, options: dict[str, Any]) ->
         if options["operator"]:
             operator = address(options["operator"])
             if await chain.operator_of(device.address) != operator:
-                raise InvalidInput(f"the device {device.address} is not registered for {operator}: let the operator register it first")
+                signature = await consent(chain, network, operator, device)
+                raise InvalidInput(
+                    f"the registry does not name the device {device.address} as {operator}'s. Whoever holds that key says so once, with\n"
+                    f"  surge network register {device.address} 0x{signature.hex()} --key NAME"
+                )
         else:
             operator_key = keys.load_or_create("operator")
             operator = operator_key.address
@@ -235,7 +240,7 @@ async def _provide(network: NetworkFile, data: Path, options: dict[str, Any]) ->
         )
         await stack.enter_async_context(provider)
         await provider.ready()
-        err.print(f"device {device.address} of operator {operator}", style="dim", markup=False)
+        err.print(f"device {device.address} of operator {operator}", style="dim", markup=False, soft_wrap=True)
         say_ready()
         lending = asyncio.create_task(provider.run(stop), name="lending")
         stack.callback(lending.cancel)
@@ -273,8 +278,12 @@ async def register(chain: Ledger, network: NetworkFile, operator: KeySigner, dev
     if not await chain.gas_balance(operator.address):
         raise NotEnough(
             f"registering this device takes gas: send some of the chain's coin to its operator {operator.address}, "
-            f"and to the device {device.address}, which redeems what it earns ({tokens(0)} so far)"
+            f"and to the device {device.address}, which redeems what it earns"
         )
+    await chain.register_device(operator, device.address, "", await consent(chain, network, operator.address, device))
+
+
+async def consent(chain: Ledger, network: NetworkFile, operator: Address, device: KeySigner) -> bytes:
+    """The device's signature that it works for the operator: good once, and for nobody else."""
     nonce = await chain.device_nonce(device.address)
-    consent = DeviceConsent(operator.address, device.address, nonce).digest(network.registry_domain)
-    await chain.register_device(operator, device.address, "", device.sign(consent))
+    return device.sign(DeviceConsent(operator, device.address, nonce).digest(network.registry_domain))

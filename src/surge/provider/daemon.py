@@ -214,6 +214,7 @@ class Provider:
                 if self._unlent:
                     return self._unlent
                 await self.offering.stands()
+            self.look_again()
         except TimeoutError as error:
             raise Unavailable(f"the device {self.device} does not lend yet: {self.status()['waiting']}") from error
         return ""
