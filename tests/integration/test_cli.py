@@ -250,6 +250,8 @@ def first_device(up: Up) -> str:
 def test_an_operator_whose_key_lies_elsewhere_registers_a_device(place: Place, up: Up) -> None:
     operator = place.json("wallet", "show")[0]["address"]
     lends = ("provide", "--data", "lent", "--operator", operator)
+    assert "milliwatts" in place.surge(*lends, "--watts", "-5", code=3).err
+    assert not (place.work / "lent").exists()
     said = place.surge(*lends, code=3).err
     match = re.search(r"surge (network register (0x[0-9a-f]{40}) 0x[0-9a-f]{130}) --key NAME", said)
     assert match, said

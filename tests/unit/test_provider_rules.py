@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from surge.provider import calibration
 from surge.provider.availability import Machine, parse_hours, unavailable, within
 from surge.provider.config import ProviderConfig, Rates
 from surge.provider.earnings import Prospect, worth_giving_up, worth_redeeming
+from surge.provider.offering import check
 from surge.provider.requote import Requotes, fair_prices
 from surge.provider.schema import ChannelRow
 from surge.provider.service import Refused
@@ -290,6 +292,22 @@ def test_a_device_says_how_it_stands(status: dict[str, Any] | None, said: str) -
 
 
 # Configuration, and measuring
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hours": "25:00-26:00"}, "22:00-06:00"),
+        ({"milliwatts": -1}, "milliwatts"),
+        ({"memory": 1}, "memory"),
+        ({"region": "x" * 300}, "256 characters"),
+        ({"rates": Rates(gigafuel=10**40)}, "gigafuel"),
+    ],
+)
+def test_what_no_device_could_offer_is_said_before_anything_is_spent(change: dict[str, Any], said: str) -> None:
+    check(ProviderConfig())
+    with pytest.raises(InvalidInput, match=said):
+        check(replace(ProviderConfig(), **change))
 
 
 @pytest.mark.parametrize(

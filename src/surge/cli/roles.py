@@ -26,6 +26,7 @@ from surge.errors import InvalidInput, NotEnough
 if TYPE_CHECKING:
     from surge.core.types import Address
     from surge.ledger import Ledger
+    from surge.provider.config import ProviderConfig
     from surge.wallet import KeySigner
 
 
@@ -188,13 +189,14 @@ def provide(network: str | None, data: Path | None, yes: bool, with_parent: int 
     from surge.cli.networks import ensure_trusted
 
     begin(with_parent)
+    config = provider_config(options)
     path = places.find_network(network)
     ensure_trusted(path, yes=yes)
     ensure_image()
-    asyncio.run(_provide(load_network(path), data or places.home() / "provider", options))
+    asyncio.run(_provide(load_network(path), data or places.home() / "provider", config, options["operator"]))
 
 
-async def _provide(network: NetworkFile, data: Path, options: dict[str, Any]) -> None:
+async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, paid: str | None) -> None:
     from surge.core.types import address
     from surge.ledger import Ledger
     from surge.provider.compute import Compute
@@ -205,13 +207,12 @@ async def _provide(network: NetworkFile, data: Path, options: dict[str, Any]) ->
 
     keys = Keystore(data / "wallet")
     device = keys.load_or_create("device")
-    config = provider_config(options)
     stop = stop_event()
     async with contextlib.AsyncExitStack() as stack:
         chain = await Ledger.connect(network, data / "transactions.db", patience=30.0)
         stack.push_async_callback(chain.close)
-        if options["operator"]:
-            operator = address(options["operator"])
+        if paid:
+            operator = address(paid)
             if await chain.operator_of(device.address) != operator:
                 signature = await consent(chain, network, operator, device)
                 raise InvalidInput(
@@ -250,13 +251,14 @@ async def _provide(network: NetworkFile, data: Path, options: dict[str, Any]) ->
         err.print("draining", style="dim")
 
 
-def provider_config(options: dict[str, Any]) -> Any:
-    """The provider's configuration out of the command's options."""
+def provider_config(options: dict[str, Any]) -> ProviderConfig:
+    """The provider's configuration out of the command's options. Raises `InvalidInput`."""
     from surge.provider.config import ProviderConfig, Rates
+    from surge.provider.offering import check
 
     named = {"gigafuel": "price", "memory": "price_memory", "transfer": "price_transfer", "compile": "price_compile"}
     rates = Rates(**{field: options[option] for field, option in named.items() if options[option] is not None})
-    return ProviderConfig(
+    config = ProviderConfig(
         cores=options["cores"],
         memory=options["memory"],
         rates=rates,
@@ -266,6 +268,8 @@ def provider_config(options: dict[str, Any]) -> Any:
         on_mains=options["on_mains"],
         hours=options["hours"],
     )
+    check(config)
+    return config
 
 
 async def register(chain: Ledger, network: NetworkFile, operator: KeySigner, device: KeySigner) -> None:

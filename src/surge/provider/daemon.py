@@ -16,12 +16,12 @@ from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import SurgeError, Unavailable
 from surge.provider.account import Common
-from surge.provider.availability import Host, LocalHost, parse_hours, unavailable
+from surge.provider.availability import Host, LocalHost, unavailable
 from surge.provider.buyers import Buyers
 from surge.provider.config import ProviderConfig
 from surge.provider.earnings import Bank, Earnings
 from surge.provider.journal import Journal
-from surge.provider.offering import Boards, Offering
+from surge.provider.offering import Boards, Offering, check
 from surge.provider.outbox import Link
 from surge.provider.reception import Reception
 from surge.provider.reports import JOURNAL, keep_status
@@ -115,7 +115,7 @@ class Provider:
         host: Host | None = None,
     ) -> None:
         self.config = config = config or ProviderConfig()
-        parse_hours(config.hours)
+        check(config)
         self.device = device.address
         self.operator = operator
         self.tally = Tally()

@@ -14,12 +14,13 @@ from surge.core import offers
 from surge.core.network import RelayAddress
 from surge.core.offers import LIFETIME, Offer
 from surge.core.signing import Signer
-from surge.core.types import Address
+from surge.core.types import ZERO, Address
 from surge.errors import InternalFault, InvalidInput, Unavailable
+from surge.provider.availability import parse_hours
 from surge.provider.config import ProviderConfig
 from surge.provider.journal import Journal
 from surge.provider.reception import HONOURED
-from surge.provider.service import Service
+from surge.provider.service import Description, Service
 
 log = logging.getLogger("surge.provider")
 
@@ -154,26 +155,62 @@ class Offering:
         if engine is None or engine.engine is None or engine.speed is None:
             raise InternalFault("no service says what its engine is and how fast")
         kept = self._journal.setting("sequence")
-        return Offer(
+        return offer_of(
+            config,
+            engine,
             network=self._network,
             device=self._device.address,
             operator=self._operator,
             sequence=max(int(kept) + 1 if kept else 0, now),
-            issued=now,
-            expires=now + LIFETIME,
-            prices=config.rates.prices(engine.speed),
-            cores=config.cores,
-            memory=config.memory,
-            engine=engine.engine,
-            engine_label=engine.engine_label,
-            images=engine.images[:64],
+            now=now,
             services=tuple(service.name for service in self._services),
-            region=config.region,
-            milliwatts=config.milliwatts,
             relays=tuple(relay.url for relay in self._boards.endpoints)[:16],
-            window=config.window,
-            window_max=config.window_max,
-            offline_seconds=config.offline_seconds,
-            audit_seconds=config.audit_seconds,
-            opening=config.opening,
         )
+
+
+def offer_of(
+    config: ProviderConfig,
+    described: Description,
+    *,
+    network: bytes,
+    device: Address,
+    operator: Address,
+    sequence: int,
+    now: int,
+    services: tuple[str, ...],
+    relays: tuple[str, ...],
+) -> Offer:
+    """An offer of what `config` lends, on the engine that a service describes. Raises `InvalidInput` for what no offer may say."""
+    assert described.engine is not None, "services that run nothing make no offer"
+    assert described.speed is not None, "it was measured"
+    return Offer(
+        network=network,
+        device=device,
+        operator=operator,
+        sequence=sequence,
+        issued=now,
+        expires=now + LIFETIME,
+        prices=config.rates.prices(described.speed),
+        cores=config.cores,
+        memory=config.memory,
+        engine=described.engine,
+        engine_label=described.engine_label,
+        images=described.images[:64],
+        services=services,
+        region=config.region,
+        milliwatts=config.milliwatts,
+        relays=relays,
+        window=config.window,
+        window_max=config.window_max,
+        offline_seconds=config.offline_seconds,
+        audit_seconds=config.audit_seconds,
+        opening=config.opening,
+    )
+
+
+def check(config: ProviderConfig) -> None:
+    """Raise `InvalidInput` for a configuration that no device could offer or keep, before anything is spent on it."""
+    parse_hours(config.hours)
+    nobody = Address("0x" + "00" * 20)
+    anything = Description(engine=ZERO, speed=1)
+    offer_of(config, anything, network=ZERO, device=nobody, operator=nobody, sequence=1, now=1, services=(), relays=("nats://relay",))
