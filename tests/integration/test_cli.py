@@ -253,6 +253,10 @@ def test_an_operator_whose_key_lies_elsewhere_registers_a_device(place: Place, u
     assert "milliwatts" in place.surge(*lends, "--watts", "-5", code=3).err
     assert not (place.work / "lent").exists()
     said = place.surge(*lends, code=3).err
+    locked = {"SURGE_PASSPHRASE": "open sesame"}
+    place.surge(*lends[:2], "locked", *lends[3:], env=locked, code=3)
+    assert "crypto" in json.loads((place.work / "locked" / "wallet" / "device.json").read_text())
+    assert "SURGE_PASSPHRASE" in place.surge(*lends[:2], "locked", *lends[3:], code=3).err
     match = re.search(r"surge (network register (0x[0-9a-f]{40}) 0x[0-9a-f]{130}) --key NAME", said)
     assert match, said
     register = match[1].split()

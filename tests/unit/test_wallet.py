@@ -134,6 +134,9 @@ def test_a_passphrase_protects_the_file(keys: Keystore) -> None:
         keys.load("safe", "open barley")
     with pytest.raises(InvalidInput, match="SURGE_PASSPHRASE"):
         keys.load("safe")
+    made = keys.load_or_create("made", "open sesame")
+    assert "crypto" in json.loads((keys.folder / "made.json").read_text())
+    assert keys.load_or_create("made", "open sesame").address == made.address
 
 
 DAMAGED = {

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surge.cli.console import err
+from surge.cli.places import passphrase
 from surge.core import network as network_file
 from surge.core.network import NetworkFile, RelayAddress
 from surge.ledger import Ledger, deploy, load_genesis, verify_contracts
@@ -37,7 +38,7 @@ async def found(data: Path, plan: Plan) -> Path:
     deployed = await deploy([url], genesis.chain_id, treasury, data / "ledger" / "transactions.db", embedded=True)
     relays = []
     for index, port in enumerate(plan.relay_ports):
-        identity = Keystore(data / "relays" / str(index) / "wallet").load_or_create("relay")
+        identity = Keystore(data / "relays" / str(index) / "wallet").load_or_create("relay", passphrase())
         relays.append(RelayAddress(f"nats://127.0.0.1:{port}", identity.address))
     network = NetworkFile(
         name="surge up",
@@ -60,11 +61,11 @@ async def found(data: Path, plan: Plan) -> Path:
 async def _fund(data: Path, plan: Plan, network: NetworkFile, treasury: KeySigner) -> None:
     ledger = await Ledger.connect(network, data / "ledger" / "transactions.db")
     try:
-        buyer = Keystore(data / "buyer" / "wallet").load_or_create("buyer")
+        buyer = Keystore(data / "buyer" / "wallet").load_or_create("buyer", passphrase())
         await ledger.transfer(treasury, buyer.address, tokens=BUYER_TOKENS, native=BUYER_COIN)
         for index in range(plan.providers):
             keys = Keystore(data / "providers" / str(index) / "wallet")
             for name in ("operator", "device"):
-                await ledger.transfer(treasury, keys.load_or_create(name).address, native=PROVIDER_COIN)
+                await ledger.transfer(treasury, keys.load_or_create(name, passphrase()).address, native=PROVIDER_COIN)
     finally:
         await ledger.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,16 +14,12 @@ from surge.buyer.trust import require_trusted
 from surge.cli import places
 from surge.cli.console import Amount, err, out, print_json, show, tokens
 from surge.cli.options import as_json, network_option, opened
+from surge.cli.places import passphrase
 from surge.core.types import address
 
 if TYPE_CHECKING:
     from surge.buyer.home import Home
     from surge.wallet import KeySigner, Keystore
-
-
-def passphrase() -> str | None:
-    """The passphrase of keys, from `$SURGE_PASSPHRASE`."""
-    return os.environ.get("SURGE_PASSPHRASE")
 
 
 def keystore() -> Keystore:

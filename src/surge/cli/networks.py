@@ -14,6 +14,7 @@ import click
 from surge.cli import places
 from surge.cli.console import err, out, print_json
 from surge.cli.options import as_json, network_option
+from surge.cli.places import passphrase
 from surge.core import network as network_file
 from surge.core.network import Contract, NetworkFile, RelayAddress
 from surge.core.receipts import DeviceConsent
@@ -94,7 +95,6 @@ def show_(network: str | None, json_: bool) -> None:
 def register(device: str, consent: str, key: str | None, network: str | None) -> None:
     """Name DEVICE as yours, as its operator, with the CONSENT that `surge provide --operator` prints: from then on you are paid."""
     from surge.buyer.trust import require_trusted
-    from surge.cli.money import passphrase
     from surge.ledger import Ledger
 
     home = places.find_home(network)
@@ -140,7 +140,7 @@ def register(device: str, consent: str, key: str | None, network: str | None) ->
 def init(urls: tuple[str, ...], relays: tuple[str, ...], key: str, name: str, confirmations: int, fee_bps: int, output: Path) -> None:
     """Deploy the contracts on any EVM chain and write network.json."""
     from surge.buyer.trust import trust as remember
-    from surge.cli.money import keystore, passphrase
+    from surge.cli.money import keystore
     from surge.ledger import chain_id, deploy
 
     if output.exists():
@@ -186,5 +186,5 @@ def _own_relay() -> RelayAddress:
     """The relay that `surge relay` is on this machine when nothing else is said."""
     from surge.wallet import Keystore
 
-    identity = Keystore(places.home() / "relay" / "wallet").load_or_create("relay")
+    identity = Keystore(places.home() / "relay" / "wallet").load_or_create("relay", passphrase())
     return RelayAddress("nats://127.0.0.1:4222", identity.address)

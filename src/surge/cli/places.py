@@ -11,7 +11,12 @@ from surge.buyer.home import cache_folder as cache
 from surge.buyer.home import find_home, find_network, running_pointer
 from surge.buyer.home import user_folder as home
 
-__all__ = ["cache", "default_up", "find_home", "find_network", "forget", "home", "point_to", "running_pointer"]
+__all__ = ["cache", "default_up", "find_home", "find_network", "forget", "home", "passphrase", "point_to", "running_pointer"]
+
+
+def passphrase() -> str | None:
+    """The passphrase of keys, from `$SURGE_PASSPHRASE`."""
+    return os.environ.get("SURGE_PASSPHRASE")
 
 
 def default_up() -> Path:

@@ -17,6 +17,7 @@ from surge.cli.children import say_ready, stop_event, stopped
 from surge.cli.children import with_parent as die_with_parent
 from surge.cli.console import Amount, Size, err
 from surge.cli.options import network_option
+from surge.cli.places import passphrase
 from surge.core import network as network_file
 from surge.core.network import NetworkFile
 from surge.core.receipts import DeviceConsent
@@ -146,7 +147,7 @@ async def _relay(data: Path, host: str, port: int, tls_cert: Path | None, tls_ke
     from surge.relay.server import RelayServer, TlsFiles
     from surge.wallet import Keystore
 
-    identity = Keystore(data / "wallet").load_or_create("relay")
+    identity = Keystore(data / "wallet").load_or_create("relay", passphrase())
     network_id = load_network(places.find_network(network)).network_id if network else None
     tls = TlsFiles(tls_cert, tls_key) if tls_cert and tls_key else None
     server = RelayServer(data / "nats", identity, host=host, port=port, tls=tls, network=network_id)
@@ -206,7 +207,7 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
     from surge.wallet import Keystore
 
     keys = Keystore(data / "wallet")
-    device = keys.load_or_create("device")
+    device = keys.load_or_create("device", passphrase())
     stop = stop_event()
     async with contextlib.AsyncExitStack() as stack:
         chain = await Ledger.connect(network, data / "transactions.db", patience=30.0)
@@ -220,7 +221,7 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
                     f"  surge network register {device.address} 0x{signature.hex()} --key NAME"
                 )
         else:
-            operator_key = keys.load_or_create("operator")
+            operator_key = keys.load_or_create("operator", passphrase())
             operator = operator_key.address
             await register(chain, network, operator_key, device)
         relays = await Relays.connect(network.relays, device, network=network.network_id, timeout=30.0)

@@ -108,9 +108,9 @@ class Keystore:
             raise InternalFault(f"the key file {self._path(name)} is damaged: its address is another", path=str(self._path(name)))
         return signer
 
-    def load_or_create(self, name: str) -> KeySigner:
-        """The key of this name, made if there is none."""
-        return self.load(name) if self.has(name) else self.create(name)
+    def load_or_create(self, name: str, passphrase: str | None = None) -> KeySigner:
+        """The key of this name, made if there is none; then under the passphrase, if one is given."""
+        return self.load(name, passphrase) if self.has(name) else self.create(name, passphrase)
 
     def has(self, name: str) -> bool:
         """Whether there is a key of this name."""
