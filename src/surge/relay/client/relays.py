@@ -110,7 +110,7 @@ class Relays:
             failures = self.troubles
             said = "; ".join(failures.values())
             raise Unavailable(
-                f"{connected} of {len(self._links)} relays answered, {minimum} are needed: {said}",
+                f"{connected} of {len(self._links)} relays answered, of {minimum} needed: {said}. See that they run and can be reached",
                 failures=failures,
             )
 
@@ -123,6 +123,10 @@ class Relays:
     def troubles(self) -> dict[str, str]:
         """Why the relays that cannot be used now cannot, by URL."""
         return {link.endpoint.url: str(link.last_error or "no answer yet") for link in self._links if not link.is_connected}
+
+    def _silence(self, failures: Sequence[object]) -> str:
+        """Why none of the relays answered."""
+        return "; ".join(map(str, failures)) or "; ".join(self.troubles.values())
 
     @property
     def endpoints(self) -> list[RelayAddress]:
@@ -159,7 +163,7 @@ class Relays:
         if not kept and refused:
             raise InvalidInput(f"every relay refused: {refused[0]}", reasons=refused)
         if not kept:
-            raise Unavailable(f"no relay answered: {[str(answer) for answer in answers]}")
+            raise Unavailable(f"no relay answered: {self._silence(answers)}")
         return kept
 
     async def offers(self, query: OfferQuery | None = None) -> list[SignedOffer]:
@@ -183,7 +187,7 @@ class Relays:
                 if device not in newest or newest[device].offer.sequence < offer.offer.sequence:
                     newest[device] = offer
         if len(failures) == len(answers):
-            raise Unavailable(f"no relay answered: {[str(failure) for failure in failures]}")
+            raise Unavailable(f"no relay answered: {self._silence(failures)}")
         return [newest[device] for device in sorted(newest)]
 
     async def _offers_of(self, link: Link, query: OfferQuery) -> list[SignedOffer]:
