@@ -145,6 +145,8 @@ def init(urls: tuple[str, ...], relays: tuple[str, ...], key: str, name: str, co
 
     if output.exists():
         raise InvalidInput(f"{output} exists: name another file with -o", path=str(output))
+    if not output.absolute().parent.is_dir():
+        raise InvalidInput(f"there is no folder {output.parent}: make it, or name another file with -o", path=str(output))
     if not os.access(output.absolute().parent, os.W_OK):
         raise InvalidInput(f"{output} cannot be written: name a file in a folder of yours with -o", path=str(output))
     entries = tuple(_relay(each) for each in relays) or (_own_relay(),)
