@@ -311,3 +311,56 @@ def test_random_days_never_lose_or_repeat_an_item(seed: int) -> None:
     assert scheduler.finished_all
     assert sorted(results) == list(range(total))
     assert bad <= {index for index, kind in results.items() if kind == "fault"}
+
+
+def two_lanes_with_a_unit_each() -> Scheduler:
+    """Both measured at a second a unit, and nothing else to hand out."""
+    scheduler = Scheduler(chunk=1)
+    scheduler.items_arrived(4)
+    scheduler.items_ended()
+    for key in "ab":
+        scheduler.lane_joined(Lane(key, 1, price=10))
+    room = {"a": 1, "b": 1}
+    for one in scheduler.assign(0.0, room):
+        scheduler.finished(one.number, one.lane, now=1.0, seconds=1.0)
+    assert {one.lane for one in scheduler.assign(1.0, room)} == {"a", "b"}
+    return scheduler
+
+
+ROOM = {"a": 2, "b": 2}
+
+
+def test_lanes_that_were_away_together_bring_what_they_did_before_it_is_copied() -> None:
+    scheduler = two_lanes_with_a_unit_each()
+    for lane in scheduler.lanes.values():
+        lane.ready = False
+    (mine,) = scheduler.lanes["a"].running
+    (other,) = scheduler.lanes["b"].running
+    scheduler.lane_back("a", 30.0)
+    assert scheduler.finished(mine, "a", now=30.1, seconds=1.0)
+    assert scheduler.assign(30.2, ROOM) == []
+    assert scheduler.lanes["a"].seconds == pytest.approx(1.0), "the wait was taken for the lane's speed"
+    scheduler.lane_back("b", 31.0)
+    assert scheduler.assign(32.9, ROOM) == [], "what was asked for anew is not late yet"
+    (copy,) = scheduler.assign(34.0, ROOM)
+    assert (copy.number, copy.lane, copy.copy) == (other, "a", True)
+
+
+def test_a_lane_that_stays_away_has_its_units_copied() -> None:
+    scheduler = two_lanes_with_a_unit_each()
+    scheduler.lanes["b"].ready = False
+    (mine,) = scheduler.lanes["a"].running
+    scheduler.finished(mine, "a", now=2.0, seconds=1.0)
+    assert scheduler.assign(2.1, ROOM) == []
+    assert [one.lane for one in scheduler.assign(3.5, ROOM)] == ["a"]
+
+
+def test_time_in_which_this_machine_was_stopped_counts_against_no_lane() -> None:
+    scheduler = two_lanes_with_a_unit_each()
+    scheduler.slept(300.0)
+    assert scheduler.tick(301.5) == []
+    (mine,) = scheduler.lanes["a"].running
+    assert scheduler.finished(mine, "a", now=301.5, seconds=1.0)
+    assert scheduler.lanes["a"].seconds == pytest.approx(1.0)
+    assert scheduler.assign(302.0, ROOM) == []
+    assert [one.copy for one in scheduler.assign(304.0, ROOM)] == [True]

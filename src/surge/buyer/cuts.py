@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -29,6 +30,8 @@ class Lane:
     rests_until: float = 0.0
     done: int = 0
     """Cuts finished."""
+    back_at: float = -math.inf
+    """When it last came back from being away."""
 
 
 @dataclass(slots=True)
@@ -41,7 +44,7 @@ class Try:
     ahead: int
     """Units that were in flight on the lane before it."""
     again: bool = False
-    """Whether it was asked for before a restart: how long the answer takes now says nothing of the lane's speed."""
+    """Whether it was asked for before a restart or an absence: how long the answer takes now says nothing of the lane's speed."""
 
 
 @dataclass(slots=True)

@@ -37,6 +37,9 @@ log = logging.getLogger("surge.buyer")
 TICK = 0.2
 """Seconds between looks at the clock when nothing happens."""
 
+SLEPT_SECONDS = 2.0
+"""Without a look at the clock for so long, this process was stopped."""
+
 SETTLE_SECONDS = 10.0
 """How long the end of a job waits for its receipts and its inputs to be on disk."""
 
@@ -91,7 +94,7 @@ class Job:
         self._stopping = False
         self._cancelled = False
         self._waking = False
-        self._next_look = 0.0
+        self._next_look = time.monotonic()
         self._deadline = None if plan.wishes.deadline_ms is None else time.monotonic() + plan.wishes.deadline_ms / 1000
 
     # From outside
@@ -174,6 +177,8 @@ class Job:
                 return
             self.desk.look(now)
             if now > self._next_look:
+                if now > self._next_look + SLEPT_SECONDS:
+                    self.scheduler.slept(now - self._next_look)
                 self._next_look = now + TICK
                 self._apply(self.scheduler.tick(now), [])
             assigned = self.scheduler.assign(now, self.lanes.room())

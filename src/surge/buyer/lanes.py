@@ -314,7 +314,7 @@ class Lanes:
         self._alone_since = None
         lane = self._job.scheduler.lanes.get(peer.device)
         if lane is not None and peer.device not in self._preparing:
-            lane.ready = True
+            self._job.scheduler.lane_back(peer.device, time.monotonic())
         self._job.poke()
 
     def peer_away(self, peer: Peer) -> None:

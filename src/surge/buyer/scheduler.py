@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from surge.buyer.cuts import Abandon, Assign, Cut, Deliver, Effect, Fault, Lane, Recut, Try, Withdraw
+from surge.buyer.stragglers import expected_seconds, most_overdue
 
 AIM_SECONDS = 0.5
 """What one unit should take: long against the cost of handing it out, short against a user's patience."""
@@ -40,15 +41,6 @@ MAX_DEPTH = 128
 
 TRIES = 3
 """Local endings after which an item is the likelier cause than its providers."""
-
-SPECULATE_AFTER = 2.0
-"""A unit this many times slower than expected gets a second copy, once there is nothing else to hand out."""
-
-SPECULATE_SECONDS = 1.0
-"""But never earlier than this: below it the copy costs more than it saves."""
-
-UNPROVEN_SECONDS = 20.0
-"""A lane that never finished a unit, and shows nothing for so long, is helped out by others."""
 
 STALL_MARGIN = 15.0
 """Seconds past its wall-time limit after which a unit's lane is taken for gone."""
@@ -142,6 +134,22 @@ class Scheduler:
     def lane_joined(self, lane: Lane) -> None:
         """A provider can be given units."""
         self.lanes[lane.key] = lane
+
+    def lane_back(self, key: str, now: float) -> None:
+        """The lane can be reached again. It is asked anew for what it had: how long that took before, or takes now, says nothing."""
+        lane = self.lanes[key]
+        lane.ready, lane.back_at = True, now
+        for number in lane.running:
+            if number in self.cuts:
+                attempt = self.cuts[number].tries[key]
+                attempt.started, attempt.again = now, True
+
+    def slept(self, seconds: float) -> None:
+        """Nothing was looked at for so long, as this machine was stopped: that time counts against no lane, and for none."""
+        for cut in self.cuts.values():
+            for attempt in cut.tries.values():
+                attempt.started += seconds
+                attempt.again = True
 
     def lane_left(self, key: str) -> list[Effect]:
         """The provider is gone for good: what it had goes to others."""
@@ -267,7 +275,7 @@ class Scheduler:
                 continue
             copy = bool(chosen.tries)
             ahead = len(lane.running)
-            chosen.tries[lane.key] = Try(now, self._expect(lane, chosen.count, ahead), ahead)
+            chosen.tries[lane.key] = Try(now, expected_seconds(lane, chosen.count, ahead, self.seconds), ahead)
             lane.running.add(chosen.number)
             effects.append(Assign(chosen.number, chosen.first, chosen.count, lane.key, copy, chosen.whole))
             left[lane.key] -= 1
@@ -302,7 +310,7 @@ class Scheduler:
             heapq.heappush(self._waiting, entry)
         if found is None and self._next < self.available:
             found = self._fresh(lane)
-        return found or self._straggler(lane, now)
+        return found or most_overdue(lane, self.lanes, self.cuts, self.seconds, now)
 
     def _fresh(self, lane: Lane) -> Cut:
         count = self._size(lane, self.available - self._next)
@@ -328,32 +336,6 @@ class Scheduler:
             fair = left * mine / max(speed, mine) / lane.cores / DEPTH
             size = min(size, max(fair, self.aim / 8 / seconds))
         return int(min(max(1, math.ceil(size)), left))
-
-    def _straggler(self, lane: Lane, now: float) -> Cut | None:
-        """The cut most overdue elsewhere, if this lane has a core to spare for a copy of it."""
-        if len(lane.running) >= lane.cores:
-            return None
-        best: Cut | None = None
-        worst = 0.0
-        for cut in self.cuts.values():
-            if len(cut.tries) != 1 or lane.key in cut.tries or lane.key in cut.avoid:
-                continue
-            ((key, attempt),) = cut.tries.items()
-            age = now - attempt.started
-            other = self.lanes.get(key)
-            expected = attempt.expected or self._expect(lane, cut.count, attempt.ahead)
-            unproven = other is None or other.done == 0
-            if expected is not None:
-                late = age - max(SPECULATE_AFTER * expected, SPECULATE_SECONDS)
-            else:
-                late = age - UNPROVEN_SECONDS if unproven else -1.0
-            if late > worst:
-                best, worst = cut, late
-        return best
-
-    def _expect(self, lane: Lane, count: int, ahead: int) -> float | None:
-        seconds = lane.seconds or self.seconds
-        return None if seconds is None else seconds * count * (ahead // lane.cores + 1) + lane.latency
 
     def _wall(self, key: str, attempt: Try) -> float:
         lane = self.lanes.get(key)
