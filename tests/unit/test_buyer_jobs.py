@@ -178,6 +178,33 @@ async def test_a_provider_that_vanishes_loses_its_units_to_the_other(make_bed: C
     gone.cut()
     assert await asyncio.wait_for(reading, 20) == list(range(1, 31))
     assert "stays away: nobody answers" in str(job.lanes.left[gone.device])
+    assert job.purse.idle, "money stays set aside for units of a provider that is gone"
+
+
+async def test_units_of_providers_that_were_all_away_wait_for_their_return(make_bed: Callable[..., Bed], monkeypatch: Any) -> None:
+    for name, seconds in (("lanes.LOOK_AGAIN", 0.1), ("lanes.LOOK_PAUSE", 0.05), ("peers.GRACE_SECONDS", 0.2)):
+        monkeypatch.setattr(f"surge.buyer.{name}", seconds)
+    both = [provider(seconds=lambda count: 0.05), provider(seconds=lambda count: 0.05)]
+    bed = make_bed(*both)
+
+    async def again(job: Job, count: int, first: Sequence[str]) -> list[Peer]:
+        return [await bed.peer(one) for one in both if one.device not in job.lanes.peers and one.reachable][:count]
+
+    monkeypatch.setattr(bed, "recruit", again)
+    job, results = await bed.start(bed.plan(chunk=1), range(30))
+    reading = asyncio.create_task(asyncio.to_thread(list, results))
+    async with asyncio.timeout(20):
+        while not all(len(one.ran) > 3 for one in both):
+            await asyncio.sleep(0.01)
+        for one in both:
+            one.reachable = False
+            one.cut()
+        while len(job.lanes.left) < 2 or any(one.busy for one in both):
+            await asyncio.sleep(0.01)
+        for one in both:
+            one.reachable = True
+        assert await reading == list(range(1, 31))
+    assert sum(len(one.ran) for one in both) == 30, "a unit was run by both"
 
 
 async def test_a_provider_that_comes_back_only_to_refuse_does_not_keep_the_job_waiting(

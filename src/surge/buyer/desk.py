@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 HOLD_SECONDS = 20.0
 """How long units that were asked before a restart are kept for those who were asked."""
 
+RETURN_SECONDS = 5.0
+"""How long those who were asked have to come back once the first of them has, when all were away."""
+
 STARVED_REST = 0.2
 """Seconds a lane rests for which the budget has nothing left just now."""
 
 
 class Desk:
-    """Turns a job's assignments into calls. `tries` are units asked before a restart, by channel.
+    """Turns a job's assignments into calls. `tries` are units asked before a restart, by channel: whoever has them is asked again first.
 
     A unit of single calls is sent while it is being journalled: its caller waits for one answer, and nobody resumes it.
     """
@@ -47,9 +50,22 @@ class Desk:
                 job.scheduler.hold(row.number)
 
     def look(self, now: float) -> None:
-        """See whether those who were asked before a restart have come."""
-        if self._asked_before and now > self._hold_until:
+        """See whether those who were asked before a restart, or before all were away, have come."""
+        if not self._asked_before:
+            return
+        if not any(lane.ready for lane in self._job.scheduler.lanes.values()):
+            self._hold_until = max(self._hold_until, now + RETURN_SECONDS)
+        elif now > self._hold_until:
             self._let_go()
+
+    def keep_for(self, channel: bytes, calls: Sequence[UnitCall]) -> None:
+        """Nobody can be reached, so it is likely not for want of them: the units they were asked for wait for their return."""
+        for call in calls:
+            cut = self._job.scheduler.cuts.get(call.number)
+            if cut is not None and not cut.tries and not cut.held:
+                self._job.scheduler.hold(call.number)
+                row = TryRow(call.number, channel, call.asked.subject, call.asked.limits.fuel, call.asked.prices)
+                self._asked_before.setdefault(channel, []).append(row)
 
     def recut(self, effect: Recut) -> None:
         """A cut is replaced by others; the journal hears of it with the next units."""

@@ -328,7 +328,10 @@ class Lanes:
         self._job.say(f"{peer.device} is given up: {error}")
         if isinstance(error, NotEnough):
             self._job.fail(error)
+        calls = [call for call in peer.calls_of(self._job) if call.wanted]
         self.dismiss(peer.device, error)
+        if isinstance(error, Unavailable) and not any(other.is_open for other in self.peers.values()):
+            self._job.desk.keep_for(peer.terms.channel, calls)
 
     def peer_prices(self, peer: Peer, terms: Terms, message: NewPrices) -> None:
         """It quotes new prices for fuel. They wait until it has done a unit of the job: before, there is nothing to quote from."""

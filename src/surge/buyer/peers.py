@@ -290,12 +290,12 @@ class Peer:
             log.warning("%s broke the protocol: %s", self.device, error)
         self._broke(Unavailable(str(error)))
         self._opened.set()
+        for listener in list(self.listeners):
+            listener.peer_gone(self, error)
         calls, self._calls = list(self._calls.values()), {}
         self._quiet.set()
         for call in calls:
             call.lost(error)
-        for listener in list(self.listeners):
-            listener.peer_gone(self, error)
 
     # What arrives
 
