@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from surge.core import values
-from surge.core.values import ValueRefused, dumps, loads
+from surge.core.values import ValueRefused, decoder, dumps, loads
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 OFFSETS = st.timedeltas(datetime.timedelta(hours=-23), datetime.timedelta(hours=23))
@@ -85,7 +85,7 @@ def test_an_array_comes_back_or_is_refused(array: Any) -> None:
 OPENINGS = [*range(256)]
 SHAPED = st.lists(
     st.sampled_from(OPENINGS).map(lambda first: bytes((first,)))
-    | st.sampled_from(sorted(values._DECODERS)).map(lambda tag: b"\xd9" + tag.to_bytes(2, "big") if tag > 255 else bytes((0xD8, tag)))
+    | st.sampled_from(sorted(decoder._READERS)).map(lambda tag: b"\xd9" + tag.to_bytes(2, "big") if tag > 255 else bytes((0xD8, tag)))
     | st.sampled_from(["<f8", "|b1", "<U1", "Int64", "object", "UTC", "Europe/Paris", "1.5"]).map(lambda text: dumps(text)[1:])
     | ATOMS.map(lambda value: dumps(value)[1:])
     | st.integers(0, 9).map(lambda count: bytes((0x80 + count,)))

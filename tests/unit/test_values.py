@@ -20,7 +20,7 @@ import pandas
 import pytest
 
 from surge.core import values
-from surge.core.values import ValueRefused, dumps, loads
+from surge.core.values import ValueRefused, decoder, dumps, keys, loads, wire
 
 UTC = datetime.UTC
 PARIS = zoneinfo.ZoneInfo("Europe/Paris")
@@ -495,9 +495,9 @@ def test_a_huge_length_allocates_nothing() -> None:
 
 
 def test_a_few_bytes_cannot_become_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(values, "FREE_CONTAINERS", 10_000)
+    monkeypatch.setattr(decoder, "FREE_CONTAINERS", 10_000)
     for empty in (b"\xa0", b"\x80"):
-        count = values.FREE_CONTAINERS * 2
+        count = decoder.FREE_CONTAINERS * 2
         with pytest.raises(ValueRefused, match="more containers"):
             loads(head(b"\x99" + count.to_bytes(2, "big") + empty * count))
     pairs = [(index, None) for index in range(50_000)]
@@ -518,8 +518,8 @@ def test_keys_that_collide_cost_no_more_than_others() -> None:
     start = time.process_time()
     loads(data)
     usual = time.process_time() - start
-    for keys in (many, [key for pair in zip(many, plain, strict=True) for key in pair]):
-        data = keyed(keys)
+    for chosen in (many, [key for pair in zip(many, plain, strict=True) for key in pair]):
+        data = keyed(chosen)
         start = time.process_time()
         with pytest.raises(ValueRefused, match="collide"):
             loads(data)
@@ -552,20 +552,23 @@ def test_every_prefix_and_every_flipped_byte_is_refused_or_is_a_value() -> None:
             assert dumps(value) == changed
 
 
-def test_the_source_stands_alone() -> None:
-    """It is shipped into the guest: no import of Surge, nothing heavy at its top."""
+def test_the_sources_stand_alone() -> None:
+    """They are shipped into the guest: no import of Surge by its name, nothing heavy at their top."""
     import ast
     from pathlib import Path
 
-    tree = ast.parse(Path(values.__file__).read_text())
-    top = {name.name for node in tree.body if isinstance(node, ast.Import) for name in node.names}
-    assert top == {"datetime", "struct", "sys"}
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("surge")]
+    for file in Path(values.__file__).parent.glob("*.py"):
+        tree = ast.parse(file.read_text())
+        plain = {name.name for node in tree.body if isinstance(node, ast.Import) for name in node.names}
+        assert plain <= {"datetime", "struct", "sys"}, file
+        others = {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and not node.level}
+        assert others == {"__future__"}, file
+        assert "surge" not in {(node.module or "").partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}, file
 
 
 def _piece(major: int, number: int) -> bytes:
     out = bytearray()
-    values._head(out, major, number)
+    wire.head(out, major, number)
     return bytes(out)
 
 
@@ -582,7 +585,7 @@ def test_elements_without_bytes_are_refused_both_ways(kind: str, extent: int) ->
 
 
 def test_costly_empty_containers_count_for_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(values, "FREE_CONTAINERS", 1000)
+    monkeypatch.setattr(decoder, "FREE_CONTAINERS", 1000)
     small = {"sets": set(), "arrays": numpy.zeros(()), "frames": pandas.DataFrame()}
     for empty, most in ((small["sets"], 250), (small["arrays"], 125), (small["frames"], 15)):
         few = [empty] * (most // 2)
@@ -592,13 +595,13 @@ def test_costly_empty_containers_count_for_what_they_take(monkeypatch: pytest.Mo
 
 
 def test_sets_within_sets_are_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    checks, check = [0], values._check_key
+    checks, check = [0], keys.check_key
 
     def counted(key: Any) -> None:
         checks[0] += 1
         check(key)
 
-    monkeypatch.setattr(values, "_check_key", counted)
+    monkeypatch.setattr(keys, "check_key", counted)
     members, levels = 1000, 45
     wire = _piece(6, 40002) + _piece(4, members) + b"".join(sorted(_piece(0, number) for number in range(members)))
     for _ in range(levels):

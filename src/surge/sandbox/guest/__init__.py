@@ -13,32 +13,54 @@ from importlib.resources import files
 UNIT = "_surge_unit()"
 """The program of a unit's turn."""
 
+_VALUES = ("wire", "keys", "scalars", "dates", "arrays", "frames", "encoder", "decoder", "__init__")
+"""The files of `core.values`, each after those it imports."""
+
+_LOAD_VALUES = """\
+import sys as _sys
+_values = type(_sys)('_surge_values')
+_values.__package__ = '_surge_values'
+_values.__path__ = []
+_sys.modules['_surge_values'] = _values
+for _name, _source in {sources!r}:
+    _part = _values
+    if _name != '__init__':
+        _part = type(_sys)(f'_surge_values.{{_name}}')
+        _part.__package__ = '_surge_values'
+        _sys.modules[_part.__name__] = _part
+        setattr(_values, _name, _part)
+    exec(compile(_source, '<surge values>', 'exec'), _part.__dict__)
+del _name, _source, _part
+"""
+"""Makes the guest's own package of the value format, which stands in no file there."""
+
 
 @cache
 def _text(package: str, name: str) -> str:
     return (files(package) / name).read_text("utf-8")
 
 
+def _values() -> list[tuple[str, str]]:
+    return [(name, _text("surge.core.values", f"{name}.py")) for name in _VALUES]
+
+
 @cache
 def identity() -> bytes:
     """32 bytes that change with the sources: a snapshot made by others is not taken for one made by these."""
-    return hashlib.sha256(_text("surge.core", "values.py").encode() + _text("surge.sandbox.guest", "harness.py").encode()).digest()
+    sources = [*_values(), ("harness", _text("surge.sandbox.guest", "harness.py"))]
+    return hashlib.sha256(repr((_LOAD_VALUES, sources)).encode()).digest()
 
 
 def preload() -> None:
     """Read the sources while this process may still open files."""
-    _text("surge.core", "values.py")
-    _text("surge.sandbox.guest", "harness.py")
+    identity()
 
 
 def setup_source(module: str, imports: Sequence[str] = ()) -> str:
     """The program of a setup turn that imports `module`, and then `imports` as far as they are there."""
-    values = _text("surge.core", "values.py")
     harness = _text("surge.sandbox.guest", "harness.py")
     return (
-        "import sys as _sys\n"
-        "_values = _sys.modules['_surge_values'] = type(_sys)('_surge_values')\n"
-        f"exec(compile({values!r}, '<surge values>', 'exec'), _values.__dict__)\n"
+        f"{_LOAD_VALUES.format(sources=_values())}"
         f"exec(compile({harness!r}, '<surge harness>', 'exec'), globals())\n"
         f"_surge_setup({module!r}, {list(imports)!r})\n"
     )
