@@ -1,14 +1,12 @@
-"""What peers, sessions and jobs look like to each other, and how a provider's refusal to open reads."""
+"""What peers, sessions and jobs look like to each other."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from surge.core.messages import NewPrices, Refusal
+from surge.core.messages import NewPrices
 from surge.core.receipts import Terms
-from surge.core.text import printable
-from surge.core.types import Address
-from surge.errors import PeerFault, SurgeError, Unavailable
+from surge.errors import SurgeError
 
 if TYPE_CHECKING:
     from surge.buyer.peers import Peer
@@ -52,14 +50,6 @@ class Listener(Protocol):
     def room_changed(self) -> None:
         """Its window may take more units."""
         ...
-
-
-def opening_refused(device: Address, refusal: Refusal) -> SurgeError:
-    """The error of a provider that does not open a channel: one that may pass, or a fault."""
-    text = f"{device} does not open the channel ({refusal.code}): {printable(refusal.text)}"
-    if refusal.code in ("busy", "draining", "storage", "internal", "unknown", "price", "deposit", "local"):
-        return Unavailable(text, device=device, code=refusal.code)
-    return PeerFault(text, device=device, code=refusal.code)
 
 
 def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Iterator
 import msgspec
 
 from surge.buyer.calls import Question, Refused, UnitCall
-from surge.buyer.doors import Link, Listener, first_error, opening_refused
+from surge.buyer.doors import Link, Listener, first_error
+from surge.buyer.opening import open_channel
 from surge.buyer.outbox import Outbox, Uploads
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.payer import Payer
@@ -23,11 +24,9 @@ from surge.core.messages import (
     Answer,
     Call,
     Cancel,
-    ChannelOpened,
     ClosedTogether,
     Draining,
     NewPrices,
-    OpenChannel,
     Output,
     Received,
     Refusal,
@@ -37,7 +36,6 @@ from surge.core.messages import (
     decode_for_buyer,
     encode,
 )
-from surge.core.messages.fields import wei
 from surge.core.receipts import Terms
 from surge.core.signing import check_signed
 from surge.core.text import printable
@@ -47,9 +45,6 @@ from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 log = logging.getLogger("surge.buyer")
 
 SERVICE = "compute"
-
-OPEN_SECONDS = 20.0
-"""How long a provider may take to open a channel in a session: it looks at the chain."""
 
 GRACE_SECONDS = 8.0
 """How long a provider whose session broke may stay away before its units go elsewhere."""
@@ -228,40 +223,15 @@ class Peer:
             await session.close()
 
     async def _open_channel(self, session: Link) -> None:
-        """Open the channel in a fresh session, and compare logs.
-
-        1. The provider agrees to our terms.
-        2. Its log is ours, or a prefix of ours; what it lacks is sent again.
-        3. Everything under way is asked again.
-        """
-        payer, terms = self.payer, self.terms
-        domain = payer.party.domain
-        digest = terms.digest(domain)
-        root = payer.channel.log.root()
-        await session.send(encode(OpenChannel(terms.channel, terms.encode(), payer.signer.sign(digest), payer.count, root)))
-        started = time.monotonic()
-        try:
-            async with asyncio.timeout(OPEN_SECONDS):
-                opened = decode_for_buyer(await session.receive())
-        except TimeoutError as error:
-            raise Unavailable(f"{self.device} does not open the channel", device=self.device) from error
-        self.latency = time.monotonic() - started
-        if isinstance(opened, Refusal):
-            raise opening_refused(self.device, opened)
-        if not isinstance(opened, ChannelOpened) or opened.channel != terms.channel:
-            raise PeerFault(f"{self.device} answers something else than was asked", answer=opened)
-        # 1
-        check_signed(digest, opened.signature, self.device, "a channel's terms")
-        # 2
-        if not payer.channel.knows(opened.count, opened.root) or wei(opened.amount) > payer.amount:
-            raise PeerFault(f"{self.device} holds another log of the channel than ours", count=opened.count, root=opened.root)
+        """Open the channel in a fresh session, send what the provider's log lacks, and ask everything under way again."""
+        payer = self.payer
+        opened, self.latency = await open_channel(session, self.device, self.terms, payer)
         self._outbox.clear()
         self.window, self._unsettled, self.draining = opened.window, 0, False
         known = opened.count
         while known < payer.committed:
             missed, known = await self._lacking(known)
             self._outbox.post(missed)
-        # 3
         asked = {call.asked.subject for call in self._calls.values() if isinstance(call, UnitCall)}
         self.orphans = [one for one in opened.pending if one.subject not in asked and not payer.knows(one.sequence)]
         self.is_open = self._was_open = True

@@ -1,0 +1,55 @@
+"""A channel in a fresh session: what is asked of the provider, and what of its answer must be true."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from surge.buyer.doors import Link
+from surge.buyer.payer import Payer
+from surge.core.messages import ChannelOpened, OpenChannel, Refusal, decode_for_buyer, encode
+from surge.core.messages.fields import wei
+from surge.core.receipts import Terms
+from surge.core.signing import check_signed
+from surge.core.text import printable
+from surge.core.types import Address
+from surge.errors import PeerFault, SurgeError, Unavailable
+
+OPEN_SECONDS = 20.0
+"""How long a provider may take to open a channel in a session: it looks at the chain."""
+
+
+async def open_channel(session: Link, device: Address, terms: Terms, payer: Payer) -> tuple[ChannelOpened, float]:
+    """The provider's answer, and the seconds it took. Raises `Unavailable` and `PeerFault`.
+
+    1. The provider agrees to our terms.
+    2. Its log is ours, or a prefix of ours.
+    """
+    digest = terms.digest(payer.party.domain)
+    root = payer.channel.log.root()
+    await session.send(encode(OpenChannel(terms.channel, terms.encode(), payer.signer.sign(digest), payer.count, root)))
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(OPEN_SECONDS):
+            opened = decode_for_buyer(await session.receive())
+    except TimeoutError as error:
+        raise Unavailable(f"{device} does not open the channel", device=device) from error
+    seconds = time.monotonic() - started
+    if isinstance(opened, Refusal):
+        raise opening_refused(device, opened)
+    if not isinstance(opened, ChannelOpened) or opened.channel != terms.channel:
+        raise PeerFault(f"{device} answers something else than was asked", answer=opened)
+    # 1
+    check_signed(digest, opened.signature, device, "a channel's terms")
+    # 2
+    if not payer.channel.knows(opened.count, opened.root) or wei(opened.amount) > payer.amount:
+        raise PeerFault(f"{device} holds another log of the channel than ours", count=opened.count, root=opened.root)
+    return opened, seconds
+
+
+def opening_refused(device: Address, refusal: Refusal) -> SurgeError:
+    """The error of a provider that does not open a channel: one that may pass, or a fault."""
+    text = f"{device} does not open the channel ({refusal.code}): {printable(refusal.text)}"
+    if refusal.code in ("busy", "draining", "storage", "internal", "unknown", "price", "deposit", "local"):
+        return Unavailable(text, device=device, code=refusal.code)
+    return PeerFault(text, device=device, code=refusal.code)
