@@ -15,15 +15,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from surge.core import canonical
-from surge.core.messages import Prepared, UnitDone, decode_prepare, decode_run_unit, decode_setup, encode_body
+from surge.core.messages import UnitDone, decode_run_unit, decode_setup, encode_body
 from surge.core.messages.compute import LimitsField
 from surge.core.messages.fields import MAX_INLINE
-from surge.core.pricing import compile_amount, unit_amount
+from surge.core.pricing import unit_amount
 from surge.core.receipts import ReceiptKind
 from surge.core.units import EXACT, PROVABLE, WORLD, Limits, Status, UnitSpec, command_seed, result_hash, unit_id
-from surge.errors import GuestFault, InternalFault, InvalidInput, SurgeError
+from surge.errors import GuestFault, InvalidInput, SurgeError
 from surge.provider import calibration, requote
 from surge.provider.config import ProviderConfig
+from surge.provider.prepare import Prepare
 from surge.provider.service import Claim, Context, Description, Order, Refused, Reply, Weight
 from surge.provider.turns import Turns
 from surge.provider.waste import Waste
@@ -34,17 +35,8 @@ log = logging.getLogger("surge.provider")
 NOTHING = hashlib.sha256(b"").digest()
 """The hash of no input."""
 
-MAX_IMAGE = 64 << 20
-"""Bytes of a stranger's module: what the sandbox compiles."""
-
 INLINE_OUTPUT = 64 << 10
 """Bytes of output carried in an answer; more travels in pieces, so that answers that wait stay small in memory."""
-
-LOOKED_AT = 128
-"""Contents looked for before others have their turn: a fraction of a millisecond."""
-
-MAX_FAILED = 1024
-"""Modules remembered as impossible to compile."""
 
 
 class Compute:
@@ -68,7 +60,7 @@ class Compute:
         self.requotes = requote.Requotes(config.requote_percent)
         self.waste = Waste()
         self._images: OrderedDict[bytes, None] = OrderedDict()
-        self._looks = Turns(1)
+        self.looks = Turns(1)
         self._preparing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -126,7 +118,7 @@ class Compute:
         if method == "setup":
             return _Setup(self, body, context)
         if method == "prepare":
-            return _Prepare(self, body, context)
+            return Prepare(self, body, context)
         raise Refused("unknown", f"compute has no method {method!r}: it has prepare, setup, run")
 
     # What orders share
@@ -136,15 +128,6 @@ class Compute:
         if limits.memory > self.config.memory:
             raise Refused("invalid", f"the unit wants {limits.memory} bytes of memory; this device lends {self.config.memory}")
         return limits
-
-    async def missing(self, context: Context, contents: list[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
-        """Those of the contents that are not here. A few at a time, and buyers in turn: a call may name thousands."""
-        found: list[tuple[bytes, int]] = []
-        async with self._looks.place(context.buyer):
-            for start in range(0, len(contents), LOOKED_AT):
-                found += [(each, size) for each, size in contents[start : start + LOOKED_AT] if not context.contents.has(each)]
-                await asyncio.sleep(0)
-        return found
 
     def give_file(self, data: bytes) -> Path:
         """An output in memory as a file that is the daemon's."""
@@ -333,70 +316,3 @@ class _Setup:
             amount = unit_amount(context.prices(setup.job), outcome.fuel, self._limits.memory, outcome.size())
             claim = Claim(ReceiptKind.SETUP, self.subject, result_hash(outcome), outcome.fuel, amount)
         return await _answer(compute, context, setup.job, execution, claim, MAX_INLINE)
-
-
-class _Prepare:
-    """What a job misses here; when nothing is missing, its image is compiled."""
-
-    subject: bytes | None = None
-
-    def __init__(self, compute: Compute, body: bytes, context: Context) -> None:
-        wanted = decode_prepare(body)
-        config, sandbox = compute.config, compute.sandbox
-        self._compute, self._context, self._wanted = compute, context, wanted
-        self.job = wanted.job
-        self.begun = False
-        sizes = [wanted.image_size, wanted.bundle_size, *(size for _, size in wanted.contents)]
-        if wanted.image_size > MAX_IMAGE or max(sizes) > config.max_content or sum(sizes) > config.disk:
-            raise Refused("storage", f"this device takes images of {MAX_IMAGE} bytes and contents of {config.max_content}")
-        self._python = wanted.image == sandbox.python_image
-        needed = not self._python and not sandbox.compiled(wanted.image)
-        self.weight = Weight.COMPILE if needed and context.contents.has(wanted.image) else Weight.FREE
-
-    async def run(self) -> Reply:
-        wanted, context, sandbox = self._wanted, self._context, self._compute.sandbox
-        contents = [(each, size) for each, size in ((wanted.bundle, wanted.bundle_size), *wanted.contents) if each]
-        if not self._python and not sandbox.compiled(wanted.image):
-            if (why := self._compute.failed.get(wanted.image)) is not None:
-                raise Refused("guest", why)
-            contents.append((wanted.image, wanted.image_size))
-        missing = await self._compute.missing(context, contents)
-        for each, size in missing:
-            context.want(each, size, wanted.job)
-        if missing:
-            return Reply(encode_body(Prepared([each for each, _ in missing], 0)))
-        return await self._compile()
-
-    async def _compile(self) -> Reply:
-        compute, wanted, context = self._compute, self._wanted, self._context
-        sandbox = compute.sandbox
-        if self._python:
-            if not sandbox.compiled(wanted.image):
-                self.begun = True
-                try:
-                    await compute.compile_python()
-                except GuestFault as fault:
-                    raise InternalFault(f"the Python image does not compile: {fault.message}") from fault
-            return Reply(encode_body(Prepared([], 0)))
-        if sandbox.compiled(wanted.image):
-            return Reply(encode_body(Prepared([], 0)))
-        compute.waste.check(context.buyer)
-        started = time.monotonic()
-        self.begun = True
-        path = context.contents.path(wanted.image)
-        size = context.contents.size(wanted.image)
-        try:
-            with context.contents.pinned(wanted.image):
-                compiled = await sandbox.compile(path, image=wanted.image)
-        except GuestFault as fault:
-            compute.waste.add(context.buyer, time.monotonic() - started)
-            compute.failed[wanted.image] = fault.message
-            while len(compute.failed) > MAX_FAILED:
-                compute.failed.popitem(last=False)
-            raise Refused("guest", fault.message) from fault
-        compute.ready(wanted.image)
-        amount = compile_amount(context.prices(wanted.job), size)
-        claim = None
-        if compiled.seconds and amount:
-            claim = Claim(ReceiptKind.COMPILE, wanted.image, sandbox.engine, size, amount)
-        return Reply(encode_body(Prepared([], round(compiled.seconds * 1000))), claim)
