@@ -16,6 +16,9 @@ UNIT = "_surge_unit()"
 _VALUES = ("wire", "keys", "scalars", "dates", "arrays", "frames", "encoder", "decoder", "__init__")
 """The files of `core.values`, each after those it imports."""
 
+_HARNESS = ("inert", "items", "harness")
+"""The files of the harness, in the order in which they run."""
+
 _LOAD_VALUES = """\
 import sys as _sys
 _values = type(_sys)('_surge_values')
@@ -44,11 +47,14 @@ def _values() -> list[tuple[str, str]]:
     return [(name, _text("surge.core.values", f"{name}.py")) for name in _VALUES]
 
 
+def _harness() -> list[str]:
+    return [_text("surge.sandbox.guest", f"{name}.py") for name in _HARNESS]
+
+
 @cache
 def identity() -> bytes:
     """32 bytes that change with the sources: a snapshot made by others is not taken for one made by these."""
-    sources = [*_values(), ("harness", _text("surge.sandbox.guest", "harness.py"))]
-    return hashlib.sha256(repr((_LOAD_VALUES, sources)).encode()).digest()
+    return hashlib.sha256(repr((_LOAD_VALUES, _values(), _harness())).encode()).digest()
 
 
 def preload() -> None:
@@ -58,9 +64,8 @@ def preload() -> None:
 
 def setup_source(module: str, imports: Sequence[str] = ()) -> str:
     """The program of a setup turn that imports `module`, and then `imports` as far as they are there."""
-    harness = _text("surge.sandbox.guest", "harness.py")
     return (
-        f"{_LOAD_VALUES.format(sources=_values())}"
-        f"exec(compile({harness!r}, '<surge harness>', 'exec'), globals())\n"
-        f"_surge_setup({module!r}, {list(imports)!r})\n"
+        _LOAD_VALUES.format(sources=_values())
+        + "".join(f"exec(compile({source!r}, '<surge harness>', 'exec'), globals())\n" for source in _harness())
+        + f"_surge_setup({module!r}, {list(imports)!r})\n"
     )

@@ -4,19 +4,14 @@ Calls of the host: b"i" gives entry and items; b"b" begins the next item, with a
 the unit's value; b"(" + name sets the item's clock and stream aside while a module loads, with a stream of the module's, b")" brings
 them back.
 
-What an item draws must not depend on which items came before it in the unit. So everything that could tell is put back before each:
-`random` and NumPy's global generator where they are loaded, and what `uuid` and `tempfile` remember. A module that only some item
-imports loads outside that item's time and randomness, as if setup had imported it.
+`_values`, `_inert_surge`, `_items` and `_OUT` are there before this runs, by `core.values` and the files beside this one.
 """
 
-# ruff: noqa: F821  _values is the guest's own, made before this runs
+# ruff: noqa: F821
 
-import _frozen_importlib
 import contextlib
 import gc
-import hashlib
 import importlib
-import importlib.machinery
 import os
 import sys
 import traceback
@@ -25,11 +20,7 @@ import types
 import _host
 
 _call = _host.call
-_sha256 = hashlib.sha256
 _module = None
-
-_OUT = "/out"
-"""The one folder that can be written to."""
 
 _MAX_TRACEBACK = 20_000
 """Characters of a traceback that are kept, from its end."""
@@ -48,242 +39,6 @@ _ADVICE = (
     (("No module named '",), "The guest lacks this module: ship it with packages=, if it is pure Python, or do without."),
 )
 """By words in an error's message: what to do."""
-
-
-# `import surge` inside the guest
-
-
-def _inert_surge():
-    """A package in which every name is there, and using one says why it cannot work."""
-
-    def refuse(name):
-        raise RuntimeError(
-            f"{name}() does not work inside a unit of work: a module's top level runs on the device too. "
-            "Put it under `if __name__ == '__main__':`"
-        )
-
-    class Inert:
-        """A function of Surge's."""
-
-        def __init__(self, name):
-            self._name = name
-
-        def __getattr__(self, name):
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return inert(f"{self._name}.{name}")
-
-        def __call__(self, *args, **kwargs):
-            refuse(self._name)
-
-        def __enter__(self):
-            refuse(self._name)
-
-        def __exit__(self, *error):
-            return False
-
-        def __or__(self, other):
-            return self
-
-        __ror__ = __or__
-
-    class Thing:
-        """A class of Surge's: it can be named in annotations, extended and made; what it would do is refused."""
-
-        def __init__(self, *args, **kwargs):
-            pass
-
-        def __getattr__(self, name):
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return Inert(f"surge.{type(self).__name__}.{name}")
-
-        def __enter__(self):
-            refuse(f"surge.{type(self).__name__}")
-
-        def __exit__(self, *error):
-            return False
-
-    def inert(name):
-        last = name.rpartition(".")[2]
-        return type(last, (Thing,), {"__module__": "surge"}) if last[:1].isupper() else Inert(name)
-
-    class Finder:
-        """`import surge.anything` gives an inert module too."""
-
-        @staticmethod
-        def find_spec(name, path=None, target=None):
-            if name.startswith("surge."):
-                return importlib.machinery.ModuleSpec(name, Finder, is_package=True)
-            return None
-
-        @staticmethod
-        def create_module(spec):
-            return inert_module(spec.name)
-
-        @staticmethod
-        def exec_module(module):
-            return None
-
-    errors = {
-        name: type(name, (Exception,), {"__module__": "surge"})
-        for name in (
-            *("SurgeError", "InvalidInput", "NotData", "PeerFault", "GuestFault", "RemoteError", "Unavailable", "NoProvider"),
-            *("LedgerError", "NotEnough", "InternalFault"),
-        )
-    }
-
-    def inert_module(name):
-        module = types.ModuleType(name)
-
-        def find(attribute):
-            if attribute.startswith("__"):
-                raise AttributeError(attribute)
-            found = errors.get(attribute) or inert(f"{name}.{attribute}")
-            setattr(module, attribute, found)
-            return found
-
-        module.__getattr__ = find
-        return module
-
-    sys.meta_path.insert(0, Finder)
-    surge = inert_module("surge")
-    surge.__path__ = []
-    return surge
-
-
-# What is put back before each item
-
-
-class _Random:
-    """The generator behind the functions of `random`."""
-
-    def __init__(self, module):
-        self.inst = module._inst
-        self.seed = super(module.Random, self.inst).seed
-
-    def reset(self, digest):
-        self.seed(int.from_bytes(digest, "little"))
-        self.inst.gauss_next = None
-
-    def save(self):
-        return self.inst.getstate()
-
-    def restore(self, state):
-        self.inst.setstate(state)
-
-
-class _Numpy:
-    """The generator behind the functions of `numpy.random`."""
-
-    def __init__(self, module):
-        self.module = module
-        self.rand = module._rand
-        self.seed = module._rand.seed
-
-    def reset(self, digest):
-        load = int.from_bytes
-        words = [load(digest[at : at + 4], "little") for at in (0, 4, 8, 12)]
-        try:
-            self.seed(words)
-        except TypeError:  # the job put another kind of generator in its place
-            self.module.set_bit_generator(type(self.rand._bit_generator)(words))
-
-    def save(self):
-        return self.rand.get_state(legacy=False)
-
-    def restore(self, state):
-        self.rand.set_state(state)
-
-
-class _Attributes:
-    """What a module remembers of the draws before."""
-
-    fresh = types.MappingProxyType({})
-
-    def __init__(self, module):
-        self.space = vars(module)
-
-    def reset(self, digest):
-        self.space.update(self.fresh)
-
-    def save(self):
-        return {name: self.space.get(name) for name in self.fresh}
-
-    def restore(self, state):
-        self.space.update(state)
-
-
-class _Uuid(_Attributes):
-    fresh = types.MappingProxyType({"_node": None, "_last_timestamp": None, "_last_timestamp_v7": None, "_last_counter_v7": 0})
-
-
-class _Tempfile(_Attributes):
-    fresh = types.MappingProxyType({"_name_sequence": None})
-
-    def __init__(self, module):
-        super().__init__(module)
-        if module.tempdir is None:  # or the first item that asks would try names, and draw more than the next
-            module.tempdir = _OUT
-
-
-_WATCHED = {"random": _Random, "numpy.random.mtrand": _Numpy, "uuid": _Uuid, "tempfile": _Tempfile}
-
-
-class _Items:
-    """Where the unit is, and what has to be put back before each item."""
-
-    def __init__(self):
-        self.seed = b""
-        self.index = 0
-        self.watched = []
-        self.waiting = dict(_WATCHED)
-        self.loading = []
-        """Of each module that is loading within an item: its digest, and what was saved when it began."""
-
-    def digest(self):
-        return _sha256(self.seed + self.index.to_bytes(8, "little")).digest()
-
-    def look(self):
-        """Take up the watched modules that are loaded by now, all of them and not only their beginnings."""
-        for name in [name for name in self.waiting if name in sys.modules]:
-            module = sys.modules[name]
-            if not getattr(module.__spec__, "_initializing", False):
-                self.watched.append(self.waiting.pop(name)(module))
-
-    def guard_imports(self):
-        """Have modules that items import load beside the item's clock and randomness."""
-        # In a frame that CPython leaves out of tracebacks, as it does those of its own import system.
-        source = "def guarded(name, import_):\n    begin(name)\n    try:\n        return load(name, import_)\n    finally:\n        end()\n"
-        space = {"load": _frozen_importlib._find_and_load, "begin": self.begin_import, "end": self.end_import}
-        exec(compile(source, "<frozen importlib._bootstrap>", "exec"), space)  # noqa: S102  the text above
-        _frozen_importlib._find_and_load = space["guarded"]
-
-    def begin_import(self, name):
-        request = b"(" + name.encode("utf-8", "replace")
-        digest = _sha256(request).digest()
-        self.loading.append((digest, [(each, each.save()) for each in self.watched]))
-        _call(request)
-        for each in self.watched:
-            each.reset(digest)
-
-    def end_import(self):
-        _call(b")")
-        _, saved = self.loading.pop()
-        for each, state in saved:
-            each.restore(state)
-        if self.waiting:
-            self.look()
-        if len(saved) < len(self.watched):
-            digest = self.loading[-1][0] if self.loading else self.digest()
-            for each in self.watched[len(saved) :]:
-                each.reset(digest)
-
-
-_items = _Items()
-
-
-# Setup and units
 
 
 def _surge_setup(name, imports):
