@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from eth_abi.abi import encode as abi_encode
 
-from ledger_support import COIN, Chain, elsewhere, free_port, opened
+from ledger_support import COIN, Chain, answering, elsewhere, opened
 from surge.errors import LedgerError, Unavailable
 from surge.ledger import Ledger
 from surge.ledger.endpoints import Refused
@@ -44,14 +44,8 @@ class Liar:
 @pytest.fixture
 async def liar(chain: Chain) -> AsyncIterator[tuple[Liar, str]]:
     made = Liar(chain.embedded.url)
-    application = web.Application()
-    application.router.add_post("/", made.answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield made, f"http://127.0.0.1:{port}"
-    await runner.cleanup()
+    async with answering(made.answer) as url:
+        yield made, url
 
 
 STATE = ["(address,address,address,address,uint256,uint256,uint256,uint256,bytes32,uint256,uint256,bool)"]
