@@ -1,14 +1,16 @@
-"""A chain for a test, with the contracts on it."""
+"""A chain for a test, with the contracts on it; Python jobs in a sandbox."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ledger_support import Chain, chain_in, found
+from python_support import Job, Make, open_sandbox
 from surge.ledger import Deployed
 
 
@@ -24,3 +26,14 @@ async def chain(chain_template: tuple[Path, Deployed], tmp_path: Path) -> AsyncI
     """A chain of the test's own, running."""
     async with chain_in(tmp_path / "ledger", *chain_template) as running:
         yield running
+
+
+@pytest.fixture
+async def make(python_cache: Path, tmp_path: Path) -> AsyncIterator[Make]:
+    """Makes jobs from one module's source, and other files by name."""
+    async with open_sandbox(python_cache, workers=2) as sandbox:
+
+        def job(source: str, files: Mapping[str, str | bytes] | None = None, **setup: Any) -> Job:
+            return Job(sandbox, tmp_path, {"entry.py": source, **(files or {})}, {"module": "entry", **setup})
+
+        yield job
