@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from buyer_support import Bed
+from made_up_provider import FakeProvider
 from surge.cli.image import ensure_image
 from surge.cli.places import cache
 from surge.sandbox import engine
@@ -49,3 +52,17 @@ def python_cache(python_image: Path, tmp_path: Path) -> Path:
     except OSError:  # another file system
         shutil.copy2(python_image, code / python_image.name)
     return folder
+
+
+@pytest.fixture
+async def make_bed(tmp_path: Path) -> AsyncIterator[Callable[..., Bed]]:
+    """Makes a buyer over these providers."""
+    beds: list[Bed] = []
+
+    def make(*providers: FakeProvider) -> Bed:
+        beds.append(Bed(tmp_path, providers))
+        return beds[-1]
+
+    yield make
+    for bed in beds:
+        await bed.close()

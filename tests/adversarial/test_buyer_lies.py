@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
-from buyer_support import Bed, FakeProvider
+from buyer_support import Bed
+from made_up_provider import FakeProvider
 from surge.buyer.journal import unpack_receipt
 from surge.buyer.payer import Answer as Paid
 from surge.core import values
@@ -23,19 +23,6 @@ from surge.errors import GuestFault, PeerFault, Unavailable
 
 def add_one(item: int) -> int:
     return item + 1
-
-
-@pytest.fixture
-async def make_bed(tmp_path: Path) -> AsyncIterator[Callable[..., Bed]]:
-    beds: list[Bed] = []
-
-    def make(*providers: FakeProvider) -> Bed:
-        beds.append(Bed(tmp_path, providers))
-        return beds[-1]
-
-    yield make
-    for bed in beds:
-        await bed.close()
 
 
 def unit_answer(message: Any) -> bool:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from buyer_support import PRICES, Bed, Ended, FakeProvider
+from buyer_support import Bed
+from made_up_provider import PRICES, FakeProvider
+from made_up_units import Ended
 from surge.buyer.job import Job
 from surge.buyer.peers import Peer
 from surge.buyer.plan import Wishes
@@ -30,19 +31,6 @@ def picky(item: int) -> int:
     if item % 10 == 3:
         raise ValueError(f"not {item}")
     return item
-
-
-@pytest.fixture
-async def make_bed(tmp_path: Path) -> AsyncIterator[Callable[..., Bed]]:
-    beds: list[Bed] = []
-
-    def make(*providers: FakeProvider) -> Bed:
-        beds.append(Bed(tmp_path, providers))
-        return beds[-1]
-
-    yield make
-    for bed in beds:
-        await bed.close()
 
 
 def provider(function: Callable[..., Any] = add_one, **options: Any) -> FakeProvider:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from buyer_support import ENGINE, IMAGE, PRICES, Bed, FakeProvider
+from buyer_support import Bed
+from made_up_provider import ENGINE, IMAGE, PRICES, FakeProvider
 from surge.buyer.job import Job
 from surge.buyer.orphans import Orphans
 from surge.buyer.plan import Plan, Wishes
@@ -22,18 +20,6 @@ CONTENT, SIZE = b"c" * 32, 1000
 
 def add_one(item: int) -> int:
     return item + 1
-
-
-@pytest.fixture
-async def beds(tmp_path: Path) -> AsyncIterator[Callable[..., Bed]]:
-    made: list[Bed] = []
-
-    def make(*providers: FakeProvider) -> Bed:
-        made.append(Bed(tmp_path, providers))
-        return made[-1]
-
-    yield make
-    await made[-1].close()
 
 
 async def killed(beds: Callable[..., Bed], one: FakeProvider) -> Bed:

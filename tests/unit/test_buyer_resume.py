@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from buyer_support import Bed, Ended, FakeProvider
+from buyer_support import Bed
+from made_up_provider import FakeProvider
+from made_up_units import Ended
 from surge.buyer.plan import Wishes
 from surge.core.messages import NewPrices
 from surge.core.pricing import unit_amount
@@ -20,18 +21,6 @@ from surge.errors import GuestFault, NotEnough
 
 def add_one(item: int) -> int:
     return item + 1
-
-
-@pytest.fixture
-async def beds(tmp_path: Path) -> AsyncIterator[Callable[..., Bed]]:
-    made: list[Bed] = []
-
-    def make(*providers: FakeProvider) -> Bed:
-        made.append(Bed(tmp_path, providers))
-        return made[-1]
-
-    yield make
-    await made[-1].close()
 
 
 async def read_some(results: Any, count: int) -> list[Any]:
