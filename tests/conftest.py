@@ -11,8 +11,10 @@ import pytest
 
 from buyer_support import Bed
 from made_up_provider import FakeProvider
+from relay_support import OTHER_RELAY, relay_server
 from surge.cli.image import ensure_image
 from surge.cli.places import cache
+from surge.relay.server import RelayServer
 from surge.sandbox import engine
 from surge.sandbox.code_cache import CodeCache
 from surge.sandbox.python_image import IMAGE
@@ -66,3 +68,17 @@ async def make_bed(tmp_path: Path) -> AsyncIterator[Callable[..., Bed]]:
     yield make
     for bed in beds:
         await bed.close()
+
+
+@pytest.fixture
+async def relay(tmp_path: Path) -> AsyncIterator[RelayServer]:
+    """A relay, running."""
+    async with relay_server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def second_relay(tmp_path: Path) -> AsyncIterator[RelayServer]:
+    """Another relay beside it."""
+    async with relay_server(tmp_path, OTHER_RELAY) as server:
+        yield server

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 
 from relay_support import (
     BUYER,
@@ -33,12 +32,6 @@ from surge.relay.client.handshake import Caller, Parties
 from surge.relay.connection import Message, NatsConnection
 from surge.relay.login import login_digest
 from surge.relay.server import RelayLimits, RelayServer
-
-
-@pytest_asyncio.fixture
-async def relay(tmp_path: Path) -> AsyncIterator[RelayServer]:
-    async with relay_server(tmp_path) as server:
-        yield server
 
 
 def honest(key: Key, relay: Key = RELAY) -> Callable[[dict[str, Any]], dict[str, Any]]:

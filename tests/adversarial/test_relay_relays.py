@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from relay_support import (
     BUYER,
@@ -38,18 +36,6 @@ from surge.relay.pace import Paces
 from surge.relay.server import RelayLimits, RelayServer
 
 
-@pytest_asyncio.fixture
-async def relay(tmp_path: Path) -> AsyncIterator[RelayServer]:
-    async with relay_server(tmp_path) as server:
-        yield server
-
-
-@pytest_asyncio.fixture
-async def honest(tmp_path: Path) -> AsyncIterator[RelayServer]:
-    async with relay_server(tmp_path, OTHER_RELAY) as server:
-        yield server
-
-
 async def almighty(server: RelayServer) -> NatsConnection:
     """What the relay's operator can do: hear everything, say anything as anybody."""
     return await server._connect("board", server._secrets.board)
@@ -59,11 +45,11 @@ async def seen(client: Relays, query: OfferQuery | None = None) -> list[tuple[st
     return [(each.offer.device, each.offer.sequence) for each in await client.offers(query)]
 
 
-async def test_offers_are_published_found_renewed_and_withdrawn(relay: RelayServer, honest: RelayServer) -> None:
+async def test_offers_are_published_found_renewed_and_withdrawn(relay: RelayServer, second_relay: RelayServer) -> None:
     async with (
-        await join(DEVICE, relay, honest, minimum=2) as device,
-        await join(STRANGER, honest) as other,
-        await join(BUYER, relay, honest, minimum=2) as buyer,
+        await join(DEVICE, relay, second_relay, minimum=2) as device,
+        await join(STRANGER, second_relay) as other,
+        await join(BUYER, relay, second_relay, minimum=2) as buyer,
     ):
         assert await device.publish_offer(make_offer(DEVICE, 1).encode()) == 2
         assert await other.publish_offer(make_offer(STRANGER, 9, region="asia").encode()) == 1
@@ -108,15 +94,15 @@ async def test_one_host_does_not_fill_the_board_with_keys_of_its_own(tmp_path: P
             assert (DEVICE.address, 1) in await seen(client)
 
 
-async def test_a_relay_that_hides_offers_is_outdone_by_another(relay: RelayServer, honest: RelayServer) -> None:
-    async with await join(DEVICE, relay, honest, minimum=2) as device, await join(BUYER, relay, honest) as buyer:
+async def test_a_relay_that_hides_offers_is_outdone_by_another(relay: RelayServer, second_relay: RelayServer) -> None:
+    async with await join(DEVICE, relay, second_relay, minimum=2) as device, await join(BUYER, relay, second_relay) as buyer:
         await device.publish_offer(make_offer(DEVICE, 1).encode())
         relay.board.board._remove(DEVICE.address)
         assert await seen(buyer) == [(DEVICE.address, 1)]
 
 
-async def test_a_relay_that_keeps_an_old_offer_is_outdone_by_another(relay: RelayServer, honest: RelayServer) -> None:
-    async with await join(DEVICE, relay, honest, minimum=2) as device, await join(BUYER, relay, honest) as buyer:
+async def test_a_relay_that_keeps_an_old_offer_is_outdone_by_another(relay: RelayServer, second_relay: RelayServer) -> None:
+    async with await join(DEVICE, relay, second_relay, minimum=2) as device, await join(BUYER, relay, second_relay) as buyer:
         await device.publish_offer(make_offer(DEVICE, 7).encode())
         old = make_offer(DEVICE, 3)
         relay.board.board._offers[DEVICE.address] = (old, old.encode(), time.time() + 600)
@@ -124,7 +110,7 @@ async def test_a_relay_that_keeps_an_old_offer_is_outdone_by_another(relay: Rela
 
 
 async def test_invented_altered_expired_and_foreign_offers_are_not_believed(
-    relay: RelayServer, honest: RelayServer, monkeypatch: pytest.MonkeyPatch
+    relay: RelayServer, second_relay: RelayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = make_offer(DEVICE, 1).encode()
     altered = good[:-1] + bytes([good[-1] ^ 1])
@@ -133,7 +119,7 @@ async def test_invented_altered_expired_and_foreign_offers_are_not_believed(
     foreign = make_offer(OPERATOR, 1, network=b"\x01" * 32).encode()
     lies = [altered, expired, future, foreign, b"", b"x" * 500, bytes(100_000)]
     monkeypatch.setattr(relay.board.board, "query", lambda query, now: Page(lies, ""))
-    async with await join(DEVICE, honest) as device, await join(BUYER, relay, honest) as buyer:
+    async with await join(DEVICE, second_relay) as device, await join(BUYER, relay, second_relay) as buyer:
         await device.publish_offer(good)
         assert await seen(buyer) == [(DEVICE.address, 1)]
 
@@ -172,9 +158,9 @@ async def test_a_page_that_leads_back_is_the_last(relay: RelayServer, monkeypatc
 
 @pytest.mark.parametrize("answer", [b"", b"\xc1", b"\x92\x90", bytes(1 << 20)])
 async def test_nonsense_for_an_answer_is_as_good_as_none(
-    relay: RelayServer, honest: RelayServer, monkeypatch: pytest.MonkeyPatch, answer: bytes
+    relay: RelayServer, second_relay: RelayServer, monkeypatch: pytest.MonkeyPatch, answer: bytes
 ) -> None:
-    async with await join(DEVICE, honest) as device, await join(BUYER, relay, honest, minimum=2) as buyer:
+    async with await join(DEVICE, second_relay) as device, await join(BUYER, relay, second_relay, minimum=2) as buyer:
         await device.publish_offer(make_offer(DEVICE, 1).encode())
         monkeypatch.setattr(relay.board, "answer", lambda *question: answer)
         assert await seen(buyer) == [(DEVICE.address, 1)]
@@ -264,7 +250,7 @@ async def relay_flush(*clients: Relays) -> None:
         await wire.flush(3)
 
 
-async def test_a_relay_that_answers_in_the_devices_place_is_found_out(relay: RelayServer, honest: RelayServer) -> None:
+async def test_a_relay_that_answers_in_the_devices_place_is_found_out(relay: RelayServer, second_relay: RelayServer) -> None:
     impostor = await almighty(relay)
     parties = Parties(NETWORK, BUYER.address, DEVICE.address)
 
@@ -279,10 +265,10 @@ async def test_a_relay_that_answers_in_the_devices_place_is_found_out(relay: Rel
     async with await join(BUYER, relay) as buyer:
         with pytest.raises(PeerFault, match="another key than the device's"):
             await buyer.dial(DEVICE.address, identity=BUYER_SESSION)
-    async with await join(DEVICE, honest) as device, await join(BUYER, relay, honest, minimum=2) as buyer:
+    async with await join(DEVICE, second_relay) as device, await join(BUYER, relay, second_relay, minimum=2) as buyer:
         device.listen(echo, identity=DEVICE)
         session = await buyer.dial(DEVICE.address, identity=BUYER_SESSION)  # the other relay is tried
-        assert session.relay == honest.url
+        assert session.relay == second_relay.url
 
 
 async def test_a_hello_taken_to_another_network_opens_nothing(relay: RelayServer) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
 import pytest
-import pytest_asyncio
 
 from relay_support import (
     BUYER,
@@ -33,18 +31,6 @@ from surge.relay.client import Relays, Session
 from surge.relay.client import session as session_module
 from surge.relay.server import RelayLimits, RelayServer
 from surge.wallet import KeySigner
-
-
-@pytest_asyncio.fixture
-async def relay(tmp_path: Path) -> AsyncIterator[RelayServer]:
-    async with relay_server(tmp_path) as server:
-        yield server
-
-
-@pytest_asyncio.fixture
-async def other(tmp_path: Path) -> AsyncIterator[RelayServer]:
-    async with relay_server(tmp_path, OTHER_RELAY) as server:
-        yield server
 
 
 async def round_trip(session: Session, message: bytes = b"ping") -> None:
@@ -206,11 +192,11 @@ async def test_a_handler_that_fails_ends_its_session_only(relay: RelayServer, ca
     assert "a bug in the service" in caplog.text
 
 
-async def test_with_two_relays_one_may_be_killed(relay: RelayServer, other: RelayServer) -> None:
-    async with await join(DEVICE, relay, other) as device, await join(BUYER, relay, other, minimum=2) as buyer:
+async def test_with_two_relays_one_may_be_killed(relay: RelayServer, second_relay: RelayServer) -> None:
+    async with await join(DEVICE, relay, second_relay) as device, await join(BUYER, relay, second_relay, minimum=2) as buyer:
         device.listen(echo, identity=DEVICE)
         session = await buyer.dial(DEVICE.address, identity=BUYER_SESSION, relays=[relay.url])
-        kept = await buyer.dial(DEVICE.address, identity=BUYER_SESSION, relays=[other.identity])
+        kept = await buyer.dial(DEVICE.address, identity=BUYER_SESSION, relays=[second_relay.identity])
         await round_trip(session)
         assert relay.pid is not None
         os.kill(relay.pid, signal.SIGKILL)
@@ -218,9 +204,9 @@ async def test_with_two_relays_one_may_be_killed(relay: RelayServer, other: Rela
             with pytest.raises(Unavailable, match="was lost"):
                 await session.receive()
         await round_trip(kept)
-        assert set(buyer.troubles) ^ set(buyer.connected) == {relay.url, other.url}
+        assert set(buyer.troubles) ^ set(buyer.connected) == {relay.url, second_relay.url}
         again = await buyer.dial(DEVICE.address, identity=BUYER_SESSION)
-        assert again.relay == other.url or relay.restarts
+        assert again.relay == second_relay.url or relay.restarts
         await round_trip(again)
 
 
@@ -237,14 +223,14 @@ async def test_a_killed_relay_comes_back_and_its_clients_with_it(relay: RelaySer
         await round_trip(await buyer.dial(DEVICE.address, identity=BUYER_SESSION))
 
 
-async def test_both_relays_killed_and_one_started_again(tmp_path: Path, other: RelayServer) -> None:
+async def test_both_relays_killed_and_one_started_again(tmp_path: Path, second_relay: RelayServer) -> None:
     relay = relay_server(tmp_path)
     await relay.start()
-    async with await join(DEVICE, relay, other) as device, await join(BUYER, relay, other, minimum=2) as buyer:
+    async with await join(DEVICE, relay, second_relay) as device, await join(BUYER, relay, second_relay, minimum=2) as buyer:
         device.listen(echo, identity=DEVICE)
         port = relay.port
         await relay.close()
-        await other.close()
+        await second_relay.close()
         await until(lambda: not buyer.connected and not device.connected)
         with pytest.raises(Unavailable):
             await buyer.dial(DEVICE.address, identity=BUYER_SESSION)
@@ -253,9 +239,9 @@ async def test_both_relays_killed_and_one_started_again(tmp_path: Path, other: R
             await round_trip(await buyer.dial(DEVICE.address, identity=BUYER_SESSION))
 
 
-async def test_a_frozen_relay_is_noticed(relay: RelayServer, other: RelayServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_frozen_relay_is_noticed(relay: RelayServer, second_relay: RelayServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("surge.relay.connection.PING_SECONDS", 0.3)
-    async with await join(DEVICE, relay, other) as device, await join(BUYER, relay, other, minimum=2) as buyer:
+    async with await join(DEVICE, relay, second_relay) as device, await join(BUYER, relay, second_relay, minimum=2) as buyer:
         device.listen(echo, identity=DEVICE)
         session = await buyer.dial(DEVICE.address, identity=BUYER_SESSION, relays=[relay.url])
         assert relay.pid is not None
@@ -266,7 +252,7 @@ async def test_a_frozen_relay_is_noticed(relay: RelayServer, other: RelayServer,
                 with pytest.raises(Unavailable):
                     await session.receive()
             again = await buyer.dial(DEVICE.address, identity=BUYER_SESSION)
-            assert again.relay == other.url
+            assert again.relay == second_relay.url
             await round_trip(again)
         finally:
             if frozen.is_running():
