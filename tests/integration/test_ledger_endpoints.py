@@ -133,18 +133,12 @@ async def test_a_node_that_answers_nonsense_is_as_good_as_away(nonsense: str) ->
     async def answer(request: web.Request) -> web.Response:
         return web.Response(body=NONSENSE[nonsense])
 
-    application = web.Application()
-    application.router.add_post("/", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    endpoints = Endpoints([f"http://127.0.0.1:{port}"], 1, embedded=True)
-    try:
-        with pytest.raises(Unavailable, match="does not answer"):
-            await endpoints.call("eth_blockNumber")
-    finally:
-        await endpoints.close()
-        await runner.cleanup()
+    async with answering(answer) as url:
+        endpoints = Endpoints([url], 1, embedded=True)
+        try:
+            with pytest.raises(Unavailable, match="does not answer"):
+                await endpoints.call("eth_blockNumber")
+        finally:
+            await endpoints.close()
     with pytest.raises(Unavailable, match="closed"):
         await endpoints.call("eth_blockNumber")
