@@ -246,7 +246,7 @@ async def test_a_value_that_is_no_list_of_results_is_the_guests_fault(make_bed: 
 
 
 async def test_a_lone_liar_leaves_the_job_resumable(make_bed: Callable[..., Bed], monkeypatch: Any) -> None:
-    monkeypatch.setattr("surge.buyer.lanes.PATIENCE", 0.5)
+    monkeypatch.setattr("surge.buyer.reach.PATIENCE", 0.5)
     monkeypatch.setattr("surge.buyer.lanes.LOOK_AGAIN", 0.1)
     monkeypatch.setattr("surge.buyer.lanes.LOOK_PAUSE", 0.05)
     bed = make_bed(FakeProvider(functions={"f": add_one}, mangle=LIES["asks for more"]))

@@ -199,7 +199,7 @@ async def test_a_provider_that_comes_back_only_to_refuse_does_not_keep_the_job_w
     make_bed: Callable[..., Bed], monkeypatch: Any
 ) -> None:
     """Its reason reaches the user, however often it is found again."""
-    for name, seconds in (("lanes.PATIENCE", 1.0), ("lanes.LOOK_AGAIN", 0.1), ("lanes.LOOK_PAUSE", 0.05), ("peers.GRACE_SECONDS", 0.2)):
+    for name, seconds in (("reach.PATIENCE", 1.0), ("lanes.LOOK_AGAIN", 0.1), ("lanes.LOOK_PAUSE", 0.05), ("peers.GRACE_SECONDS", 0.2)):
         monkeypatch.setattr(f"surge.buyer.{name}", seconds)
     busy = provider()
     busy.mangle = lambda _, message: (
@@ -333,6 +333,37 @@ async def test_a_setup_that_fails_ends_the_job_with_what_it_said(make_bed: Calla
     bed = make_bed(provider(setup_status=Status.TRAPPED))
     with pytest.raises(GuestFault, match=r"(?s)no such module.*__main__"):
         await bed.map(bed.plan(), range(5))
+
+
+async def test_when_nobody_can_be_reached_the_user_is_told_once_and_each_provider_is_named_once(
+    make_bed: Callable[..., Bed], monkeypatch: Any
+) -> None:
+    for name, seconds in (("reach.PATIENCE", 1.5), ("reach.QUIET", 0.3), ("lanes.LOOK_PAUSE", 0.05), ("peers.GRACE_SECONDS", 0.2)):
+        monkeypatch.setattr(f"surge.buyer.{name}", seconds)
+    providers = [provider(seconds=lambda count: 0.02) for _ in range(2)]
+    bed = make_bed(*providers)
+    told: list[str] = []
+
+    def away(device: str) -> Callable[[], Any]:
+        async def dial() -> Any:
+            raise Unavailable(f"{device} cannot be reached: no relay is connected")
+
+        return dial
+
+    job, results = await bed.start(bed.plan(chunk=1), range(1000), total=1000)
+    job.progress.tell = told.append
+    await asyncio.to_thread(lambda: [next(results) for _ in range(5)])
+    while job.progress.reachable != 2:
+        await asyncio.sleep(0.01)
+    for one in providers:
+        monkeypatch.setattr(bed.peers[one.device], "_dial", away(one.device))
+        one.cut()
+    with pytest.raises(Unavailable, match=r"no provider is left.* stays away: it cannot be reached: no relay") as caught:
+        await asyncio.wait_for(asyncio.to_thread(list, results), 20)
+    assert job.progress.reachable == 0
+    assert len(told) == 1
+    assert told[0].startswith("no provider can be reached now: waiting 2 s at most for 0x")
+    assert [str(caught.value).count(one.device) for one in providers] == [1, 1]
 
 
 async def test_a_setup_that_ends_locally_again_and_again_says_what_to_do(

@@ -176,6 +176,9 @@ class Job:
                 self.fail(self._late())
                 return
             self.desk.look(now)
+            if (nobody := self.lanes.reach.look(now)) is not None:
+                self.fail(nobody)
+                return
             if now > self._next_look:
                 if now > self._next_look + SLEPT_SECONDS:
                     self.scheduler.slept(now - self._next_look)

@@ -13,6 +13,7 @@ from surge.buyer.cuts import Lane
 from surge.buyer.endings import local_fault, setup_fault
 from surge.buyer.peers import Peer
 from surge.buyer.preparing import Preparation, Source
+from surge.buyer.reach import Reach
 from surge.buyer.scheduler import DEPTH
 from surge.core.messages import NewPrices, Refusal, Reprice, encode
 from surge.core.pricing import Prices, is_within, typical_amount
@@ -33,9 +34,6 @@ LOOK_AGAIN = 3.0
 
 LOOK_PAUSE = 1.0
 """And at least so long between two, however often providers come and go."""
-
-PATIENCE = 120.0
-"""Seconds a job goes on without a single provider that takes it in before it gives up."""
 
 ATTEMPTS = 3
 """Times that preparing is tried on one provider."""
@@ -71,8 +69,7 @@ class Lanes:
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._local_endings = 0
-        self._alone_since: float | None = None
-        """Since when there was nobody to work with; those that come back only to refuse are nobody."""
+        self.reach = Reach(job.plan, job.progress, self.peers, self.left, job.say)
 
     # What the job asks
 
@@ -170,13 +167,9 @@ class Lanes:
                     if first or isinstance(error, NotEnough):
                         raise
                     found = []
-                first = False
+                first, self.reach.started = False, True
                 for peer in found:
                     self._join(peer)
-            now = time.monotonic()
-            self._alone_since = None if any(peer.is_open for peer in self.peers.values()) else self._alone_since or now
-            if self._alone_since is not None and now - self._alone_since > PATIENCE:
-                raise self._none_left()
             await asyncio.sleep(LOOK_PAUSE)
             try:
                 async with asyncio.timeout(LOOK_AGAIN if len(self.peers) < wanted else None):
@@ -190,13 +183,6 @@ class Lanes:
         if isinstance(providers, tuple):
             return len(providers)
         return providers or 8
-
-    def _none_left(self) -> Unavailable:
-        reasons = "; ".join(f"{key}: {error}" for key, error in self.left.items())
-        return Unavailable(
-            f"no provider is left to work on the job ({reasons}): {self._job.plan.advice('goes on with it')}",
-            reasons={key: str(error) for key, error in self.left.items()},
-        )
 
     def _join(self, peer: Peer) -> None:
         if peer.device in self.peers:
@@ -311,7 +297,7 @@ class Lanes:
 
     def peer_opened(self, peer: Peer) -> None:
         """Its session is up again."""
-        self._alone_since = None
+        self.reach.seen()
         lane = self._job.scheduler.lanes.get(peer.device)
         if lane is not None and peer.device not in self._preparing:
             self._job.scheduler.lane_back(peer.device, time.monotonic())

@@ -6,6 +6,7 @@ none per item. An item whose function raised raises `RemoteError` at its place, 
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -33,6 +34,10 @@ class Progress:
     """Wei owed for everything that was accepted: units, setups, transfers, compiling."""
     pay: dict[str, int] = field(default_factory=dict)
     """The same in wei by device."""
+    reachable: int | None = None
+    """Providers that can be reached now; None before any was looked for."""
+    tell: Callable[[str], None] = field(default=logging.getLogger("surge.buyer").warning, repr=False)
+    """Told, from the loop's thread, what whoever waits should know: that nobody can be reached."""
 
     @property
     def gigafuel(self) -> float:

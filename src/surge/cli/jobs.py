@@ -83,7 +83,7 @@ def write_results(results: Results, target: str, file: TextIO, total: int | None
     from surge.cli.progress import job_progress
 
     failed = 0
-    with job_progress(label, total) as tick, _resumable(results.job):
+    with job_progress(label, total, results.progress) as tick, _resumable(results.job):
         for result in results:
             if isinstance(result, RemoteError | GuestFault):
                 failed += 1

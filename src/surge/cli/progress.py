@@ -5,50 +5,68 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.text import Text
 
 from surge.cli.console import err, tokens
 
+if TYPE_CHECKING:
+    from surge.buyer.results import Progress as JobProgress
+
+
+class _Note(ProgressColumn):
+    """How a job stands, looked up at every refresh: that nobody can be reached does not wait for the next result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.progress: JobProgress | None = None
+
+    def render(self, task: Task) -> Text:
+        """See `ProgressColumn`."""
+        progress = self.progress
+        if progress is None:
+            return Text()
+        count = progress.reachable
+        who = "looking for providers" if count is None else f"{count or 'no'} provider{'' if count == 1 else 's'} reachable"
+        return Text(f"{who}  {progress.gigafuel:,.2f} gigafuel  {tokens(progress.price)}")
+
 
 @contextlib.contextmanager
-def job_progress(label: str, total: int | None) -> Iterator[Callable[[Any], None]]:
-    """A bar over a job's items; call what it yields with the results' iterator after each result."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
+def job_progress(label: str, total: int | None, progress: JobProgress | None = None) -> Iterator[Callable[[Any], None]]:
+    """A bar over a job's items; call what it yields with the results' iterator after each result.
+
+    With the job's `progress` the bar shows how it stands from the start, and what the job tells is printed above.
+    """
+    note = _Note()
+    note.progress = progress
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), note)
     with Progress(*columns, console=err) as bars:
-        task = bars.add_task(label, total=total, note="")
+        task = bars.add_task(label, total=total)
+        if progress is not None:
+            progress.tell = lambda text: err.print(text, style="yellow", markup=False, soft_wrap=True)
         shown = 0.0
         done = 0
 
         def tick(results: Any) -> None:
             nonlocal shown, done
             done += 1
+            note.progress = results.progress
             now = time.monotonic()
             if now - shown > 0.1 or done == total:
                 shown = now
-                progress = results.progress
-                working = sum(1 for units in progress.units.values() if units)
-                bars.update(
-                    task,
-                    completed=done,
-                    note=f"{working} providers  {progress.gigafuel:,.2f} gigafuel  {tokens(progress.price)}",
-                )
+                bars.update(task, completed=done)
 
         yield tick
 
