@@ -16,6 +16,7 @@ import pytest
 import surge
 from buyer_functions import add_one
 from network_support import Town
+from surge.provider.config import ProviderConfig
 from surge.wallet import Keystore
 
 
@@ -95,3 +96,35 @@ def test_a_buyer_killed_while_it_opens_a_channel_loses_no_deposit(town: Town, mo
         assert new()[0]["state"] == "closed"
     after = town.call(town.ledger.token_balance(buyer))
     assert before - after < int(str(row["deposit"])) // 2
+
+
+FLOOR = ProviderConfig().opening
+
+
+@pytest.mark.parametrize(("budget", "channels"), [(FLOOR // 100, 0), (FLOOR * 5 // 2, 1), (FLOOR * 9 // 2, 2)])
+def test_the_floors_of_channels_that_a_job_opens_are_within_its_budget(tmp_path: Path, budget: int, channels: int) -> None:
+    with Town(tmp_path, providers=3) as town, surge.connect(town.file) as network:
+        buyer = Keystore(town.folder / "buyer" / "wallet").address("buyer")
+        before = town.call(town.ledger.token_balance(buyer))
+        if channels:
+            assert list(network.map(add_one, range(20), budget=budget)) == list(range(1, 21))
+        else:
+            with pytest.raises(surge.NotEnough, match=r"at least 0\.01 SURGE, its floor, .* give a budget of 0\.01 SURGE at least"):
+                list(network.map(add_one, range(20), budget=budget))
+            assert town.call(town.ledger.token_balance(buyer)) == before
+        rows = network.channels()
+        assert len(rows) == channels
+        for row in rows:
+            network.close_channel(str(row["channel"]))
+        lost = before - town.call(town.ledger.token_balance(buyer))
+        assert FLOOR * channels <= lost <= budget
+
+
+def test_a_job_with_a_budget_uses_channels_that_are_open_first(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=2) as town, surge.connect(town.file) as network:
+        other = max(network.offers(), key=lambda offer: str(offer["device"]))["device"]
+        network.open_channel(other, 10**18)
+        results = network.map(add_one, range(5), budget=FLOOR // 2)
+        assert list(results) == [1, 2, 3, 4, 5]
+        assert list(results.progress.units) == [other]
+        assert len(network.channels()) == 1

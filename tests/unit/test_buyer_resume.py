@@ -12,6 +12,7 @@ import pytest
 from buyer_support import Bed
 from made_up_provider import FakeProvider
 from made_up_units import Ended
+from surge.buyer.journal import ChannelRow
 from surge.buyer.plan import Wishes
 from surge.core.messages import NewPrices
 from surge.core.pricing import unit_amount
@@ -143,3 +144,18 @@ async def test_new_prices_that_were_not_heard_of_before_a_kill_are_agreed_on_aft
     _, results = await beds(one).resume(plan.id)
     assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 11))
     assert one.job_prices == {plan.id: one.quote}
+
+
+async def test_the_floors_of_channels_that_a_job_opened_count_after_a_kill(beds: Callable[..., Bed]) -> None:
+    one = FakeProvider(functions={"f": add_one})
+    bed = beds(one)
+    plan = bed.plan(chunk=1, wishes=Wishes(budget=10**18))
+    await bed.map(plan, range(3), total=3)
+    mine = ChannelRow(b"m" * 32, "0x" + "33" * 20, "0x" + "22" * 20, "key", b"", 10**18, "open", 1.0, floor=10**16, job=plan.id)
+    others = replace(mine, id=b"o" * 32, job=b"j" * 32)
+    for row in (mine, others):
+        await bed.journal.save_channel(row)
+    assert mine in await bed.journal.channels()
+    await bed.kill()
+    job, _ = await beds(one).resume(plan.id, budget=10**18)
+    assert job.purse.bound == 10**16

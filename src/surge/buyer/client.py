@@ -256,7 +256,7 @@ class Client:
 
     async def _recruit(self, job: Job, count: int, first: Sequence[str]) -> Sequence[Peer]:
         market = await self.market()
-        return await market.recruit(job.plan, count, taken=[*job.lanes.peers, *job.lanes.left_for_good()], first=first)
+        return await market.recruit(job.plan, count, job.purse, has=job.lanes.peers, without=job.lanes.left_for_good(), first=first)
 
     async def flush(self) -> None:
         """Wait until everything answered so far is on disk."""
@@ -339,7 +339,7 @@ async def restored(
         contents=contents,
         scheduler=scheduler,
         spool=Spool(plan.id, journal, count=saved.record.spooled),
-        purse=Purse(budget, spent=saved.record.price),
+        purse=Purse(budget, spent=saved.record.price, floors=await journal.floors(plan.id)),
         progress=progress,
         tries=tries,
     )

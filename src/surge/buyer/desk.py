@@ -30,6 +30,9 @@ RETURN_SECONDS = 5.0
 STARVED_REST = 0.2
 """Seconds a lane rests for which the budget has nothing left just now."""
 
+STARVED_SECONDS = 10.0
+"""How long units for which the budget has nothing left on some channels wait for providers on others."""
+
 
 class Desk:
     """Turns a job's assignments into calls. `tries` are units asked before a restart, by channel: whoever has them is asked again first.
@@ -44,6 +47,7 @@ class Desk:
         self._known_cuts = set(job.scheduler.cuts)
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked_before = {channel: list(rows) for channel, rows in tries.items()}
+        self._starved_since: float | None = None
         self._hold_until = time.monotonic() + HOLD_SECONDS
         for rows in self._asked_before.values():
             for row in rows:
@@ -101,7 +105,7 @@ class Desk:
             loaded[one.number] = items
         ready: list[tuple[Assign, Peer, UnitCall, Unit]] = []
         tries: list[TryRow] = []
-        starved = False
+        starved: set[bytes] = set()
         for one in assigned:
             peer = self._job.lanes.peers.get(one.lane)
             terms = self._job.lanes.terms(one.lane)
@@ -112,6 +116,7 @@ class Desk:
             allowance = self._job.purse.allow(
                 terms.prices,
                 self._job.plan.limits,
+                terms.channel,
                 moved=sum(map(len, items)) + 64,
                 count=one.count,
                 slots=self._job.lanes.slots(),
@@ -119,10 +124,10 @@ class Desk:
             )
             if allowance is None:
                 self._job.scheduler.released(one.number, one.lane, now=time.monotonic(), rest=STARVED_REST)
-                starved = True
+                starved.add(terms.channel)
                 continue
             unit = make_unit(self._job.plan, terms.engine, one.first, items, allowance.limits, terms.prices)
-            self._job.purse.reserve((one.number, one.lane), allowance.reserved)
+            self._job.purse.reserve((one.number, one.lane), allowance.reserved, terms.channel)
             tries.append(TryRow(one.number, terms.channel, unit.id, allowance.limits.fuel, terms.prices))
             call = UnitCall(self._job, self._job.plan.id, one.number, one.lane, "run", unit.body, unit.asked)
             call.lowered = allowance.lowered
@@ -130,8 +135,7 @@ class Desk:
             if one.number not in self._known_cuts:
                 self._known_cuts.add(one.number)
                 self._new_cuts.append((one.number, one.first, one.count))
-        if starved and self._job.purse.idle:
-            self._job.fail(self._job.out_of_money())
+        self._check_means(starved)
         cuts, self._new_cuts = self._new_cuts, []
         retired, self._retired = self._retired, []
         if blocks or cuts or retired or tries:
@@ -147,6 +151,16 @@ class Desk:
                 peer.ask(call)
             else:
                 self._spawn(self._upload_and_ask(one, peer, call, unit))
+
+    def _check_means(self, starved: set[bytes]) -> None:
+        """End the job when nothing is in flight and the budget buys no unit: on these channels, and on none that it leaves more for."""
+        now, job = time.monotonic(), self._job
+        if not starved or not job.purse.idle:
+            self._starved_since = None
+            return
+        self._starved_since = self._starved_since or now
+        if not job.lanes.is_better_off(starved) or now - self._starved_since > STARVED_SECONDS:
+            job.fail(job.out_of_money())
 
     def _is_stale(self, one: Assign, call: UnitCall) -> bool:
         """Whether other prices were agreed since the unit was made: then it is made again, and this one never asked for."""
@@ -183,7 +197,7 @@ class Desk:
                 self._job.scheduler.unhold(row.number)
                 continue
             amount = unit_amount(row.prices, row.fuel, limits.memory, len(unit.data) + limits.output)
-            self._job.purse.reserve((row.number, peer.device), amount)
+            self._job.purse.reserve((row.number, peer.device), amount, peer.terms.channel)
             self._job.scheduler.adopt(row.number, peer.device, time.monotonic())
             call = UnitCall(self._job, self._job.plan.id, row.number, peer.device, "run", unit.body, unit.asked)
             call.lowered = row.fuel < self._job.plan.limits.fuel

@@ -237,7 +237,7 @@ class Job:
         """The unit ended, provably; its receipt will be paid."""
         lane = receipt.device
         number = call.number
-        self.purse.pay((number, lane), receipt.amount)
+        self.purse.pay((number, lane), receipt.amount, receipt.channel)
         self._count(receipt, units=1)
         rows: list[ResultRow] = []
         good = outcome.status is Status.FINISHED or (outcome.status is Status.EXITED and not self.plan.is_python)
@@ -334,7 +334,7 @@ class Job:
 
     def paid(self, receipt: Receipt) -> None:
         """A receipt of the job that is for no unit was accepted: a setup, an upload, compiling."""
-        self.purse.pay(("once", receipt.device, receipt.sequence), receipt.amount)
+        self.purse.pay(("once", receipt.device, receipt.sequence), receipt.amount, receipt.channel)
         self._count(receipt)
 
     def _count(self, receipt: Receipt, *, units: int = 0) -> None:
@@ -348,8 +348,9 @@ class Job:
 
     def out_of_money(self) -> NotEnough:
         """The error of a job whose budget is used up."""
-        left, spent = self.purse.left, self.purse.spent
-        text = f"the budget is used up: {spent} wei are spent and {left} wei buy no further unit; {self.progress.done} items are done"
+        left, spent, bound = self.purse.left, self.purse.spent, self.purse.bound
+        floors = f" ({bound} are bound by channels' floors)" if bound else ""
+        text = f"the budget is used up: {spent} wei are spent, {left} wei buy no further unit{floors}; {self.progress.done} items are done"
         return NotEnough(f"{text}: {self.plan.advice('with a larger --budget goes on with it')}", spent=spent, left=left)
 
     # The end

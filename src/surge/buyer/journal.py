@@ -125,6 +125,10 @@ class ChannelRow:
     signature: bytes | None = None
     salt: bytes | None = None
     """What its id was made with, and its opening transaction carries; None in rows of older versions."""
+    floor: int = 0
+    """Wei it pays at least; 0 in rows of older versions."""
+    job: bytes | None = None
+    """The job that it was opened for, whose budget bears the floor."""
 
 
 def pack_receipt(receipt: Receipt) -> bytes:
@@ -316,8 +320,10 @@ class Journal:
             row.root,
             row.signature,
             row.salt,
+            str(row.floor),
+            row.job,
         )
-        await self._db.write(lambda db: db.execute("INSERT OR REPLACE INTO channels VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", values))
+        await self._db.write(lambda db: db.execute("INSERT OR REPLACE INTO channels VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", values))
 
     async def drop_channel(self, channel: bytes) -> None:
         """A channel that was about to be opened and never will be."""
@@ -341,14 +347,21 @@ class Journal:
     async def channels(self, *, device: str | None = None, state: str | None = None) -> list[ChannelRow]:
         """Channels, the newest first."""
         rows = await self.read(
-            "SELECT id, device, operator, key, terms, deposit, state, opened, amount, count, root, signature, salt FROM channels "
-            "WHERE (?1 IS NULL OR device = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY opened DESC",
+            "SELECT id, device, operator, key, terms, deposit, state, opened, amount, count, root, signature, salt, floor, opened_for "
+            "FROM channels WHERE (?1 IS NULL OR device = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY opened DESC",
             (device, state),
         )
         return [
-            ChannelRow(key, device, operator, name, terms, int(deposit), state, opened, int(amount), count, root, signature, salt)
-            for key, device, operator, name, terms, deposit, state, opened, amount, count, root, signature, salt in rows
+            ChannelRow(
+                key, device, operator, name, terms, int(deposit), state, opened, int(amount), count, root, sign, salt, int(floor), job
+            )
+            for key, device, operator, name, terms, deposit, state, opened, amount, count, root, sign, salt, floor, job in rows
         ]
+
+    async def floors(self, job: bytes) -> dict[bytes, int]:
+        """Wei of their floors that the channels opened for a job have not promised yet, by channel."""
+        rows = await self.read("SELECT id, floor, amount FROM channels WHERE opened_for = ?", (job,))
+        return {channel: max(0, int(floor) - int(amount)) for channel, floor, amount in rows}
 
     async def read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query that only reads. The room's listings are built on it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from surge.buyer.peers import Peer
 from surge.buyer.preparing import Preparation, Source
 from surge.buyer.reach import Reach
 from surge.buyer.scheduler import DEPTH
+from surge.buyer.treasury import is_over_budget
 from surge.core.messages import NewPrices, Refusal, Reprice, encode
 from surge.core.pricing import Prices, is_within, typical_amount
 from surge.core.receipts import Receipt, Terms
@@ -90,6 +91,12 @@ class Lanes:
         """What this provider asks for the job."""
         return self._terms.get(peer.device, peer.terms).prices
 
+    def is_better_off(self, channels: Collection[bytes]) -> bool:
+        """Whether the budget has more left for some lane than for those on these channels, on which it buys nothing now."""
+        purse = self._job.purse
+        most = max((purse.left_on(channel) or 0 for channel in channels), default=0)
+        return any((purse.left_on(self.peers[key].terms.channel) or 0) > most for key in self._job.scheduler.lanes if key in self.peers)
+
     def withdraw(self, key: str, number: int) -> None:
         """The answer of this lane is no longer wanted."""
         peer = self.peers.get(key)
@@ -164,9 +171,10 @@ class Lanes:
                 try:
                     found = await self._recruit(self._job, wanted - len(self.peers), self._first)
                 except SurgeError as error:
-                    if first or isinstance(error, NotEnough):
+                    if first or (isinstance(error, NotEnough) and not is_over_budget(error)):
                         raise
                     found = []
+                    self.reach.missed = error if is_over_budget(error) else None
                 first, self.reach.started = False, True
                 for peer in found:
                     self._join(peer)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from surge.buyer.accounts import acknowledgement_since
 from surge.buyer.doors import Link
-from surge.buyer.journal import ChannelRow, Journal
+from surge.buyer.journal import OPEN, ChannelRow, Journal
 from surge.buyer.peers import Peer
 from surge.buyer.plan import Plan
-from surge.buyer.treasury import Account, Treasury
+from surge.buyer.purse import Purse
+from surge.buyer.treasury import Account, Bearer, Treasury, is_over_budget
 from surge.core import canonical
 from surge.core.messages import VERSION
 from surge.core.network import NetworkFile
@@ -97,12 +98,16 @@ class Market:
 
     # Peers
 
-    async def recruit(self, plan: Plan, count: int, *, taken: Iterable[str], first: Iterable[str] = ()) -> Sequence[Peer]:
-        """Up to `count` providers for a job, those named in `first` before others. Raises `NoProvider` when no offer passes.
+    async def recruit(
+        self, plan: Plan, count: int, purse: Purse, *, has: Collection[str], without: Iterable[str], first: Iterable[str] = ()
+    ) -> Sequence[Peer]:
+        """Up to `count` more providers for a job that `has` some and goes `without` others. Raises `NoProvider` when no offer passes.
 
-        A provider that cannot be had (its channel, its session) is passed over for the next.
+        Those named in `first` come before others and, with a budget, those to whom a channel is open. A provider that cannot be had (its
+        channel, its session) is passed over for the next; so is one whose channel would cost a floor that the budget does not allow, and
+        `NotEnough` is raised only where the job has nobody.
         """
-        found = await self.matching(plan, taken)
+        found = await self.matching(plan, [*has, *without])
         if not found.chosen:
             hint = "ask for less, or try again when others offer" if found.excluded else "try again, or lend a device with `surge provide`"
             raise NoProvider(f"no provider passes what the job asks: {found.explain()}; {hint}", excluded=dict(found.excluded))
@@ -110,9 +115,17 @@ class Market:
         candidates = sorted(found.chosen, key=lambda signed: signed.offer.device not in wanted)
         peers: list[Peer] = []
         reasons: list[SurgeError] = []
-        while candidates and len(peers) < count:
-            batch, candidates = candidates[: count - len(peers)], candidates[count - len(peers) :]
-            for answer in await asyncio.gather(*(self.peer(signed, plan.wishes.budget) for signed in batch), return_exceptions=True):
+        tight = purse.budget is not None
+        opened = {row.device for row in await self._journal.channels(state=OPEN)} if tight else set()
+        free = [each for each in candidates if each.offer.device in opened]
+        others = [each for each in candidates if each.offer.device not in opened]
+        bearer = Bearer(plan.id, purse, lambda: not has and not peers)
+        while (free or others) and len(peers) < count:
+            # How much may go into the first channel's floor differs from what may go into further ones.
+            room = 1 if tight and not (free or has or peers) else count - len(peers)
+            waiting = free or others
+            batch, waiting[:room] = waiting[:room], []
+            for answer in await asyncio.gather(*(self.peer(signed, bearer) for signed in batch), return_exceptions=True):
                 if isinstance(answer, Peer):
                     peers.append(answer)
                 elif isinstance(answer, SurgeError):
@@ -120,11 +133,11 @@ class Market:
                     reasons.append(answer)
                 else:
                     raise answer
-        if not peers:
+        if not peers and not (has and all(is_over_budget(error) for error in reasons)):
             raise next((error for error in reasons if isinstance(error, NotEnough)), reasons[0])
         return peers
 
-    async def peer(self, signed: SignedOffer, budget: int | None = None) -> Peer:
+    async def peer(self, signed: SignedOffer, bearer: Bearer) -> Peer:
         """The peer behind an offer: its channel open on the ledger, its session being dialled."""
         offer = signed.offer
         async with self._locks.setdefault(offer.device, asyncio.Lock()):
@@ -134,7 +147,7 @@ class Market:
             if known is not None:
                 await self.forget(offer.device)
             try:
-                account = await self._treasury.account(signed, budget=budget)
+                account = await self._treasury.account(signed, bearer)
             except LedgerError as error:
                 if isinstance(error, NotEnough):
                     raise

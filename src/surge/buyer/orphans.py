@@ -20,6 +20,7 @@ from surge.buyer.journal import SETUP, Journal, ResultRow
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.peers import Peer
 from surge.buyer.plan import Plan
+from surge.buyer.purse import Purse
 from surge.buyer.spool import Spool
 from surge.buyer.work import make_setup, make_unit
 from surge.core import canonical
@@ -129,13 +130,15 @@ class Orphans:
     async def _affords(self, peer: Peer, job: bytes, amount: int) -> bool:
         running = self._running(job)
         if running is not None:
-            return running.purse.left is None or running.purse.left >= amount
+            return (left := running.purse.left_on(peer.terms.channel)) is None or left >= amount
         ((plan,),) = await self._journal.read("SELECT plan FROM jobs WHERE id = ?", (job,))
         budget = Plan.decode(plan).wishes.budget
         if budget is None:
             return True
         paid = await self._journal.read("SELECT amount FROM receipts WHERE job = ?", (job,))
-        return sum(int(each) for (each,) in paid) + peer.payer.waiting(job) + amount <= budget
+        spent = sum(int(each) for (each,) in paid) + peer.payer.waiting(job)
+        left = Purse(budget, spent=spent, floors=await self._journal.floors(job)).left_on(peer.terms.channel)
+        return left is None or left >= amount
 
 
 class _Heir:

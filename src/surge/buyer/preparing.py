@@ -87,16 +87,17 @@ class Preparation:
         """
         job, plan = self._job, self._job.plan
         prices = self._lanes.prices(peer)
-        allowance = job.purse.allow_setup(prices, plan.limits, self._lanes.wanted())
+        channel = peer.terms.channel
+        allowance = job.purse.allow_setup(prices, plan.limits, channel, self._lanes.wanted())
         if allowance is None:
+            left = job.purse.left_on(channel)
             raise NotEnough(
-                f"the budget has {job.purse.left} wei left, which do not buy the job's setup at {peer.device}: give it a larger one",
-                left=job.purse.left,
+                f"the budget has {left} wei left for {peer.device}, which do not buy the job's setup there: give it a larger one", left=left
             )
         body, asked = make_setup(plan, peer.terms.engine, allowance.limits, prices)
         key = ("setup", peer.device)
-        job.purse.reserve(key, allowance.reserved)
-        asked = await job.remember_setup(peer.terms.channel, asked)
+        job.purse.reserve(key, allowance.reserved, channel)
+        asked = await job.remember_setup(channel, asked)
         try:
             answer = await peer.question("setup", body, seconds=plan.limits.wall_ms / 1000 + 60, bills=True)
             # 1
@@ -123,11 +124,11 @@ class Preparation:
     @asynccontextmanager
     async def _asking(self, peer: Peer, kind: ReceiptKind, subject: bytes, size: int, amount: int) -> AsyncIterator[None]:
         """While something is asked that is billed once: its price is set aside. Raises `NotEnough` when the budget lacks it."""
-        purse, key = self._job.purse, object()
-        left = purse.left
+        purse, key, channel = self._job.purse, object(), peer.terms.channel
+        left = purse.left_on(channel)
         if left is not None and amount > left:
             raise NotEnough(f"the budget has {left} wei left, and preparing a provider costs {amount}", left=left, amount=amount)
-        purse.reserve(key, amount)
+        purse.reserve(key, amount, channel)
         try:
             async with peer.payer.intents.asking(kind, subject, self._job.plan.id, size, amount):
                 yield

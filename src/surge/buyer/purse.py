@@ -4,6 +4,9 @@ Before a unit is sent its price at its own fuel limit is reserved; when its rece
 becomes what it really cost. Spent and reserved together never exceed the budget, so the budget holds whatever the
 guest does.
 
+A channel pays its provider its floor, whatever is done on it. So the floor of a channel that the job opens is money that the
+job may cost: as much of it as no work on the channel has earned is set aside too, for work on that channel alone.
+
 Every provable ending but a return or an exit is billed at the fuel limit. A limit far above what the job's items take
 would make one trap ruinous, so once it is known what items take, units get a limit of `GENEROUS` times that. A unit
 that runs out of such a lowered limit is run again with more; what it returns never depends on it.
@@ -11,7 +14,7 @@ that runs out of such a lowered limit is run again with more; what it returns ne
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -23,6 +26,9 @@ GENEROUS = 32
 
 LEAST_FUEL = 20 * 10**9
 """But never below this: some seconds of work, so that an item a thousand times dearer than the last still finishes."""
+
+SPARE = 2
+"""Where the job has a provider, floors of channels to more take at most this part of the budget: the rest is for items."""
 
 CLOSE = 4
 """With a budget that is running out, a limit this many times the expected fuel is still worth sending."""
@@ -60,28 +66,78 @@ def most_fuel(prices: Prices, limits: Limits, moved: int, funds: int) -> int:
     return low
 
 
+def in_surge(amount: int) -> str:
+    """Wei as SURGE, exactly, as `--budget` takes it.
+
+    >>> in_surge(10**16)
+    '0.01 SURGE'
+    """
+    whole, part = divmod(amount, 10**18)
+    return f"{whole}.{part:018d}".rstrip("0").rstrip(".") + " SURGE"
+
+
 @lru_cache(maxsize=64)
 def _with_fuel(limits: Limits, fuel: int) -> Limits:
     return replace(limits, fuel=fuel)
 
 
 class Purse:
-    """The money of one job. `budget` in wei, or None for no bound."""
+    """The money of one job. `budget` in wei, or None for no bound; `floors` are wei of floors not earned yet, by channel."""
 
-    def __init__(self, budget: int | None, *, spent: int = 0) -> None:
+    def __init__(self, budget: int | None, *, spent: int = 0, floors: Mapping[bytes, int] | None = None) -> None:
         self.budget = budget
         self.spent = spent
         """Wei of accepted receipts."""
-        self._reserved: dict[Hashable, int] = {}
+        self._floors = {channel: floor for channel, floor in (floors or {}).items() if floor > 0}
+        self._reserved: dict[Hashable, tuple[int, bytes]] = {}
+        self._reserved_on: dict[bytes, int] = {}
         self.reserved = 0
         """Wei of what is in flight, at its limits."""
         self._fuel_per_item: float | None = None
         self._most_per_item = 0.0
 
     @property
+    def bound(self) -> int:
+        """Wei of floors that neither work done nor work in flight earns."""
+        return sum(map(self._bound_on, self._floors))
+
+    @property
     def left(self) -> int | None:
-        """Wei neither spent nor reserved; None without a budget."""
-        return None if self.budget is None else self.budget - self.spent - self.reserved
+        """Wei neither spent, reserved nor bound by a floor; None without a budget. Negative where a job is resumed with a lower one."""
+        return None if self.budget is None else self.budget - self.spent - self.reserved - self.bound
+
+    def left_on(self, channel: bytes) -> int | None:
+        """Wei that work on this channel may still cost: what its own floor binds is for that."""
+        left = self.left
+        return None if left is None else left + self._bound_on(channel)
+
+    def open(self, channel: bytes, floor: int, *, alone: bool) -> bool:
+        """Set aside the floor of a channel that is about to be opened; False when the budget does not allow it.
+
+        `alone`: the job has nobody to work with yet, so that all that is left may go into this floor.
+        """
+        if not self._may_open(floor, alone):
+            return False
+        if floor > 0:
+            self._floors[channel] = floor
+        return True
+
+    def not_opened(self, channel: bytes) -> None:
+        """The channel does not come into being: its floor costs nothing."""
+        self._floors.pop(channel, None)
+
+    def needed(self, floor: int) -> int:
+        """The least budget in wei with which a job that has nobody to work with opens a channel with this floor."""
+        return self.spent + self.reserved + self.bound + floor
+
+    def _may_open(self, floor: int, alone: bool) -> bool:
+        left = self.left
+        if left is None or self.budget is None or floor <= 0:
+            return True
+        return floor <= left and (alone or (sum(self._floors.values()) + floor) * SPARE <= self.budget - self.spent)
+
+    def _bound_on(self, channel: bytes) -> int:
+        return max(0, self._floors.get(channel, 0) - self._reserved_on.get(channel, 0))
 
     def measured(self, count: int, fuel: int) -> None:
         """A unit of `count` items took `fuel`."""
@@ -89,17 +145,18 @@ class Purse:
         self._most_per_item = max(self._most_per_item, each)
         self._fuel_per_item = each if self._fuel_per_item is None else max(each, self._fuel_per_item * 0.9)
 
-    def allow(self, prices: Prices, limits: Limits, *, moved: int, count: int, slots: int, whole: bool) -> Allowance | None:
-        """The allowance for a unit of `count` items, or None when it should wait until something in flight has
+    def allow(self, prices: Prices, limits: Limits, channel: bytes, *, moved: int, count: int, slots: int, whole: bool) -> Allowance | None:
+        """The allowance for a unit of `count` items on a channel, or None when it should wait until something in flight has
         settled.
 
         `slots` is how many units the job's lanes take at once; `whole` asks for all that can be had, for a unit that
-        ran out of a lowered limit before. None with nothing in flight means that the budget is used up.
+        ran out of a lowered limit before. None with nothing in flight means that the budget is used up
+        on this channel.
         """
         fuel = limits.fuel
         if not whole and self._fuel_per_item is not None:
             fuel = min(fuel, max(LEAST_FUEL, int(GENEROUS * max(self._fuel_per_item * count, self._most_per_item))))
-        left = self.left
+        left = self.left_on(channel)
         if left is not None:
             affordable = self._affordable(prices, replace(limits, fuel=fuel), moved, count, slots, whole, left)
             if affordable is None:
@@ -109,11 +166,12 @@ class Purse:
         amount = unit_amount(prices, fuel, limits.memory, moved + limits.output)
         return Allowance(given, amount, fuel < limits.fuel)
 
-    def allow_setup(self, prices: Prices, limits: Limits, providers: int) -> Allowance | None:
-        """The allowance for a setup on one of `providers` devices, or None when the budget does not buy one."""
-        fuel = limits.fuel
-        if self.left is not None:
-            fuel = most_fuel(prices, limits, 0, self.left // max(providers, 1))
+    def allow_setup(self, prices: Prices, limits: Limits, channel: bytes, providers: int) -> Allowance | None:
+        """The allowance for a setup on a channel, one of `providers` devices, or None when the budget does not buy one."""
+        fuel, left = limits.fuel, self.left_on(channel)
+        if left is not None:
+            shared = max(0, left - self._bound_on(channel))
+            fuel = most_fuel(prices, limits, 0, left - shared + shared // max(providers, 1))
             if fuel <= 0:
                 return None
         amount = unit_amount(prices, fuel, limits.memory, limits.output)
@@ -134,20 +192,28 @@ class Purse:
             fuel = most_fuel(prices, limits, moved, left)
         return fuel if fuel > 0 else None
 
-    def reserve(self, key: Hashable, amount: int) -> None:
-        """Set `amount` wei aside for `key`."""
+    def reserve(self, key: Hashable, amount: int, channel: bytes) -> None:
+        """Set `amount` wei aside for `key`, which costs it on this channel."""
         self.release(key)
-        self._reserved[key] = amount
+        self._reserved[key] = amount, channel
+        self._reserved_on[channel] = self._reserved_on.get(channel, 0) + amount
         self.reserved += amount
 
     def release(self, key: Hashable) -> None:
         """What was set aside for `key` is free again."""
-        self.reserved -= self._reserved.pop(key, 0)
+        amount, channel = self._reserved.pop(key, (0, b""))
+        if amount:
+            self._reserved_on[channel] -= amount
+            self.reserved -= amount
 
-    def pay(self, key: Hashable, amount: int) -> None:
-        """A receipt for `key` was accepted for `amount` wei."""
+    def pay(self, key: Hashable, amount: int, channel: bytes) -> None:
+        """A receipt for `key` was accepted for `amount` wei on this channel: that earns its floor."""
         self.release(key)
         self.spent += amount
+        if channel in self._floors:
+            self._floors[channel] -= amount
+            if self._floors[channel] <= 0:
+                del self._floors[channel]
 
     @property
     def idle(self) -> bool:

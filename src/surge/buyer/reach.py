@@ -24,6 +24,8 @@ class Reach:
     ) -> None:
         self.started = False
         """Whether providers were looked for once: before, their channels may still be on their way into the ledger."""
+        self.missed: SurgeError | None = None
+        """Why those that were found at the last look cannot be had either, if the user should know."""
         self._plan = plan
         self._progress = progress
         self._peers = peers
@@ -59,6 +61,8 @@ class Reach:
     def _nobody(self) -> Unavailable:
         reasons = {key: f"{key} cannot be reached" for key in self._peers} | {key: str(error) for key, error in self._left.items()}
         parts = [_once(key, text) for key, text in reasons.items()]
+        if self.missed is not None:
+            parts.append(str(self.missed))
         why = f" ({'; '.join(parts)})" if parts else ""
         return Unavailable(f"no provider is left to work on the job{why}: {self._plan.advice('goes on with it')}", reasons=reasons)
 

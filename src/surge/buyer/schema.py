@@ -52,4 +52,8 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     ALTER TABLE channels ADD COLUMN salt BLOB;
     """,
+    """
+    ALTER TABLE channels ADD COLUMN floor TEXT NOT NULL DEFAULT '0';
+    ALTER TABLE channels ADD COLUMN opened_for BLOB;
+    """,
 )

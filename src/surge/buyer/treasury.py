@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from surge.buyer.auditor import Party
 from surge.buyer.journal import BROKEN, CLOSED, CLOSING, OPEN, OPENING, ChannelRow, Journal
 from surge.buyer.payer import Payer
 from surge.buyer.peers import Peer
+from surge.buyer.purse import Purse, in_surge
 from surge.core.channels import channel_id
 from surge.core.eip712 import Domain
 from surge.core.messages import CloseChannel, encode
@@ -48,6 +49,34 @@ CLOSE_SECONDS = 20.0
 """How long a provider may take to close together."""
 
 
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """The job that a channel is opened for, whose budget bears its floor."""
+
+    job: bytes
+    purse: Purse
+    alone: Callable[[], bool]
+    """Whether the job has nobody to work with yet."""
+
+    def bear(self, channel: bytes, offer: Offer) -> None:
+        """Set the floor aside. Raises `NotEnough` when the budget does not allow the channel."""
+        alone = self.alone()
+        if self.purse.open(channel, offer.opening, alone=alone):
+            return
+        needed = self.purse.needed(offer.opening)
+        raise NotEnough(
+            f"the budget of {in_surge(self.purse.budget or 0)} opens no channel to {offer.device}: a channel pays its provider at least "
+            f"{in_surge(offer.opening)}, its floor, whatever is done on it; give a budget of {in_surge(needed)} at least",
+            floor=offer.opening,
+            needed=needed,
+        )
+
+
+def is_over_budget(error: SurgeError) -> bool:
+    """Whether this is `Bearer.bear`'s: a channel's floor is more than the budget allows."""
+    return isinstance(error, NotEnough) and "floor" in error.details
+
+
 @dataclass
 class Account:
     """A channel in use here."""
@@ -71,12 +100,26 @@ class Treasury:
         self._devices: dict[Address, asyncio.Lock] = {}
         self._spending = asyncio.Lock()
 
-    async def account(self, signed: SignedOffer, *, budget: int | None = None) -> Account:
+    async def account(self, signed: SignedOffer, bearer: Bearer) -> Account:
         """A channel to the offer's device: one that is open and free, or a new one. Raises `NotEnough`, `Unavailable`."""
         offer = signed.offer
         async with self._devices.setdefault(offer.device, asyncio.Lock()):
-            found = await self._reuse(offer)
-            return found or await self._open(offer, await self._deposit(offer, budget))
+            return await self._reuse(offer) or await self._open_bearing(offer, bearer)
+
+    async def _open_bearing(self, offer: Offer, bearer: Bearer) -> Account:
+        """A new channel, its floor set aside before anything is spent, for as long as it may come into being."""
+        salt = secrets.token_bytes(32)
+        channel = self._id(offer, salt)
+        bearer.bear(channel, offer)
+        try:
+            return await self._open(offer, await self._deposit(offer, bearer.purse.budget), salt, bearer.job)
+        except BaseException:
+            if not self._ledger.wrote(salt):
+                bearer.purse.not_opened(channel)
+            raise
+
+    def _id(self, offer: Offer, salt: bytes) -> bytes:
+        return channel_id(self._domain, self.wallet.address, offer.operator, salt)
 
     async def _reuse(self, offer: Offer) -> Account | None:
         await self.reconcile(offer.device)
@@ -103,7 +146,7 @@ class Treasury:
         if deposit < offer.opening:
             raise InvalidInput(f"{offer.device} asks for a floor of {offer.opening} wei, more than {deposit}", needed=offer.opening)
         async with self._devices.setdefault(offer.device, asyncio.Lock()):
-            account = await self._open(offer, deposit)
+            account = await self._open(offer, deposit, secrets.token_bytes(32))
         account.lease.release()
         return account.row.id
 
@@ -114,17 +157,19 @@ class Treasury:
             raise Unavailable(f"the channel 0x{row.id.hex()} is in use by another process", channel=row.id)
         return await self._with_payer(row, signed.offer, lease)
 
-    async def _open(self, offer: Offer, deposit: int) -> Account:
-        """A new channel.
+    async def _open(self, offer: Offer, deposit: int, salt: bytes, job: bytes | None = None) -> Account:
+        """A new channel, for a job or for none.
 
         1. Its session key, its id and its terms are on disk before the deposit can leave the wallet.
         2. What was never written down to be sent is forgotten when opening fails; what was may be mined yet, and is looked for later.
         """
         # 1
-        session, salt = self._keystore.create_session(), secrets.token_bytes(32)
-        channel = channel_id(self._domain, self.wallet.address, offer.operator, salt)
+        session, channel = self._keystore.create_session(), self._id(offer, salt)
         terms = self._terms(channel, offer).encode()
-        row = ChannelRow(channel, offer.device, offer.operator, session.address, terms, deposit, OPENING, time.time(), salt=salt)
+        began, floor = time.time(), offer.opening
+        row = ChannelRow(
+            channel, offer.device, offer.operator, session.address, terms, deposit, OPENING, began, salt=salt, floor=floor, job=job
+        )
         lease = Lease(self._leases, channel)
         try:
             await self._journal.save_channel(row)

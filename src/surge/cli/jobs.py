@@ -149,6 +149,9 @@ def map_(target: str, inputs: str, output: str, chunk: str, network: str | None,
 
     A value whose call raised becomes {"error": ...} at its place, and the command ends with code 1. A map that is interrupted, or fails,
     leaves an OUT.jsonl of before as it was; `surge job resume JOB -o OUT.jsonl` finishes it.
+
+    A budget covers the floors of channels that the map opens, too: what a channel pays its provider at least, whatever is done on it.
+    Channels that are open already are used first.
     """
     if chunk != "auto" and not chunk.isdigit():
         raise click.BadParameter("a number of items, or auto", param_hint="--chunk")
