@@ -101,6 +101,8 @@ class FakeProvider:
     fuel_each: int = 1000
     deposit: int = 10**24
     setup_status: Status = Status.FINISHED
+    setup_fuel: int = 5000
+    setup_seconds: float = 0.0
     knows_image: bool = True
     mangle: Callable[[FakeProvider, Any], Any] = lambda provider, message: message
     """Changes, or drops (None), every message before it is sent."""
@@ -119,6 +121,8 @@ class FakeProvider:
         self.blobs: dict[bytes, bytes] = {}
         self.snapshots: set[bytes] = set()
         self.ran: list[bytes] = []
+        self.setups: list[int] = []
+        """Fuel limits under which setups were asked for."""
         self.refused: list[str] = []
         self.job_prices: dict[bytes, Prices] = {}
         self.quote: Prices | None = None
@@ -132,6 +136,7 @@ class FakeProvider:
         self.reachable = True
         self.draining = False
         self.acknowledged: list[tuple[int, bool]] = []
+        self._one_setup = asyncio.Lock()
         self._cores = asyncio.Semaphore(self.cores)
         self._cancelled: set[int] = set()
         self._terms: Terms | None = None
@@ -273,17 +278,27 @@ class FakeProvider:
             await self._say(wire, Received(chunk.id, chunk.content, receipt))
 
     async def _setup(self, wire: Wire, call: Call) -> None:
+        async with self._one_setup:
+            await self._set_up(wire, call)
+
+    async def _set_up(self, wire: Wire, call: Call) -> None:
         body = decode_setup(call.body)
         limits = body.limits.limits()
         spec_id = self._unit_id(body, b"", hashlib.sha256(b"").digest(), limits)
+        self.setups.append(limits.fuel)
         if spec_id in self.kept:
             await self._say(wire, self._again(call.id, spec_id))
             return
         if self.setup_status not in PROVABLE:
             return await self._refuse(wire, call.id, "local", "the setup ended locally", status=self.setup_status.name)
         cached = body.bundle in self.snapshots
-        self.snapshots.add(body.bundle)
-        ran = Ran(self.setup_status, fuel=5000, stderr=b"" if self.setup_status is Status.FINISHED else b"no such module")
+        await asyncio.sleep(self.setup_seconds)
+        if not cached and self.setup_fuel > limits.fuel:
+            ran = Ran(Status.OUT_OF_FUEL, fuel=limits.fuel)
+            return await self._answer(wire, call, body, spec_id, limits, ran, ReceiptKind.SETUP, 0)
+        if self.setup_status is Status.FINISHED:
+            self.snapshots.add(body.bundle)
+        ran = Ran(self.setup_status, fuel=self.setup_fuel, stderr=b"" if self.setup_status is Status.FINISHED else b"no such module")
         await self._answer(wire, call, body, spec_id, limits, ran, ReceiptKind.SETUP, 0, state=b"s" * 32, free=cached)
 
     def _unit_id(self, body: Any, entry: bytes, items: bytes, limits: Limits) -> bytes:

@@ -335,6 +335,27 @@ async def test_a_setup_that_fails_ends_the_job_with_what_it_said(make_bed: Calla
         await bed.map(bed.plan(), range(5))
 
 
+async def test_with_a_budget_a_setup_that_fails_is_paid_at_one_provider(make_bed: Callable[..., Bed]) -> None:
+    providers = [provider(setup_status=Status.TRAPPED, setup_seconds=0.05) for _ in range(4)]
+    bed = make_bed(*providers)
+    with pytest.raises(GuestFault, match="the module's top level failed"):
+        await bed.map(bed.plan(wishes=Wishes(budget=10**18)), range(5))
+    assert sum(len(one.setups) for one in providers) == 1
+
+
+async def test_a_job_does_without_providers_whose_setup_its_budget_does_not_buy(make_bed: Callable[..., Bed]) -> None:
+    from surge.core.pricing import unit_amount
+
+    limits = Limits(output=1 << 10)
+    providers = [provider(setup_fuel=10**10, setup_seconds=0.05, seconds=lambda count: 0.01) for _ in range(3)]
+    budget = unit_amount(PRICES, 10**10, limits.memory, 0) * 3 // 2
+    bed = make_bed(*providers)
+    job, results = await bed.start(bed.plan(chunk=1, limits=limits, wishes=Wishes(budget=budget)), range(20), total=20)
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 30) == list(range(1, 21))
+    assert sum(len(one.setups) for one in providers) == 1
+    assert job.purse.spent <= budget
+
+
 async def test_when_nobody_can_be_reached_the_user_is_told_once_and_each_provider_is_named_once(
     make_bed: Callable[..., Bed], monkeypatch: Any
 ) -> None:

@@ -76,7 +76,7 @@ def test_spent_and_reserved_never_exceed_the_budget(steps: list[tuple[int, float
 
 def test_an_empty_budget_allows_nothing() -> None:
     assert Purse(0).allow(PRICES, LIMITS, CHANNEL, moved=0, count=1, slots=1, whole=False) is None
-    assert Purse(0).allow_setup(PRICES, LIMITS, CHANNEL, 1) is None
+    assert Purse(0).allow_setup(PRICES, LIMITS, CHANNEL, alone=True) is None
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -148,3 +148,31 @@ def test_whatever_channels_are_closed_the_budget_is_not_exceeded(budget: int, st
         for _, reserved, where in flying:
             due[where] = due.get(where, 0) + reserved
         assert sum(max(due.get(each, 0), floors.get(each, 0)) for each in {*due, *floors}) <= budget
+
+
+def test_the_first_setup_may_take_all_and_the_others_what_it_took_and_only_where_as_much_is_left() -> None:
+    purse = Purse(10**18)
+    first = purse.allow_setup(PRICES, LIMITS, CHANNEL, alone=True)
+    assert first is not None
+    assert 10**18 - PRICES.gigafuel < first.reserved <= 10**18
+    purse.setup_takes(400 * 10**9)
+    second = purse.allow_setup(PRICES, LIMITS, CHANNEL, alone=False)
+    assert second is not None
+    assert 400 * 10**9 < second.limits.fuel < 500 * 10**9
+    purse.reserve("units", 2 * 10**17, OTHER)
+    assert purse.allow_setup(PRICES, LIMITS, CHANNEL, alone=False) is None
+    assert purse.allow_setup(PRICES, LIMITS, CHANNEL, alone=True) is not None
+    purse.reserve("more units", 5 * 10**17, OTHER)
+    assert purse.allow_setup(PRICES, LIMITS, CHANNEL, alone=True) is None
+
+
+def test_a_setup_asked_before_a_restart_is_asked_under_the_same_limit_where_that_is_affordable() -> None:
+    again = Purse(10**18).allow_setup(PRICES, LIMITS, CHANNEL, alone=True, before=(10**11, False))
+    assert again is not None
+    assert again.limits.fuel == 10**11
+    poorer = Purse(10**16).allow_setup(PRICES, LIMITS, CHANNEL, alone=True, before=(10**11, False))
+    assert poorer is not None
+    assert poorer.limits.fuel < 10**11
+    paid = Purse(0).allow_setup(PRICES, LIMITS, CHANNEL, alone=True, before=(10**11, True))
+    assert paid is not None
+    assert (paid.limits.fuel, paid.reserved) == (10**11, 0)

@@ -146,6 +146,41 @@ async def test_new_prices_that_were_not_heard_of_before_a_kill_are_agreed_on_aft
     assert one.job_prices == {plan.id: one.quote}
 
 
+async def test_a_job_resumed_with_little_left_uses_the_setups_that_are_there(beds: Callable[..., Bed], monkeypatch: Any) -> None:
+    """The budget buys a setup at one provider and the items, but not a setup at the other as well."""
+    monkeypatch.setattr("surge.buyer.lanes.LOOK_AGAIN", 0.05)
+    limits = Limits(output=1 << 10)
+    ready, bare = (FakeProvider(functions={"f": add_one}, fuel_each=10**8, setup_fuel=10**10, seconds=lambda count: 0.02) for _ in range(2))
+    price = unit_amount(ready.prices, 10**10, limits.memory, 0)
+    bed = beds(ready)
+    plan = bed.plan(chunk=1, limits=limits, wishes=Wishes(budget=price * 9 // 5))
+    job, results = await bed.start(plan, range(20), total=20)
+    await read_some(results, 5)
+    await bed.kill()
+    again = beds(bare, ready)
+    again.plan()
+    job, results = await again.resume(plan.id, budget=price * 9 // 5)
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 21))
+    await asyncio.wait_for(job.settled.wait(), 5)
+    assert not bare.setups
+    assert job.purse.spent <= price * 9 // 5
+
+
+async def test_a_setup_that_was_asked_before_a_kill_is_asked_again_as_it_was_and_paid_once(beds: Callable[..., Bed]) -> None:
+    one = FakeProvider(functions={"f": add_one}, setup_seconds=0.3)
+    limits = Limits(output=1 << 10)
+    bed = beds(one)
+    plan = bed.plan(chunk=1, limits=limits, wishes=Wishes(budget=10**17))
+    job, _ = await bed.start(plan, range(3), total=3)
+    while not one.setups or job.spool.count < 3:
+        await asyncio.sleep(0.01)
+    await asyncio.wrap_future(bed.journal.dispatch(plan.id, blocks=job.spool.unsaved()))
+    await bed.kill()
+    _, results = await beds(one).resume(plan.id, budget=2 * 10**17)
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == [1, 2, 3]
+    assert len(set(one.setups)) == 1
+
+
 async def test_the_floors_of_channels_that_a_job_opened_count_after_a_kill(beds: Callable[..., Bed]) -> None:
     one = FakeProvider(functions={"f": add_one})
     bed = beds(one)

@@ -25,7 +25,7 @@ from surge.buyer.peers import Peer
 from surge.buyer.plan import Plan
 from surge.buyer.preparing import Source
 from surge.buyer.purse import Purse
-from surge.buyer.records import Saved
+from surge.buyer.records import Saved, setup_took
 from surge.buyer.results import Piece, Progress
 from surge.buyer.scheduler import AIM_SECONDS, Scheduler
 from surge.buyer.spool import Spool
@@ -343,6 +343,8 @@ async def restored(
         progress=progress,
         tries=tries,
     )
+    if (took := await setup_took(journal, plan.id)) is not None:
+        job.purse.setup_takes(took)
     job.lanes.restore(saved.terms, [row.device for row in await journal.channels() if row.id in tries], saved.worked)
     query = "SELECT first, count, value, error FROM results WHERE job = ? ORDER BY first"
     for first, count, value, error in await journal.read(query, (plan.id,)):

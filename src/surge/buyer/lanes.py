@@ -69,6 +69,8 @@ class Lanes:
         self._first: tuple[str, ...] = ()
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
+        self._poor: set[str] = set()
+        """Providers whose setup the budget does not buy now."""
         self._local_endings = 0
         self.reach = Reach(job.plan, job.progress, self.peers, self.left, job.say)
 
@@ -120,6 +122,7 @@ class Lanes:
             return
         self.left[key] = error
         self._quoted.pop(key, None)
+        self._poor.discard(key)
         if self in peer.listeners:
             peer.listeners.remove(self)
         for call in peer.calls_of(self._job):
@@ -226,10 +229,14 @@ class Lanes:
                 await peer.wait_open(CONNECT_SECONDS)
                 await self.preparation.provide(peer, [], {})
                 if self._job.plan.is_python:
-                    await self.preparation.set_up(peer)
+                    await self._set_up(peer)
                 return self._ready(peer)
-            except (GuestFault, NotEnough) as error:
+            except GuestFault as error:
                 return self._job.fail(error)
+            except NotEnough as error:
+                if not self._others(peer):
+                    return self._job.fail(error)
+                return self._give_up(peer, error)
             except Refused as error:
                 if not await self._may_retry(peer, error, last=attempt == ATTEMPTS - 1):
                     return
@@ -240,6 +247,22 @@ class Lanes:
             except Unavailable as error:
                 if peer.gone is not None or attempt == ATTEMPTS - 1:
                     return self._give_up(peer, error)
+
+    async def _set_up(self, peer: Peer) -> None:
+        """Run the job's setup there, later if the budget has too little left for it just now and others work meanwhile."""
+        while True:
+            try:
+                await self.preparation.set_up(peer)
+                return self._poor.discard(peer.device)
+            except NotEnough as error:
+                self._poor.add(peer.device)
+                if error.details.get("for_good") or not self._others(peer):
+                    raise
+            await asyncio.sleep(LOOK_AGAIN)
+
+    def _others(self, peer: Peer) -> bool:
+        """Whether the job has providers, besides this one, that it can pay."""
+        return any(key != peer.device and key not in self._poor for key in self.peers)
 
     async def _may_retry(self, peer: Peer, error: Refused, *, last: bool) -> bool:
         """Whether a refusal to prepare may pass; if not, the provider is given up, or the job has failed."""

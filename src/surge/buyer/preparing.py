@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from surge.buyer.endings import guest_fault, setup_fault
 from surge.buyer.orphans import pay_setup
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.peers import Peer
+from surge.buyer.records import setup_before
 from surge.buyer.work import make_setup
 from surge.core.messages import Prepare, decode_prepared, decode_unit_done, encode_body
 from surge.core.pricing import Prices, compile_amount, transfer_amount
@@ -42,6 +44,7 @@ class Preparation:
         self._job = job
         self._lanes = lanes
         self._contents = contents
+        self._exploring = asyncio.Lock()
 
     async def provide(self, peer: Peer, inputs: Sequence[tuple[bytes, int]], sources: Mapping[bytes, Source]) -> None:
         """See that the provider has the image compiled, the bundle, and these inputs; upload what it misses.
@@ -82,13 +85,25 @@ class Preparation:
     async def set_up(self, peer: Peer) -> None:
         """Run the job's setup there, unless its snapshot is there already.
 
+        With a budget, the first setup of a job runs alone: it may cost all that is left, and shows what the others take.
+        """
+        if self._job.purse.explores:
+            async with self._exploring:
+                if self._job.purse.explores:
+                    return await self._set_up(peer)
+        return await self._set_up(peer)
+
+    async def _set_up(self, peer: Peer) -> None:
+        """The setup itself.
+
         1. The answer is audited like a unit's; what was done is paid, whatever came out.
         2. A setup that ended badly ends the job: it would end so everywhere.
         """
         job, plan = self._job, self._job.plan
         prices = self._lanes.prices(peer)
         channel = peer.terms.channel
-        allowance = job.purse.allow_setup(prices, plan.limits, channel, self._lanes.wanted())
+        before = await setup_before(job.journal, plan.id, channel)
+        allowance = job.purse.allow_setup(prices, plan.limits, channel, alone=not job.scheduler.lanes, before=before)
         if allowance is None:
             left = job.purse.left_on(channel)
             raise NotEnough(
@@ -97,8 +112,8 @@ class Preparation:
         body, asked = make_setup(plan, peer.terms.engine, allowance.limits, prices)
         key = ("setup", peer.device)
         job.purse.reserve(key, allowance.reserved, channel)
-        asked = await job.remember_setup(channel, asked)
         try:
+            asked = await job.remember_setup(channel, asked)
             answer = await peer.question("setup", body, seconds=plan.limits.wall_ms / 1000 + 60, bills=True)
             # 1
             done = decode_unit_done(answer.body)
@@ -111,11 +126,15 @@ class Preparation:
             job.purse.release(key)
         # 2
         if outcome.status is Status.OUT_OF_FUEL and allowance.lowered:
+            job.purse.setup_takes(outcome.fuel + 1)
             raise NotEnough(
-                f"the budget does not buy the job's setup: it needs more than {outcome.fuel} fuel; give it a larger one", fuel=outcome.fuel
+                f"the budget does not buy the job's setup at {peer.device}: it needs more than {outcome.fuel} fuel; give it a larger one",
+                fuel=outcome.fuel,
+                for_good=True,
             )
         if outcome.status is not Status.FINISHED:
             raise setup_fault(guest_fault(outcome, done.output, done.detail))
+        job.purse.setup_takes(outcome.fuel)
 
     def _compiling(self, peer: Peer, prices: Prices) -> AbstractAsyncContextManager[None]:
         plan = self._job.plan

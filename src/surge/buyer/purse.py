@@ -28,7 +28,11 @@ LEAST_FUEL = 20 * 10**9
 """But never below this: some seconds of work, so that an item a thousand times dearer than the last still finishes."""
 
 SPARE = 2
-"""Where the job has a provider, floors of channels to more take at most this part of the budget: the rest is for items."""
+"""Where the job has a provider, floors of channels to more take at most this part of the budget, and a setup there of what is left:
+the rest is for items."""
+
+MARGIN = 8
+"""A setup is asked for with one part in so many more fuel than it took elsewhere: engines of other processors may differ a little."""
 
 CLOSE = 4
 """With a budget that is running out, a limit this many times the expected fuel is still worth sending."""
@@ -93,6 +97,7 @@ class Purse:
         self._reserved_on: dict[bytes, int] = {}
         self.reserved = 0
         """Wei of what is in flight, at its limits."""
+        self._setup_fuel: int | None = None
         self._fuel_per_item: float | None = None
         self._most_per_item = 0.0
 
@@ -139,6 +144,15 @@ class Purse:
     def _bound_on(self, channel: bytes) -> int:
         return max(0, self._floors.get(channel, 0) - self._reserved_on.get(channel, 0))
 
+    def setup_takes(self, fuel: int) -> None:
+        """The job's setup takes `fuel` at least: it takes as much everywhere."""
+        self._setup_fuel = max(self._setup_fuel or 0, fuel)
+
+    @property
+    def explores(self) -> bool:
+        """Whether the next setup may cost all that is left, since nobody knows yet what it takes."""
+        return self.budget is not None and self._setup_fuel is None
+
     def measured(self, count: int, fuel: int) -> None:
         """A unit of `count` items took `fuel`."""
         each = fuel / count
@@ -166,16 +180,29 @@ class Purse:
         amount = unit_amount(prices, fuel, limits.memory, moved + limits.output)
         return Allowance(given, amount, fuel < limits.fuel)
 
-    def allow_setup(self, prices: Prices, limits: Limits, channel: bytes, providers: int) -> Allowance | None:
-        """The allowance for a setup on a channel, one of `providers` devices, or None when the budget does not buy one."""
-        fuel, left = limits.fuel, self.left_on(channel)
-        if left is not None:
-            shared = max(0, left - self._bound_on(channel))
-            fuel = most_fuel(prices, limits, 0, left - shared + shared // max(providers, 1))
-            if fuel <= 0:
+    def allow_setup(
+        self, prices: Prices, limits: Limits, channel: bytes, *, alone: bool, before: tuple[int, bool] | None = None
+    ) -> Allowance | None:
+        """The allowance for the job's setup on a channel, or None when the budget does not buy one there.
+
+        Until it is known what the setup takes, it gets all that is left, and no more than that afterwards. Where the job is not `alone` but
+        has a provider to work with, a setup must leave as much as it costs. `before` is the fuel limit under which it was asked for on this
+        channel before a restart, and whether it is paid: under that limit it is not paid twice.
+        """
+
+        def price(fuel: int) -> int:
+            return unit_amount(prices, fuel, limits.memory, limits.output)
+
+        fuel, left, known = limits.fuel, self.left_on(channel), self._setup_fuel
+        if before is not None and before[1]:
+            return Allowance(replace(limits, fuel=before[0]), 0, before[0] < limits.fuel)
+        if before is not None and before[0] >= (known or 0) and (left is None or price(before[0]) <= left):
+            fuel = before[0]
+        elif left is not None:
+            fuel = most_fuel(prices, limits, 0, left) if known is None else min(limits.fuel, known + known // MARGIN)
+            if fuel <= 0 or price(fuel) * (1 if alone else SPARE) > left:
                 return None
-        amount = unit_amount(prices, fuel, limits.memory, limits.output)
-        return Allowance(replace(limits, fuel=fuel), amount, fuel < limits.fuel)
+        return Allowance(replace(limits, fuel=fuel), price(fuel), fuel < limits.fuel)
 
     def _affordable(self, prices: Prices, limits: Limits, moved: int, count: int, slots: int, whole: bool, left: int) -> int | None:
         alone = not self._reserved

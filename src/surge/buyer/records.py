@@ -165,6 +165,25 @@ def find_channel(rows: Sequence[ChannelRow], named: str) -> ChannelRow:
     return found[0]
 
 
+async def setup_took(journal: Journal, job: bytes) -> int | None:
+    """The most fuel that a job's setup took on a device; None if it ended well on none."""
+    query = "SELECT quantity, outcome FROM receipts WHERE job = ? AND kind = ? AND outcome IS NOT NULL"
+    rows = await journal.read(query, (job, ReceiptKind.SETUP))
+    return max((int(fuel) for fuel, outcome in rows if outcome_of(outcome).status is Status.FINISHED), default=None)
+
+
+async def setup_before(journal: Journal, job: bytes, channel: bytes) -> tuple[int, bool] | None:
+    """The fuel limit under which a job's setup was asked on a channel before, and whether it is paid; None if it never was, or failed."""
+    rows = await journal.read(
+        "SELECT tries.fuel, receipts.outcome FROM tries "
+        "LEFT JOIN receipts ON receipts.channel = tries.channel AND receipts.subject = tries.unit "
+        "WHERE tries.job = ? AND tries.channel = ? AND tries.number = ? ORDER BY receipts.outcome IS NULL, tries.fuel DESC",
+        (job, channel, SETUP),
+    )
+    good = ((int(fuel), outcome is not None) for fuel, outcome in rows if outcome is None or outcome_of(outcome).status is Status.FINISHED)
+    return next(good, None)
+
+
 async def load(journal: Journal, record: JobRecord) -> Saved:
     """What a job needs to go on."""
     job = bytes.fromhex(record.id)
