@@ -392,8 +392,9 @@ def test_the_network_meant_is_found_in_order(tmp_path: Path, monkeypatch: pytest
         homes.find_network()
     running = tmp_path / "running.json"
     running.write_text("{}")
-    homes.running_pointer().parent.mkdir(parents=True)
-    homes.running_pointer().write_text(f'{{"network": "{running}"}}')
+    pointer = homes.running_folder() / "one.json"
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text(f'{{"network": "{running}", "pid": 1, "created": 0, "since": 0}}')
     assert homes.find_network() == running
     (tmp_path / "network.json").write_text("{}")
     assert homes.find_network() == Path("network.json")
@@ -404,7 +405,7 @@ def test_the_network_meant_is_found_in_order(tmp_path: Path, monkeypatch: pytest
     assert homes.find_network() == other / "network.json"
     with pytest.raises(InvalidInput, match="no network file"):
         homes.find_network(tmp_path / "missing.json")
-    homes.running_pointer().write_text("nonsense")
+    pointer.write_text("nonsense")
     monkeypatch.delenv("SURGE_NETWORK")
     (tmp_path / "network.json").unlink()
     with pytest.raises(InvalidInput, match="damaged"):

@@ -17,6 +17,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from surge import errors
+from surge.buyer.home import running_folder
 from surge.cli import app, console, places
 from surge.cli.console import EXIT_CODES, Amount, Size, exit_code, parse_tokens, run_command, tokens
 from surge.cli.jobs import as_json_value, read_items
@@ -221,14 +222,17 @@ def test_a_mistake_is_said_in_a_line(args: list[str], code: int, part: str, caps
     assert part in re.sub(r"\s+", " ", capsys.readouterr().err)
 
 
-def test_the_running_network_is_found_until_it_stops(tmp_path: Path) -> None:
+def test_the_newest_running_network_is_found_until_it_stops(tmp_path: Path) -> None:
     first, second = tmp_path / "a" / "network.json", tmp_path / "b" / "network.json"
     for path in (first, second):
         path.parent.mkdir()
         path.write_text("{}")
         places.point_to(path)
     assert places.find_network() == second
-    places.forget(first)  # an older one that stops
+    places.forget(second)
+    assert places.find_network() == first, "the one that was there before is there still"
+    places.point_to(second)
+    places.forget(first)
     assert places.find_network() == second
     places.forget(second)
     with pytest.raises(InvalidInput, match="no network to join"):
@@ -236,9 +240,22 @@ def test_the_running_network_is_found_until_it_stops(tmp_path: Path) -> None:
     places.forget(second)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', '{"network": 1}', '{"other": ""}'])
+def test_a_living_network_is_found_before_one_that_was_killed(tmp_path: Path) -> None:
+    living, killed = tmp_path / "a" / "network.json", tmp_path / "b" / "network.json"
+    for path in (living, killed):
+        path.parent.mkdir()
+        path.write_text("{}")
+    places.point_to(living)
+    code = "import sys; from pathlib import Path; from surge.cli import places; places.point_to(Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(killed)], check=True, timeout=60)
+    assert places.find_network() == living
+    places.forget(living)
+    assert places.find_network() == killed
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', '{"network": 1}', '{"other": ""}', "[" * 100_000])
 def test_a_damaged_pointer_is_said(text: str) -> None:
-    pointer = places.running_pointer()
+    pointer = running_folder() / "one.json"
     pointer.parent.mkdir(parents=True)
     pointer.write_text(text)
     with pytest.raises(InvalidInput, match="is damaged"):

@@ -6,6 +6,7 @@ folder. A network.json that was not made here is used only after `trust` was giv
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -80,13 +81,38 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surge"
 
 
-def running_pointer() -> Path:
-    """The file that says where the running `surge up` keeps its network."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "surge" / "running.json"
+def running_folder() -> Path:
+    """The folder in which every `surge up` that runs has a file of its own, which says where its network lies."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "surge" / "running"
 
 
-def find_network(named: str | Path | None = None) -> Path:
-    """The network.json meant: the one named, `$SURGE_NETWORK`, `./network.json`, or the running `surge up`'s."""
+def is_alive(pid: int, created: float) -> bool:
+    """Whether the process with this id, created at this time in Unix seconds, still runs."""
+    import psutil
+
+    try:
+        return bool(abs(psutil.Process(pid).create_time() - created) < 1.0)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def running_network() -> Path | None:
+    """The network of the newest `surge up` that runs; without one, of the newest that was killed before it could say that it stopped."""
+    found = []
+    for path in running_folder().glob("*.json"):
+        with contextlib.suppress(FileNotFoundError):  # it stopped meanwhile
+            try:
+                entry = json.loads(path.read_bytes())
+                network, pid, created, since = Path(entry["network"]), int(entry["pid"]), float(entry["created"]), float(entry["since"])
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise InvalidInput(f"{path} is damaged: delete it, or name a network", path=str(path)) from error
+            if network.is_file():
+                found.append((is_alive(pid, created), since, network))
+    return max(found)[2] if found else None
+
+
+def network_meant(named: str | Path | None = None) -> Path | None:
+    """As `find_network`, but None where none is named and none runs."""
     if named or (named := os.environ.get("SURGE_NETWORK")):
         path = Path(named).expanduser()
         path = path / "network.json" if path.is_dir() else path
@@ -94,15 +120,13 @@ def find_network(named: str | Path | None = None) -> Path:
             raise InvalidInput(f"there is no network file {path}: start one with `surge up`, or name another", path=str(path))
         return path
     here = Path("network.json")
-    if here.is_file():
-        return here
-    try:
-        path = Path(json.loads(running_pointer().read_text())["network"])
-    except FileNotFoundError:
-        path = here
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(f"{running_pointer()} is damaged: delete it, or name a network", path=str(running_pointer())) from error
-    if not path.is_file():
+    return here if here.is_file() else running_network()
+
+
+def find_network(named: str | Path | None = None) -> Path:
+    """The network.json meant: the one named, `$SURGE_NETWORK`, `./network.json`, or the running `surge up`'s."""
+    path = network_meant(named)
+    if path is None:
         raise InvalidInput(
             "no network to join: start one with `surge up`, or name one with --network, $SURGE_NETWORK or surge.connect(path), "
             "or put network.json here"

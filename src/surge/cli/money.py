@@ -170,13 +170,20 @@ def close(channel_id: str | None, every: bool, network: str | None, json_: bool)
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False), default=None, help="The provider's folder.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=None,
+    help="A provider's folder, or that of a `surge up`. [default: the running one's]",
+)
 @as_json
 def earnings(data: Path | None, json_: bool) -> None:
     """What a provider has earned, channel by channel, and what it is waiting for."""
     from surge.provider import earnings_of, standing_of
 
-    folders = [data] if data else _provider_folders()
+    folders = provider_folders(data)
+    if not folders:
+        err.print("no provider is known here: name its folder, or its network's, with --data", style="dim")
     rows = []
     for folder in folders:
         err.print(f"{folder.name}: {standing_of(folder)}", style="dim", markup=False, soft_wrap=True)
@@ -193,11 +200,14 @@ def earnings(data: Path | None, json_: bool) -> None:
     err.print(f"redeemed in all: {tokens(sum(row['redeemed'] for row in rows))}", style="dim")
 
 
-def _provider_folders() -> list[Path]:
-    """The folders of the providers on this machine: those of the running network, or the user's own."""
-    found = []
-    pointer = places.running_pointer()
-    if pointer.is_file():
-        found = sorted((places.find_network().parent / "providers").glob("*"))
+def provider_folders(data: Path | None) -> list[Path]:
+    """The folders of the providers in a folder, a network's or one provider's; by default those on this machine.
+
+    These are the providers of the network meant or, where none is, of the user's own `surge up`; without any, the user's own provider.
+    """
+    if data is not None:
+        return sorted((data / "providers").glob("*")) or [data]
+    network = places.network_meant()
+    found = sorted(((network.parent if network else places.default_up()) / "providers").glob("*"))
     own = places.home() / "provider"
     return found or ([own] if own.is_dir() else [])

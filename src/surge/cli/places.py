@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
 import os
+import time
 from pathlib import Path
 
 from surge.buyer.home import cache_folder as cache
-from surge.buyer.home import find_home, find_network, running_pointer
+from surge.buyer.home import find_home, find_network, network_meant, running_folder
 from surge.buyer.home import user_folder as home
 
-__all__ = ["cache", "default_up", "find_home", "find_network", "forget", "home", "passphrase", "point_to", "running_pointer"]
+__all__ = ["cache", "default_up", "find_home", "find_network", "forget", "home", "network_meant", "passphrase", "point_to"]
 
 
 def passphrase() -> str | None:
@@ -25,21 +26,23 @@ def default_up() -> Path:
 
 
 def point_to(network: Path) -> None:
-    """Make `network` the running one."""
-    pointer = running_pointer()
+    """Let those who name no network find `network`, which this process runs."""
+    import psutil
+
+    pointer = _pointer(network)
     pointer.parent.mkdir(parents=True, exist_ok=True)
-    beside = pointer.with_suffix(f".{os.getpid()}.tmp")
-    beside.write_text(_pointing(network))
+    pid = os.getpid()
+    entry = {"network": str(network.resolve()), "pid": pid, "created": psutil.Process(pid).create_time(), "since": time.time()}
+    beside = pointer.with_suffix(f".{pid}.tmp")
+    beside.write_text(json.dumps(entry))
     beside.replace(pointer)
 
 
 def forget(network: Path) -> None:
-    """`network` runs no longer; another one that was started since stays the running one."""
-    pointer = running_pointer()
-    with contextlib.suppress(FileNotFoundError):
-        if pointer.read_text() == _pointing(network):
-            pointer.unlink()
+    """`network` runs no longer; others that run are found as before."""
+    _pointer(network).unlink(missing_ok=True)
 
 
-def _pointing(network: Path) -> str:
-    return json.dumps({"network": str(network.resolve())})
+def _pointer(network: Path) -> Path:
+    """The file of one network among those that run."""
+    return running_folder() / (hashlib.sha256(os.fsencode(network.resolve())).hexdigest()[:16] + ".json")
