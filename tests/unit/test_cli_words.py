@@ -21,6 +21,7 @@ from surge.buyer.home import running_folder
 from surge.cli import app, console, places
 from surge.cli.console import EXIT_CODES, Amount, Size, exit_code, parse_tokens, run_command, tokens
 from surge.cli.jobs import as_json_value, read_items
+from surge.cli.money import provider_folders
 from surge.cli.outputs import output_file
 from surge.cli.roles import LINES_AT_ONCE, LINES_PER_SECOND, Paced, SafeFormatter
 from surge.errors import InvalidInput
@@ -260,6 +261,16 @@ def test_a_damaged_pointer_is_said(text: str) -> None:
     pointer.write_text(text)
     with pytest.raises(InvalidInput, match="is damaged"):
         places.find_network()
+
+
+def test_earnings_are_shown_of_a_network_that_does_not_run(tmp_path: Path) -> None:
+    folder = places.default_up() / "providers" / "0"
+    assert provider_folders(None) == []
+    folder.mkdir(parents=True)
+    assert provider_folders(None) == [folder]
+    (tmp_path / "net" / "providers" / "7").mkdir(parents=True)
+    assert provider_folders(tmp_path / "net") == [tmp_path / "net" / "providers" / "7"]
+    assert provider_folders(folder) == [folder]
 
 
 def test_amounts_are_exact() -> None:
