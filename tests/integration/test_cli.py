@@ -278,6 +278,8 @@ def test_keys_are_made_and_money_is_sent(place: Place, up: Up) -> None:
     made = place.json("wallet", "new", "friend")["address"]
     assert re.fullmatch("0x[0-9a-f]{40}", made)
     place.surge("wallet", "new", "friend", code=3)
+    said = place.surge("wallet", "new", "poor").err
+    assert str(place.folder / "user" / "wallet" / "poor.json") in said
     before = place.json("wallet", "show")[0]
     assert before["name"] == "buyer"
     place.surge("wallet", "send", made, "1.5")
@@ -287,6 +289,16 @@ def test_keys_are_made_and_money_is_sent(place: Place, up: Up) -> None:
     assert before["coin"] - after["coin"] >= 1500
     said = place.surge("wallet", "send", made, "1000000000", code=6)
     assert "SURGE" in said.err
+    place.surge("wallet", "send", before["address"], "0.5", "--key", "friend", code=6)  # it has no coin for gas
+    place.surge("wallet", "send", made, "1", "--coin")
+    place.surge("wallet", "send", before["address"], "0.5", "--key", "friend")
+    shown = {row["name"]: row for row in place.json("wallet", "show")}
+    assert shown["friend"]["surge"] == 10**18
+    assert shown["poor"]["surge"] == 0
+    connect = "import surge\nwith surge.connect(wallet='friend', offline=True) as network: print(network.address)"
+    joined = subprocess.run([sys.executable, "-c", connect], cwd=place.work, env=place.env, capture_output=True, text=True, timeout=60)
+    assert joined.stdout == made + "\n", joined.stderr
+    assert "`surge wallet new nobody` makes one" in place.surge("wallet", "send", made, "1", "--key", "nobody", code=3).err
     place.surge("wallet", "send", "0x12", "1", code=3)
     place.surge("wallet", "send", made, "much", code=2)
 

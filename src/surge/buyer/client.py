@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -80,11 +79,7 @@ class Client:
     @classmethod
     async def open(cls, home: Home, wallet: str | Signer | None = None) -> Client:
         """Open the wallet and the journal. Raises `InvalidInput` when there is no wallet, or the network is not trusted."""
-        keystore = home.keystore()
-        if wallet is None or isinstance(wallet, str):
-            signer: Signer = keystore.load(wallet or home.wallet, os.environ.get("SURGE_PASSPHRASE"))
-        else:
-            signer = wallet
+        signer = home.key(wallet) if wallet is None or isinstance(wallet, str) else wallet
         journal = await asyncio.to_thread(Journal, home.journal)
         return cls(home, signer, journal)
 

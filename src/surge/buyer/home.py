@@ -14,14 +14,18 @@ from pathlib import Path
 
 from surge.core.network import NetworkFile
 from surge.core.network import decode as decode_network
+from surge.core.types import Address
 from surge.errors import InvalidInput
-from surge.wallet import Keystore
+from surge.wallet import KeySigner, Keystore
 
 OWN_FOLDER = OWN_WALLET = "buyer"
 """The folder of an embedded network's own buyer, beside its network.json, and the name of its wallet's key."""
 
 USER_WALLET = "default"
 """The name of the user's own key, used on every other network."""
+
+SESSION_KEYS = "session-"
+"""How the names of channels' keys begin: they hold no money."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,23 @@ class Home:
         """The keys: the wallet's, and one for each channel."""
         return Keystore(self.wallets)
 
+    def key(self, name: str | None = None) -> KeySigner:
+        """The key of this name, or the wallet's: of the network's own keys, or of the user's, which serve on every network.
+
+        Raises `InvalidInput` if neither has it, or its passphrase is not that in `$SURGE_PASSPHRASE`.
+        """
+        named, own = name or self.wallet, self.keystore()
+        return (own if own.has(named) else user_keystore()).load(named, os.environ.get("SURGE_PASSPHRASE"))
+
+    def keys(self) -> dict[str, tuple[Address, Path]]:
+        """Every key that `key` finds by its name, with its address and its folder; the network's own come first."""
+        found: dict[str, tuple[Address, Path]] = {}
+        for each in (self.keystore(), user_keystore()):
+            for name, of in each.list().items():
+                if not name.startswith(SESSION_KEYS):
+                    found.setdefault(name, (of, each.folder))
+        return found
+
 
 def user_folder() -> Path:
     """Where this user's Surge state lies: `$SURGE_HOME`, or the XDG data folder."""
@@ -71,6 +92,11 @@ def user_folder() -> Path:
     if chosen:
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "surge"
+
+
+def user_keystore() -> Keystore:
+    """The user's keys, where `surge wallet new` makes them."""
+    return Keystore(user_folder() / "wallet")
 
 
 def cache_folder() -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from surge.buyer.home import user_keystore
 from surge.buyer.trust import require_trusted
 from surge.cli import places
 from surge.cli.console import Amount, err, out, print_json, show, tokens
@@ -19,14 +20,7 @@ from surge.core.types import address
 
 if TYPE_CHECKING:
     from surge.buyer.home import Home
-    from surge.wallet import KeySigner, Keystore
-
-
-def keystore() -> Keystore:
-    """The user's own keys."""
-    from surge.wallet import Keystore
-
-    return Keystore(places.home() / "wallet")
+    from surge.wallet import KeySigner
 
 
 @click.group()
@@ -39,13 +33,17 @@ def wallet() -> None:
 @click.option("--import", "imported", is_flag=True, help="Take a private key from standard input instead of making one.")
 @as_json
 def new(name: str, imported: bool, json_: bool) -> None:
-    """Make a key and print its address. With $SURGE_PASSPHRASE set, its file is encrypted (Web3 secret storage)."""
-    keys = keystore()
+    """Make a key of yours and print its address. With $SURGE_PASSPHRASE set, its file is encrypted (Web3 secret storage).
+
+    Your keys serve on every network: `--key NAME` and `surge.connect(wallet=NAME)` find them.
+    """
+    keys = user_keystore()
     if imported:
         secret = sys.stdin.readline().strip()
         signer = keys.import_key(name, secret, passphrase())
     else:
         signer = keys.create(name, passphrase())
+    err.print(f"the key is in {keys.folder / name}.json", style="dim", markup=False, soft_wrap=True)
     if json_:
         print_json({"name": name, "address": signer.address})
         return
@@ -77,27 +75,31 @@ def _balances(home: Home, accounts: Mapping[str, str]) -> list[dict[str, Any]]:
 @network_option
 @as_json
 def show_(network: str | None, json_: bool) -> None:
-    """Every key with its balances on the network."""
+    """Every key with its balances on the network: the network's own, if `surge up` made it, and yours."""
     home = places.find_home(network)
-    keys: Mapping[str, str] = home.keystore().list()
-    rows = _balances(home, {name: each for name, each in keys.items() if not name.startswith("session-")})
+    keys = home.keys()
+    rows = [{**row, "folder": str(keys[row["name"]][1])} for row in _balances(home, {name: each for name, (each, _) in keys.items()})]
     if not json_:
-        rows = [{**row, "surge": tokens(row["surge"]), "coin": f"{row['coin'] / 10**18:.6f}"} for row in rows]
-    show(rows, ["name", "address", "surge", "coin"], as_json=json_, empty="no keys yet: `surge wallet new`")
+        whose = {str(places.home() / "wallet"): "you"}
+        rows = [
+            {**row, "surge": tokens(row["surge"]), "coin": f"{row['coin'] / 10**18:.6f}", "of": whose.get(row["folder"], "the network")}
+            for row in rows
+        ]
+    show(rows, ["name", "of", "address", "surge", "coin"], as_json=json_, empty="no keys yet: `surge wallet new`")
 
 
 @wallet.command()
 @click.argument("to", metavar="ADDRESS")
 @click.argument("amount", type=Amount())
 @click.option("--coin", is_flag=True, help="Send the chain's own coin instead of SURGE.")
-@click.option("--key", default=None, help="The key that sends.")
+@click.option("--key", default=None, help="The key that sends. [default: the network's own, or `default`]")
 @network_option
 @as_json
 def send(to: str, amount: int, coin: bool, key: str | None, network: str | None, json_: bool) -> None:
     """Send AMOUNT (1.5, or 1500wei) of SURGE to ADDRESS and wait until it is mined."""
     home = places.find_home(network)
     require_trusted(home.file, home.network)
-    signer = home.keystore().load(key or home.wallet, passphrase())
+    signer = home.key(key)
     transactions = asyncio.run(_send(home, signer, to, amount, coin=coin))
     if json_:
         print_json({"transactions": transactions})

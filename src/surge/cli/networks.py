@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from surge.buyer.home import user_keystore
 from surge.cli import places
 from surge.cli.console import err, out, print_json
 from surge.cli.options import as_json, network_option
@@ -104,7 +105,7 @@ def register(device: str, consent: str, key: str | None, network: str | None) ->
         signature = bytes.fromhex(consent.removeprefix("0x"))
     except ValueError:
         raise InvalidInput(f"a consent is 0x and 130 hex digits, as `surge provide --operator` prints it, not {consent[:140]!r}") from None
-    signer = home.keystore().load(key or home.wallet, passphrase())
+    signer = home.key(key)
 
     async def work() -> None:
         chain = await Ledger.connect(home.network, home.transactions)
@@ -140,7 +141,6 @@ def register(device: str, consent: str, key: str | None, network: str | None) ->
 def init(urls: tuple[str, ...], relays: tuple[str, ...], key: str, name: str, confirmations: int, fee_bps: int, output: Path) -> None:
     """Deploy the contracts on any EVM chain and write network.json."""
     from surge.buyer.trust import trust as remember
-    from surge.cli.money import keystore
     from surge.ledger import chain_id, deploy
 
     if output.exists():
@@ -153,7 +153,7 @@ def init(urls: tuple[str, ...], relays: tuple[str, ...], key: str, name: str, co
     later = Contract(Address("0x" + "00" * 20), bytes(32))
     draft = NetworkFile(name, "public", 1, urls, later, later, later, entries, confirmations)
     network_file.decode(draft.encode())
-    signer = keystore().load(key, passphrase())
+    signer = user_keystore().load(key, passphrase())
 
     async def work() -> NetworkFile:
         found = replace(draft, chain_id=await chain_id(urls))
