@@ -152,6 +152,41 @@ def test_a_script_travels_under_its_own_name_or_a_harmless_one(tmp_path: Path) -
             function_in_file(script, "hidden")
 
 
+def test_a_file_in_a_package_travels_as_the_module_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "shop" / "sales"
+    folder.mkdir(parents=True)
+    for path, text in {
+        "shop/__init__.py": "def top(x):\n    return x\n",
+        "shop/sales/__init__.py": "",
+        "shop/sales/clean.py": "def clean(x):\n    return x\n",
+        "shop/sales/analysis.py": "from . import clean\n\ndef run(x):\n    return clean.clean(x)\n",
+    }.items():
+        (tmp_path / path).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("shop", "shop.sales", "shop.sales.analysis"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    module, package = importlib.import_module("shop.sales.analysis"), importlib.import_module("shop")
+    for function, file in ((module.run, folder / "analysis.py"), (package.top, tmp_path / "shop" / "__init__.py")):
+        by_file = locate(function_in_file(file, function.__name__))
+        assert by_file == locate(function)
+    assert locate(function_in_file(folder / "analysis.py", "run")).module == "shop.sales.analysis"
+    (folder / "__init__.py").unlink()
+    with pytest.raises(InvalidInput, match="no __init__"):
+        locate(function_in_file(folder / "analysis.py", "run"))
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("import numpy as run", "is a module"), ("run = 3", "is data"), ("run = [1]\nrun = {}", "is data")],
+)
+def test_what_is_no_function_is_refused(tmp_path: Path, text: str, part: str) -> None:
+    (tmp_path / "job.py").write_text(text)
+    with pytest.raises(InvalidInput, match=part):
+        locate(function_in_file(tmp_path / "job.py", "run"))
+    (tmp_path / "job.py").write_text("run, other = len, max")
+    assert locate(function_in_file(tmp_path / "job.py", "run")).name == "run"
+
+
 def test_the_main_script_is_found_by_its_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = project / "job.py"
     script.write_text("import loose\n\ndef run(item):\n    return item\n")

@@ -22,6 +22,9 @@ from typing import Any
 from surge.buyer.cells import defined, needed_at_prompt, needed_of_cells, used
 from surge.errors import InvalidInput
 
+_DATA = ast.Constant | ast.List | ast.Tuple | ast.Dict | ast.Set | ast.JoinedStr
+"""What cannot be called, whatever is in it."""
+
 MAX_IMPORTS = 100
 """Modules that a setup is asked to load for the function's own imports."""
 
@@ -86,7 +89,7 @@ def function_in_file(path: Path, name: str) -> FileFunction:
 def locate(function: Callable[..., Any]) -> Located:
     """Where a function's source is. Raises `InvalidInput` for one that cannot travel."""
     if isinstance(function, FileFunction):
-        return _in_script(function.path, function.__name__)
+        return _in_file(function.path, function.__name__)
     name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
     if isinstance(function, functools.partial) or not callable(function) or type(name) is not str:
         raise InvalidInput(f"{function!r} has no name to find it by: write a function at the top level of a module that calls it")
@@ -168,6 +171,11 @@ def _in_module(name: str, module_name: str, module: types.ModuleType) -> Located
     file = Path(getattr(module, "__file__", None) or "")
     if file.suffix != ".py":
         raise InvalidInput(f"{module_name}.{name} has no Python source: write a function of your own that calls it")
+    return _in_project(name, module_name, file)
+
+
+def _in_project(name: str, module_name: str, file: Path) -> Located:
+    """A function of a module that is known by its full name."""
     parts = module_name.split(".")
     package = file.name == "__init__.py"
     root = file.resolve().parents[len(parts) if package else len(parts) - 1]
@@ -180,6 +188,18 @@ def _in_module(name: str, module_name: str, module: types.ModuleType) -> Located
     _require(name, text, str(file))
     place = "/".join(parts) + ("/__init__.py" if package else ".py")
     return Located(module_name, name, text, place, project_roots(root))
+
+
+def _in_file(path: Path, name: str) -> Located:
+    """A function of a file that was not imported: its packages are the folders above it that hold an `__init__.py`."""
+    folder, parts = path.resolve().parent, [] if path.name == "__init__.py" else [path.stem]
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        folder, parts = folder.parent, [folder.name, *parts]
+    if folder != path.resolve().parent and all(part.isidentifier() for part in parts):
+        return _in_project(name, ".".join(parts), path)
+    if any(isinstance(statement, ast.ImportFrom) and statement.level for statement in _parse(_read(path), str(path)).body):
+        raise InvalidInput(f"{path} imports from its own package, but there is no __init__.py beside it: make one", path=str(path))
+    return _in_script(path, name)
 
 
 def _in_script(path: Path, name: str) -> Located:
@@ -219,6 +239,11 @@ def _require(name: str, text: str, where: str) -> None:
     tree = _parse(text, where)
     if name not in _top_level(tree):
         raise InvalidInput(f"{name} cannot be found at the top level of {where}: define it there with def", name=name)
+    binding = [statement for statement in tree.body if name in defined(statement)]
+    if binding and all(isinstance(statement, ast.Import) for statement in binding):
+        raise InvalidInput(f"{name} is a module that {where} imports: name a function", name=name)
+    if binding and all(_binds_data(statement) for statement in binding):
+        raise InvalidInput(f"{name} is data in {where}: name a function", name=name)
     for statement in tree.body:
         if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or statement.name != name:
             continue
@@ -228,6 +253,12 @@ def _require(name: str, text: str, where: str) -> None:
             raise InvalidInput(f"{name} is async, and nothing in the guest awaits it: write a plain function", name=name)
         if _yields(statement) and not statement.decorator_list:
             raise InvalidInput(f"{name} gives a generator, which is no data: return a list", name=name)
+
+
+def _binds_data(statement: ast.stmt) -> bool:
+    if not isinstance(statement, ast.Assign) or not isinstance(statement.value, _DATA):
+        return False
+    return all(isinstance(target, ast.Name) for target in statement.targets)
 
 
 def _yields(function: ast.FunctionDef) -> bool:
