@@ -206,6 +206,9 @@ def test_a_receipt_is_exported_verified_and_replayed(place: Place, mapped: dict[
     assert all(check["holds"] for check in place.json("receipt", "replay", case)["checks"])
     assert all(check["holds"] for check in place.json("receipt", "replay", named)["checks"])
 
+    assert "'foo' in rpc" in place.surge("receipt", "verify", case, "--rpc", "foo", code=3).err
+    place.surge("receipt", "verify", case, "--rpc", "http://127.0.0.1:1", code=4)
+
     forged = json.loads(case.read_text())
     forged["receipt"]["amount"] += 1
     (place.work / "forged.json").write_text(json.dumps(forged))

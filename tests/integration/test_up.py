@@ -185,6 +185,12 @@ def test_sigterm_stops_everything_and_a_restart_finds_it_all(place: Place, up: U
     _, alive = psutil.wait_procs(processes, timeout=10)
     assert not alive
     assert place.surge("job", "list", code=3).err.startswith("error: no network to join")
+    for args in (("wallet", "show"), ("channel", "list"), ("map", "work.py:busy", "few.jsonl")):
+        said = place.surge(*args, "--network", up.network, code=4, timeout=9).err
+        assert f"`surge up --data {up.data}` starts it again" in said
+    assert place.json("earnings", "--data", up.data)
+    with surge.connect(up.network, offline=True) as network_at_rest:
+        assert network_at_rest.jobs()
 
     up.start()
     assert place.json("network", "show") == network

@@ -158,6 +158,8 @@ def verify_case(path: str | Path, urls: Sequence[str] = ()) -> Report:
     3. the outcome gives its result, and the terms its price;
     4. the answer to it is a leaf of the log with the root that was redeemed;
     5. the contract at the place named is Surge's, and says so too.
+
+    Raises `Unavailable` when no endpoint answers.
     """
     case = casefile.read(Path(path))
     report = Report()
@@ -214,6 +216,8 @@ async def _verify_on_ledger(case: Case, urls: tuple[str, ...], report: Report) -
     with tempfile.TemporaryDirectory(prefix="surge-case-") as folder:
         try:
             ledger = await Ledger.connect(network, Path(folder) / "transactions.db")
+        except Unavailable:
+            raise
         except SurgeError as error:
             report.add(f"the ledger can be asked: {error}", False)
             return
@@ -227,6 +231,8 @@ async def _verify_on_ledger(case: Case, urls: tuple[str, ...], report: Report) -
                 receipt, accepted=answer.accepted, amount=answer.amount, index=answer.index, path=case.path
             )
             report.add("the ledger confirms that the redeemed log holds the receipt and its answer", on_chain)
+        except Unavailable:
+            raise
         except SurgeError as error:
             report.add(f"the ledger confirms it: {error}", False)
         finally:

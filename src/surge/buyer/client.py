@@ -113,6 +113,7 @@ class Client:
 
             home = self.home
             require_trusted(home.file, home.network)
+            await asyncio.to_thread(home.check_running)
             ledger = await Ledger.connect(home.network, home.transactions, patience=LEDGER_PATIENCE)
             try:
                 await verify_contracts(home.network)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from surge.core.network import NetworkFile
 from surge.core.network import decode as decode_network
 from surge.core.types import Address
-from surge.errors import InvalidInput
+from surge.errors import InvalidInput, Unavailable
 from surge.wallet import KeySigner, Keystore
 
 OWN_FOLDER = OWN_WALLET = "buyer"
@@ -23,6 +25,9 @@ OWN_FOLDER = OWN_WALLET = "buyer"
 
 USER_WALLET = "default"
 """The name of the user's own key, used on every other network."""
+
+LISTENS_SECONDS = 1.0
+"""Seconds for a ledger on this machine to take a connection."""
 
 SESSION_KEYS = "session-"
 """How the names of channels' keys begin: they hold no money."""
@@ -63,6 +68,12 @@ class Home:
     def contents(self) -> Path:
         """Bundles and images of jobs, by SHA-256."""
         return self.folder / "contents"
+
+    def check_running(self) -> None:
+        """Raise `Unavailable` at once for a network of a `surge up` that was stopped, instead of waiting for its ledger."""
+        folder = self.file.parent
+        if self.own and (folder / "plan.json").is_file() and not _is_up(folder) and not any(map(_listens, self.network.rpc)):
+            raise Unavailable(f"the network in {folder} does not run: `surge up --data {folder}` starts it again", path=str(folder))
 
     def keystore(self) -> Keystore:
         """The keys: the wallet's, and one for each channel."""
@@ -119,6 +130,25 @@ def is_alive(pid: int, created: float) -> bool:
     try:
         return bool(abs(psutil.Process(pid).create_time() - created) < 1.0)
     except psutil.NoSuchProcess:
+        return False
+
+
+def _is_up(folder: Path) -> bool:
+    """Whether the `surge up` of a folder runs: it writes down its own process first."""
+    try:
+        first = json.loads((folder / "processes.json").read_bytes())[0]
+        return is_alive(int(first["pid"]), float(first["started"]))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
+def _listens(url: str) -> bool:
+    """Whether something takes connections at an endpoint."""
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 80), LISTENS_SECONDS):
+            return True
+    except OSError:
         return False
 
 

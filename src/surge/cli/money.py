@@ -77,6 +77,7 @@ def _balances(home: Home, accounts: Mapping[str, str]) -> list[dict[str, Any]]:
 def show_(network: str | None, json_: bool) -> None:
     """Every key with its balances on the network: the network's own, if `surge up` made it, and yours."""
     home = places.find_home(network)
+    home.check_running()
     keys = home.keys()
     rows = [{**row, "folder": str(keys[row["name"]][1])} for row in _balances(home, {name: each for name, (each, _) in keys.items()})]
     if not json_:
@@ -99,6 +100,7 @@ def send(to: str, amount: int, coin: bool, key: str | None, network: str | None,
     """Send AMOUNT (1.5, or 1500wei) of SURGE to ADDRESS and wait until it is mined."""
     home = places.find_home(network)
     require_trusted(home.file, home.network)
+    home.check_running()
     signer = home.key(key)
     transactions = asyncio.run(_send(home, signer, to, amount, coin=coin))
     if json_:

@@ -100,6 +100,7 @@ def register(device: str, consent: str, key: str | None, network: str | None) ->
 
     home = places.find_home(network)
     require_trusted(home.file, home.network)
+    home.check_running()
     named = address(device)
     try:
         signature = bytes.fromhex(consent.removeprefix("0x"))

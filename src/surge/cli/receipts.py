@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from surge.cli.console import err, out, print_json, show, tokens
 from surge.cli.options import as_json, complete_file, network_option, opened
+from surge.core import network as network_file
 from surge.core.receipts import ReceiptKind
 
 
@@ -71,9 +73,15 @@ def export(receipt_id: str, output: Path, inputs: bool, network: str | None) -> 
 @click.option("--rpc", "urls", multiple=True, metavar="URL", help="A JSON-RPC endpoint of your own choice. Repeatable.")
 @as_json
 def verify(case: Path, urls: tuple[str, ...], json_: bool) -> int:
-    """Verify a case file against the ledger: needs nothing but the file and an RPC endpoint."""
+    """Verify a case file against the ledger: needs nothing but the file and an RPC endpoint.
+
+    Ends with code 1 if something in it does not hold, and with 4 if no endpoint answered.
+    """
+    from surge.buyer import casefile
     from surge.buyer.cases import verify_case
 
+    if urls:
+        network_file.decode(replace(casefile.read(case).network, rpc=urls).encode())
     report = verify_case(case, urls)
     if json_:
         print_json(report.as_dict())
