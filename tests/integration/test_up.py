@@ -10,6 +10,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -199,6 +200,26 @@ def test_sigterm_stops_everything_and_a_restart_finds_it_all(place: Place, up: U
     place.surge("map", "work.py:busy", "few.jsonl", "-o", "again.out")
     assert lines(place.work / "again.out") == [expected(x) for x in (1, 2, 3)]
     assert {row[0] for row in channels(place)} == {row[0] for row in before}  # no deposit was made anew
+
+
+def test_a_close_without_the_provider_says_why_and_when_the_rest_returns(place: Place, up: Up) -> None:
+    provider = up.child("provide", 0)
+    device = json.loads((up.data / "providers" / "0" / "wallet" / "device.json").read_text())["address"]
+    opened = place.json("channel", "open", device, "5")["channel"].removeprefix("0x")
+    provider.suspend()
+    try:
+        said = place.surge("channel", "close", opened)
+    finally:
+        provider.resume()
+    assert re.search(f"{opened[:12]} is closed alone, for .*{device}", said.err), said.err
+    row = next(row for row in place.json("channel", "list") if row["channel"] == opened)
+    assert row["state"] == "closing"
+    assert row["returns_at"] > time.time()
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["returns_at"]))
+    assert when in said.err
+    assert f"close it again after {when}" in place.surge("channel", "close", opened, code=4).err
+    rest = next(each for each in place.json("channel", "close", "--all") if each["channel"] == opened)
+    assert (rest["how"], rest["returns_at"]) == ("not yet: closing", row["returns_at"])
 
 
 def test_a_port_that_is_taken_is_said(place: Place, tmp_path: Path) -> None:

@@ -259,29 +259,30 @@ class Client:
         if self._market is not None:
             await self._market.flush()
 
-    async def close_channel(self, row: ChannelRow) -> tuple[str, str]:
-        """Close a channel, together if its provider answers; ("together" or "alone", transaction)."""
+    async def close_channel(self, row: ChannelRow) -> tuple[str, str, str]:
+        """Close a channel, together if its provider answers; ("together", "alone" or "finished", transaction, why it was alone)."""
         treasury, market = await self.treasury(), await self.market()
         if row.state == CLOSING:
-            return "finished", await treasury.finish_close(row)
+            return "finished", await treasury.finish_close(row), ""
         if row.state == OPENING:
             raise Unavailable(f"the channel 0x{row.id.hex()} is not on the ledger yet: close it when it is", channel=row.id)
         if row.state == CLOSED:
             raise InvalidInput(f"the channel 0x{row.id.hex()} is closed already", channel=row.id)
-        until = asyncio.get_running_loop().time() + BUSY_SECONDS
+        until, why = asyncio.get_running_loop().time() + BUSY_SECONDS, "it broke the protocol before"
         while row.state == OPEN:
             try:
                 account, peer = await market.channel_peer(row)
                 transaction = await treasury.close_together(account, peer)
                 await market.forget(peer.device)
-                return "together", transaction
+                return "together", transaction, ""
             except (Unavailable, PeerFault, Refused) as error:
                 if isinstance(error, Refused) and error.code == "busy" and asyncio.get_running_loop().time() < until:
                     await asyncio.sleep(BUSY_PAUSE)
                     continue
                 log.info("the channel 0x%s is closed alone: %s", row.id.hex(), error)
+                why = str(error)
                 break
-        return "alone", await treasury.start_close(row)
+        return "alone", await treasury.start_close(row), why
 
     async def close(self) -> None:
         """Stop jobs, which can be resumed; settle what is under way; leave."""

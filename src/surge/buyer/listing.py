@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from surge.buyer import cases, records
 from surge.buyer.accounts import Lease
 from surge.buyer.background import Background
 from surge.buyer.client import Client
-from surge.buyer.journal import RUNNING, STOPPED, Journal
+from surge.buyer.journal import CLOSED, CLOSING, RUNNING, STOPPED, Journal
 from surge.buyer.records import JobRecord
 from surge.core.receipts import Receipt
 from surge.core.types import address
@@ -113,7 +114,8 @@ class Listing:
     def channels(self) -> list[dict[str, Any]]:
         """The wallet's channels: deposit, what is vouched for, the floor and what was paid out, in wei, and the state.
 
-        A channel that ends pays its provider the larger of what is vouched for and the floor.
+        A channel that ends pays its provider the larger of what is vouched for and the floor. `returns_at` is when the rest of one that
+        is closing can be had, in Unix seconds.
         """
 
         async def read() -> list[dict[str, Any]]:
@@ -131,10 +133,12 @@ class Listing:
                     "redeemed": 0,
                     "receipts": row.count,
                     "state": row.state,
+                    "returns_at": 0,
                 }
                 if not isinstance(state, SurgeError):
                     entry["deposit"], entry["floor"], entry["redeemed"] = state.deposit, state.floor, state.redeemed
                     entry["state"] = "closed" if state.closed else "closing" if state.closing_at else row.state
+                    entry["returns_at"] = 0 if state.closed else state.closing_at
                 found.append(entry)
             return found
 
@@ -153,13 +157,28 @@ class Listing:
         return self._background.call(work())
 
     def close_channel(self, named: str) -> dict[str, Any]:
-        """Close a channel: together with its provider if it answers, otherwise one-sidedly. The rest of the deposit returns."""
+        """Close a channel: together with its provider if it answers, otherwise one-sidedly. The rest of the deposit returns.
+
+        `how` is "together"; or "alone", with `why`: then it is closed once more after `returns_at` (Unix seconds), which is "finished" and
+        brings the rest back. Raises `Unavailable` before that time.
+        """
 
         async def work() -> dict[str, Any]:
-            await (await self._client.treasury()).reconcile()
+            treasury = await self._client.treasury()
+            await treasury.reconcile()
             row = records.find_channel(await self._client.journal.channels(), named)
-            how, transaction = await self._client.close_channel(row)
-            return {"channel": row.id.hex(), "how": how, "transaction": transaction}
+            (state,) = await treasury.states([row])
+            if not isinstance(state, SurgeError) and (state.closed or state.closing_at):  # whoever began it
+                row = replace(row, state=CLOSED if state.closed else CLOSING)
+                if row.state == CLOSING and state.closing_at > time.time():
+                    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(state.closing_at))
+                    raise Unavailable(f"the channel 0x{row.id.hex()} is closing: close it again after {at}", returns_at=state.closing_at)
+            how, transaction, why = await self._client.close_channel(row)
+            returns_at = 0
+            if how == "alone":
+                (state,) = await treasury.states([row])
+                returns_at = 0 if isinstance(state, SurgeError) else state.closing_at
+            return {"channel": row.id.hex(), "how": how, "transaction": transaction, "why": why, "returns_at": returns_at}
 
         return self._background.call(work())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from surge.cli.places import passphrase
 from surge.core.types import address
 
 if TYPE_CHECKING:
+    from surge.buyer.api import Network
     from surge.buyer.home import Home
     from surge.wallet import KeySigner
 
@@ -164,13 +166,40 @@ def open_(device: str, amount: int, network: str | None, json_: bool) -> None:
 @network_option
 @as_json
 def close(channel_id: str | None, every: bool, network: str | None, json_: bool) -> None:
-    """Close a channel: together with its provider if that answers, otherwise one-sidedly; the rest of the deposit returns."""
+    """Close a channel: together with its provider if that answers, otherwise one-sidedly; the rest of the deposit returns.
+
+    Closed one-sidedly, it waits for its challenge period, in which the provider can still redeem: close it once more after that.
+    """
     if (channel_id is None) != every:
         raise click.UsageError("name a channel, or all of them with --all")
     with opened(network) as surge:
-        ids = [row["channel"] for row in surge.channels() if row["state"] == "open"] if channel_id is None else [channel_id]
-        rows = [surge.close_channel(each) for each in ids]
-    show(rows, ["channel", "how", "transaction"], as_json=json_, empty="nothing to close")
+        if channel_id is not None:
+            rows = [surge.close_channel(channel_id)]
+        else:
+            rows = [_close_if_due(surge, row) for row in surge.channels() if row["state"] != "closed"]
+    shown = rows if json_ else [{**row, "returns": _time(row["returns_at"])} for row in rows]
+    show(shown, ["channel", "how", "returns", "transaction"], as_json=json_, empty="nothing to close")
+    for row in rows:
+        if row["how"] == "alone":
+            err.print(
+                f"0x{row['channel'][:12]} is closed alone, for {row['why']}\n"
+                f"its provider may redeem until {_time(row['returns_at'])}; then `surge channel close {row['channel'][:12]}` "
+                "brings the rest back",
+                style="yellow",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+def _close_if_due(surge: Network, row: dict[str, Any]) -> dict[str, Any]:
+    """Close a channel unless it cannot be closed now: then say what it waits for."""
+    if row["state"] == "opening" or row["returns_at"] > time.time():
+        return {"channel": row["channel"], "how": f"not yet: {row['state']}", "transaction": "", "why": "", "returns_at": row["returns_at"]}
+    return surge.close_channel(row["channel"])
+
+
+def _time(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else "at once"
 
 
 @click.command()
