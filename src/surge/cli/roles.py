@@ -282,8 +282,10 @@ async def register(chain: Ledger, network: NetworkFile, operator: KeySigner, dev
         raise InvalidInput(f"the device {device.address} works for {found} already: remove it there first", device=device.address)
     if not await chain.gas_balance(operator.address):
         raise NotEnough(
-            f"registering this device takes gas: send some of the chain's coin to its operator {operator.address}, "
-            f"and to the device {device.address}, which redeems what it earns"
+            f"registering this device takes gas, and so does redeeming what it earns: send its operator and the device some of the chain's "
+            f"coin from a wallet that has some, and start again\n"
+            f"  surge wallet send {operator.address} 1 --coin\n"
+            f"  surge wallet send {device.address} 1 --coin"
         )
     await chain.register_device(operator, device.address, "", await consent(chain, network, operator.address, device))
 
