@@ -198,6 +198,12 @@ def test_a_receipt_is_exported_verified_and_replayed(place: Place, mapped: dict[
     assert all(row["accepted"] for row in rows)
     named = next(row["receipt"] for row in rows if row["kind"] == 1)
     assert place.json("receipt", "show", named)["receipt"] == named
+    table = place.surge("receipt", "list", env={"TZ": "UTC"}).text.splitlines()
+    assert max(len(line.rstrip()) for line in table) <= 100
+    assert any(line.startswith(named[:12] + " ") for line in table)
+    shown = place.surge("receipt", "show", named[:12]).text
+    assert re.search(r"^ +kind  unit$", shown, re.MULTILINE)
+    assert re.search(r"^ +finished_at  20\d\d-\d\d-\d\d \d\d:", shown, re.MULTILINE)
     case = place.work / "case.json"
     place.surge("channel", "close", "--all")  # puts the log's root on the ledger
     place.surge("receipt", "export", named, "-o", case, "--inputs")

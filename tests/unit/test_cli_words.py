@@ -214,7 +214,9 @@ def test_every_error_has_a_documented_code() -> None:
         (["job", "list", "--network", "nowhere"], 3, "no network file nowhere"),
         (["wallet", "send", "0x12", "1"], 3, "no network to join"),
         (["receipt", "verify", "nowhere.json"], 2, "nowhere.json"),
+        (["wallet", "send", "0x" + "11" * 20, "0"], 2, "nothing to send"),
         (["provide", "--memory", "lots"], 2, "no size"),
+        (["provide", "--cores", "4096"], 3, "4096 are lent"),
         (["up", "--memory", "lots"], 2, "no size"),
     ],
 )
@@ -284,6 +286,28 @@ def test_amounts_are_exact() -> None:
     assert tokens(15 * 10**17) == "1.5 SURGE"
     assert tokens(1) == "0.000000000000000001 SURGE"
     assert tokens(-(10**18)) == "-1 SURGE"
+
+
+def test_amounts_of_a_column_have_one_form(capsys: pytest.CaptureFixture[str]) -> None:
+    def column(*amounts: int) -> list[str]:
+        console.show([{"pay": amount} for amount in amounts], ["pay"], as_json=False, money=["pay"])
+        title, *lines = capsys.readouterr().out.splitlines()
+        assert title.strip() == "pay SURGE"
+        return [line.strip() for line in lines]
+
+    assert column(15 * 10**17, 2 * 10**18, 0) == ["1.5", "2.0", "0.0"]
+    assert column(10**23, 10**18) == ["100,000", "1"]
+    assert column(611630936379, 10**16) == ["0.000000611", "0.010000000"]
+    assert column(1, -(10**18)) == ["0.000000000000000001", "-1.000000000000000000"]
+
+
+def test_errors_are_said_in_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def fails() -> None:
+        raise errors.NotEnough("it holds 1500000000000000000 wei of SURGE, not 2000000000000000000 wei; 12 gwei")
+
+    assert run_command(fails, []) == 6
+    assert capsys.readouterr().err == "error: it holds 1.5 SURGE, not 2 SURGE; 12 gwei\n"
 
 
 @pytest.mark.parametrize(("text", "size"), [("512M", 512 << 20), ("4G", 4 << 30), ("4GiB", 4 << 30), ("1.5k", 1536), ("1048576", 1 << 20)])

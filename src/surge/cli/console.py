@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -95,7 +96,7 @@ def _explain(error: BaseException) -> int:
     """Print an error for people and return its exit code; what is not ours is a bug and keeps its traceback."""
     if not isinstance(error, errors.SurgeError):
         raise error
-    err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+    err.print(f"error: {in_tokens(str(error))}", style="red", markup=False, soft_wrap=True)
     return exit_code(error)
 
 
@@ -106,8 +107,9 @@ def show(
     as_json: bool,
     title: str | None = None,
     empty: str = "nothing yet",
+    money: Sequence[str] = (),
 ) -> None:
-    """A listing: a table for people, or with `--json` one array of objects."""
+    """A listing: a table for people, or with `--json` one array of objects. Columns of `money` hold wei, which people see in SURGE."""
     if as_json:
         print_json(list(rows))
         return
@@ -115,11 +117,15 @@ def show(
         out.print(empty)
         return
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    cells = []
     for column in columns:
-        numeric = all(isinstance(row.get(column), int | float) for row in rows)
-        table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+        values = [row.get(column) for row in rows]
+        numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        title = column.replace("_", " ") + (" SURGE" if column in money else "")
+        table.add_column(title, justify="right" if numeric else "left", overflow="fold")
+        cells.append(_amounts(values) if column in money else values)
+    for line in zip(*cells, strict=True):
+        table.add_row(*map(_cell, line))
     out.print(table)
 
 
@@ -131,13 +137,26 @@ def _cell(value: Any) -> Text:
 def _words(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, bytes):
         return "0x" + value.hex()
     if isinstance(value, float):
         return f"{value:,.2f}"
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
         return f"{value:,}"
     return str(value)
+
+
+def _amounts(values: Sequence[Any]) -> list[str]:
+    """Amounts of one column in SURGE, with the same decimals: as few as show something of each, and no zeros that all of them end in."""
+    least = min((abs(value) for value in values if value), default=10**18)
+    decimals = next(places for places in (6, 9, 12, 18) if least >= 10 ** (18 - places))
+    parts = [divmod(abs(value), 10**18) for value in values]
+    shown = [f"{part:018d}"[:decimals] for _, part in parts]
+    needed = max((len(each.rstrip("0")) for each in shown), default=0)
+    points = ["." + each[:needed] if needed else "" for each in shown]
+    return [f"{'-' if value < 0 else ''}{whole:,}{point}" for value, (whole, _), point in zip(values, parts, points, strict=True)]
 
 
 def print_json(value: Any) -> None:
@@ -161,6 +180,15 @@ def tokens(amount: int) -> str:
     if part and text.replace(",", "") == str(whole):
         text = f"{whole:,}.{part:018d}".rstrip("0")
     return f"{'-' if amount < 0 else ''}{text} SURGE"
+
+
+def in_tokens(text: str) -> str:
+    """A message for people: amounts in it that are in wei, as programs have them, in SURGE.
+
+    >>> in_tokens("it holds 1500000000000000000 wei of SURGE")
+    'it holds 1.5 SURGE'
+    """
+    return re.sub(r"\b([0-9]{1,78}) wei\b(?: of SURGE)?", lambda found: tokens(int(found[1])), text)
 
 
 def parse_tokens(text: str) -> int:

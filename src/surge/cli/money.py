@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from surge.wallet import KeySigner
 
 
+SHORT = 12
+"""Hex digits of an id that tables show: enough to name it."""
+
+
 @click.group()
 def wallet() -> None:
     """Make keys, see balances, send tokens."""
@@ -37,7 +41,7 @@ def wallet() -> None:
 def new(name: str, imported: bool, json_: bool) -> None:
     """Make a key of yours and print its address. With $SURGE_PASSPHRASE set, its file is encrypted (Web3 secret storage).
 
-    Your keys serve on every network: `--key NAME` and `surge.connect(wallet=NAME)` find them.
+    Your keys serve on every network: whatever takes a key's name finds them, as does `surge.connect(wallet=NAME)`.
     """
     keys = user_keystore()
     if imported:
@@ -85,10 +89,11 @@ def show_(network: str | None, json_: bool) -> None:
     if not json_:
         whose = {str(places.home() / "wallet"): "you"}
         rows = [
-            {**row, "surge": tokens(row["surge"]), "coin": f"{row['coin'] / 10**18:.6f}", "of": whose.get(row["folder"], "the network")}
+            {**row, "tokens": row["surge"], "coin": f"{row['coin'] / 10**18:.6f}", "of": whose.get(row["folder"], "the network")}
             for row in rows
         ]
-    show(rows, ["name", "of", "address", "surge", "coin"], as_json=json_, empty="no keys yet: `surge wallet new`")
+    columns = ["name", "of", "address", "tokens", "coin"]
+    show(rows, columns, as_json=json_, empty="no keys yet: `surge wallet new`", money=["tokens"])
 
 
 @wallet.command()
@@ -100,6 +105,8 @@ def show_(network: str | None, json_: bool) -> None:
 @as_json
 def send(to: str, amount: int, coin: bool, key: str | None, network: str | None, json_: bool) -> None:
     """Send AMOUNT (1.5, or 1500wei) of SURGE to ADDRESS and wait until it is mined."""
+    if amount < 1:
+        raise click.BadParameter("there is nothing to send", param_hint="AMOUNT")
     home = places.find_home(network)
     require_trusted(home.file, home.network)
     home.check_running()
@@ -138,11 +145,9 @@ def list_(network: str | None, json_: bool) -> None:
     with opened(network) as surge:
         rows = surge.channels()
     if not json_:
-        money = ("deposit", "vouched", "floor", "redeemed")
-        rows = [{**row, **{name: tokens(row[name]) for name in money}} for row in rows]
-    show(
-        rows, ["channel", "device", "deposit", "vouched", "floor", "redeemed", "receipts", "state"], as_json=json_, empty="no channels yet"
-    )
+        rows = [{**row, "channel": row["channel"][:SHORT]} for row in rows]
+    money = ("deposit", "vouched", "floor", "redeemed")
+    show(rows, ["channel", "device", *money, "receipts", "state"], as_json=json_, empty="no channels yet", money=money)
 
 
 @channel.command(name="open")
@@ -225,8 +230,8 @@ def earnings(data: Path | None, json_: bool) -> None:
         print_json(rows)
         return
     money = ("vouched", "redeemed", "waiting")
-    plain = [{**row, **{name: tokens(row[name]) for name in money}} for row in rows]
-    show(plain, ["provider", "channel", "buyer", "receipts", *money, "state"], as_json=False, empty="nothing earned yet")
+    short = [{**row, "channel": row["channel"][: 2 + SHORT]} for row in rows]
+    show(short, ["provider", "channel", "buyer", "receipts", *money, "state"], as_json=False, empty="nothing earned yet", money=money)
     for row in rows:
         if row["set_aside"]:
             err.print(f"{row['channel']} cannot be redeemed now, and is tried again: {row['set_aside']}", style="yellow")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from surge.cli.console import err, out, print_json, show, tokens
+from surge.cli.console import err, in_tokens, out, print_json, show, tokens
+from surge.cli.money import SHORT
 from surge.cli.options import as_json, complete_file, network_option, opened
 from surge.core import network as network_file
 from surge.core.receipts import ReceiptKind
@@ -31,13 +32,15 @@ def list_(job_id: str | None, network: str | None, json_: bool) -> None:
         rows = [
             {
                 **row,
+                "receipt": row["receipt"][:SHORT],
                 "kind": ReceiptKind(row["kind"]).name.lower(),
-                "amount": tokens(row["amount"]),
-                "finished": time.strftime("%m-%d %H:%M:%S", time.localtime(row["finished"])),
+                "device": row["device"][:10],
+                "finished": time.strftime("%m-%d %H:%M", time.localtime(row["finished"])),
             }
             for row in rows
         ]
-    show(rows, ["receipt", "kind", "job", "device", "quantity", "amount", "accepted", "finished"], as_json=json_, empty="no receipts yet")
+    columns = ["receipt", "kind", "job", "device", "quantity", "amount", "accepted", "finished"]
+    show(rows, columns, as_json=json_, empty="no receipts yet", money=["amount"])
 
 
 @receipt.command(name="show")
@@ -51,8 +54,14 @@ def show_(receipt_id: str, network: str | None, json_: bool) -> None:
     if json_:
         print_json(found)
         return
-    for key, value in found.items():
-        shown = "0x" + value.hex() if isinstance(value, bytes) else tokens(value) if key == "amount" else value
+    said = {
+        "kind": ReceiptKind(found["kind"]).name.lower(),
+        "finished_at": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["finished_at"])),
+        "amount": tokens(found["amount"]),
+        "acknowledged": tokens(found["acknowledged"]),
+    }
+    for key, value in {**found, **said}.items():
+        shown = "0x" + value.hex() if isinstance(value, bytes) else value
         out.print(f"{key:>12}  {shown}", markup=False, soft_wrap=True)
 
 
@@ -87,7 +96,7 @@ def verify(case: Path, urls: tuple[str, ...], json_: bool) -> int:
         print_json(report.as_dict())
     else:
         for check in report.checks:
-            out.print(f"{'yes' if check.holds else 'NO':>4}  {check.text}", markup=False, soft_wrap=True)
+            out.print(f"{'yes' if check.holds else 'NO':>4}  {in_tokens(check.text)}", markup=False, soft_wrap=True)
     return 0 if report.holds else 1
 
 
@@ -116,5 +125,5 @@ def replay(case: str, network: str | None, json_: bool) -> int:
         print_json(report.as_dict())
     else:
         for check in report.checks:
-            out.print(f"{'yes' if check.holds else 'NO':>4}  {check.text}", markup=False, soft_wrap=True)
+            out.print(f"{'yes' if check.holds else 'NO':>4}  {in_tokens(check.text)}", markup=False, soft_wrap=True)
     return 0 if report.holds else 1

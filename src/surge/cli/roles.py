@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import textwrap
 import time
 from pathlib import Path
@@ -191,6 +192,9 @@ def provide(network: str | None, data: Path | None, yes: bool, with_parent: int 
 
     begin(with_parent)
     config = provider_config(options)
+    here = os.cpu_count() or config.cores
+    if config.cores > here:
+        err.print(f"this machine has {here} cores, and {config.cores} are lent: units will wait for one another", style="yellow")
     path = places.find_network(network)
     ensure_trusted(path, yes=yes)
     ensure_image()

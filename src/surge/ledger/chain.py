@@ -277,7 +277,7 @@ class Ledger:
             held = await self.token_balance(signer.address)
             if held < tokens:
                 raise NotEnough(
-                    f"{signer.address} holds {held} wei of SURGE, not {tokens}", account=signer.address, held=held, needed=tokens
+                    f"{signer.address} holds {held} wei of SURGE, not {tokens} wei", account=signer.address, held=held, needed=tokens
                 )
             receipt = await self._write(signer, "surge_token", "transfer", checksum(to), tokens, purpose=f"sending tokens to {to}")
             sent.append(receipt.transaction)
