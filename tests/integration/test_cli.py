@@ -250,6 +250,11 @@ def test_a_channel_is_opened_by_hand(place: Place, up: Up) -> None:
     assert row["deposit"] == 5 * 10**18
     assert place.json("channel", "close", opened)[0]["how"] == "together"
 
+    def states() -> list[str]:
+        return [row["state"] for row in place.json("earnings") if row["channel"] == "0x" + opened]
+
+    until(lambda: states() == ["closed"], 60, "its provider to see that it is closed")
+
 
 def first_device(up: Up) -> str:
     found: str = json.loads((up.data / "providers" / "0" / "wallet" / "device.json").read_text())["address"]

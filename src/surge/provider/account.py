@@ -27,7 +27,7 @@ from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 from surge.provider.buyers import Buyer
 from surge.provider.config import ProviderConfig
 from surge.provider.journal import WINDOWED, History, Journal
-from surge.provider.schema import ChannelRow
+from surge.provider.schema import CLOSING_TOGETHER, ChannelRow
 from surge.provider.service import Claim, Refused, Reply
 from surge.provider.tally import Tally
 
@@ -319,7 +319,7 @@ class Account:
             raise PeerFault("the buyer would close at another state than ours", close=message, state=state)
         digest = Close(state.channel, state.amount, state.count, state.root).digest(self._common.domain)
         check_signed(digest, message.signature, self.channel.session_key, "a close")
-        why = "it is being closed together"
+        why = CLOSING_TOGETHER
         self.stop(why)
         try:
             await self._common.journal.stopped(self.row.number, why)

@@ -20,7 +20,7 @@ from surge.provider.aside import SetAside
 from surge.provider.config import ProviderConfig
 from surge.provider.journal import Journal
 from surge.provider.reception import Chain, ChainState
-from surge.provider.schema import ChannelRow
+from surge.provider.schema import CLOSING_TOGETHER, ChannelRow
 
 log = logging.getLogger("surge.provider")
 
@@ -157,7 +157,7 @@ class Earnings:
                 continue
 
     async def settle(self, *, last_chance: bool = False) -> None:
-        """Look at every channel that owes something, and redeem what is worth it. The ledger being away is only noted."""
+        """Look at every channel that owes something or is being closed, redeem what is worth it. The ledger being away is only noted."""
         self._woken.clear()
         async with self._working:
             try:
@@ -173,7 +173,11 @@ class Earnings:
     async def _settle(self, last_chance: bool) -> None:
         overdue = set(self._defaulters())
         sweep = time.monotonic() >= self._sweep_at
-        rows = [row for row in self._journal.channels() if sweep or row.amount > row.redeemed or row.id in overdue]
+        rows = [
+            row
+            for row in self._journal.channels()
+            if sweep or row.amount > row.redeemed or row.id in overdue or row.stopped == CLOSING_TOGETHER
+        ]
         if not rows:
             return
         async with asyncio.timeout(LOOK_SECONDS):

@@ -40,6 +40,10 @@ MIGRATIONS = (
 )
 
 
+CLOSING_TOGETHER = "it is being closed together"
+"""Why a channel takes no more work whose close both sides signed."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelRow:
     """A channel as the journal knows it."""
