@@ -102,9 +102,9 @@ def test_a_command_module_runs_with_stdin_stdout_and_its_own_exit_code(place: Pl
 
 
 def test_a_map_that_is_interrupted_leaves_the_file_and_is_resumed(place: Place, up: Up) -> None:
-    jsonl(place.work / "many.jsonl", list(range(300)))
+    jsonl(place.work / "many.jsonl", list(range(900)))
     (place.work / "kept.jsonl").write_text("old")
-    process = place.start("map", "work.py:slow", "many.jsonl", "-o", "kept.jsonl", stderr=subprocess.PIPE, text=True)
+    process = place.start("map", "work.py:slow", "many.jsonl", "--chunk", "1", "-o", "kept.jsonl", stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     (job,) = re.findall(r"job ([0-9a-f]+)", process.stderr.readline())
     until(lambda: place.json("job", "show", job)["done"] > 0, 60, "a result")
@@ -115,9 +115,9 @@ def test_a_map_that_is_interrupted_leaves_the_file_and_is_resumed(place: Place, 
     assert (place.work / "kept.jsonl").read_text() == "old"
     shown = place.json("job", "show", job)
     assert shown["state"] == "stopped"
-    assert 0 < shown["done"] < 300
-    place.surge("job", "resume", job, "-o", "kept.jsonl")
-    assert len(lines(place.work / "kept.jsonl")) == 300
+    assert 0 < shown["done"] < 900
+    place.surge("job", "resume", job, "-o", "kept.jsonl", timeout=300)
+    assert len(lines(place.work / "kept.jsonl")) == 900
     assert "is done" in place.surge("job", "cancel", job, code=3).err
     assert not list(place.work.glob(".kept*"))
 

@@ -7,7 +7,6 @@ folder. A network.json that was not made here is used only after `trust` was giv
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from surge.core.network import NetworkFile
 from surge.core.network import decode as decode_network
+from surge.core.stack import parse_json
 from surge.core.types import Address
 from surge.errors import InvalidInput, Unavailable
 from surge.wallet import KeySigner, Keystore
@@ -136,9 +136,9 @@ def is_alive(pid: int, created: float) -> bool:
 def _is_up(folder: Path) -> bool:
     """Whether the `surge up` of a folder runs: it writes down its own process first."""
     try:
-        first = json.loads((folder / "processes.json").read_bytes())[0]
+        first = parse_json((folder / "processes.json").read_bytes())[0]
         return is_alive(int(first["pid"]), float(first["started"]))
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError):
         return False
 
 
@@ -158,9 +158,9 @@ def running_network() -> Path | None:
     for path in running_folder().glob("*.json"):
         with contextlib.suppress(FileNotFoundError):  # it stopped meanwhile
             try:
-                entry = json.loads(path.read_bytes())
+                entry = parse_json(path.read_bytes())
                 network, pid, created, since = Path(entry["network"]), int(entry["pid"]), float(entry["created"]), float(entry["since"])
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError) as error:
                 raise InvalidInput(f"{path} is damaged: delete it, or name a network", path=str(path)) from error
             if network.is_file():
                 found.append((is_alive(pid, created), since, network))

@@ -15,6 +15,7 @@ import click
 from surge.cli.console import Amount, Size, err, out, print_json, show, tokens
 from surge.cli.options import as_json, complete_file, constraints, network_option, opened
 from surge.cli.outputs import STANDARD_OUTPUT, output_file, writing
+from surge.core.stack import parse_json
 from surge.errors import GuestFault, InvalidInput, RemoteError
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def read_items(path: str) -> Iterator[Any]:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     try:
-                        yield json.loads(line.decode())
-                    except (ValueError, RecursionError) as error:
+                        yield parse_json(line)
+                    except ValueError as error:
                         raise InvalidInput(f"{path} line {number} is not JSON: {error}", path=path, line=number) from error
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}", path=path) from error
