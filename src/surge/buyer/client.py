@@ -276,7 +276,7 @@ class Client:
                 await market.forget(peer.device)
                 return "together", transaction, ""
             except (Unavailable, PeerFault, Refused) as error:
-                if isinstance(error, Refused) and error.code == "busy" and asyncio.get_running_loop().time() < until:
+                if isinstance(error, Refused) and error.code in ("busy", "window") and asyncio.get_running_loop().time() < until:
                     await asyncio.sleep(BUSY_PAUSE)
                     continue
                 log.info("the channel 0x%s is closed alone: %s", row.id.hex(), error)

@@ -191,11 +191,14 @@ def _in_project(name: str, module_name: str, file: Path) -> Located:
 
 
 def _in_file(path: Path, name: str) -> Located:
-    """A function of a file that was not imported: its packages are the folders above it that hold an `__init__.py`."""
+    """A function of a file that was not imported: its packages are the folders above it that hold an `__init__.py`.
+
+    Not our own, which is inert in the guest: what we ship as a job, like the demonstration's, travels as a script.
+    """
     folder, parts = path.resolve().parent, [] if path.name == "__init__.py" else [path.stem]
     while (folder / "__init__.py").is_file() and folder.name.isidentifier():
         folder, parts = folder.parent, [folder.name, *parts]
-    if folder != path.resolve().parent and all(part.isidentifier() for part in parts):
+    if folder != path.resolve().parent and parts[0] != "surge" and all(part.isidentifier() for part in parts):
         return _in_project(name, ".".join(parts), path)
     if any(isinstance(statement, ast.ImportFrom) and statement.level for statement in _parse(_read(path), str(path)).body):
         raise InvalidInput(f"{path} imports from its own package, but there is no __init__.py beside it: make one", path=str(path))
