@@ -36,7 +36,7 @@ async def _measure() -> tuple[dict[int, int], int]:
         mining = asyncio.create_task(chain.run())
         treasury = KeySigner.from_mnemonic(chain.genesis.mnemonic)
         session, device = KeySigner.random(), KeySigner.random()
-        made = await deploy(chain.url, chain.genesis.chain_id, treasury, folder / "t.db", embedded=True)
+        made = await deploy((chain.url,), chain.genesis.chain_id, treasury, folder / "t.db", embedded=True)
         relay = RelayAddress("nats://127.0.0.1:1", device.address)
         network = NetworkFile(
             "bench", "embedded", chain.genesis.chain_id, (chain.url,), made.token, made.registry, made.channels, (relay,), 1
