@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from provider_support import NETWORK, PRICE, Bench, Client, work
-from surge.core.messages import Answer, ChannelOpened, Refusal
+from surge.core.messages import Answer, Call, Cancel, ChannelOpened, Refusal
 from surge.core.messages.fields import wei
 from surge.core.signing import recover
 
@@ -82,3 +82,18 @@ async def test_a_large_output_follows_its_answer_in_pieces(bench: Bench) -> None
         assert list(provider._spool.iterdir())
         await client.acknowledge(answer.receipt)
         assert not list(provider._spool.iterdir())
+
+
+async def test_what_is_called_off_in_the_breath_it_was_asked_leaves_nothing_behind(bench: Bench) -> None:
+    """Its task is cancelled before it ran a step: the caller hears of it all the same, and the window is free again."""
+    async with bench.running():
+        client = Client(bench)
+        await client.open()
+        for turn in range(3):
+            number = client.next()
+            await client.send(Call(number, "works", "run", work(number=turn)), Cancel(number))
+            refusal = await client.answer(number)
+            assert isinstance(refusal, Refusal)
+            assert refusal.code == "cancelled"
+        assert bench.works.runs == []
+        assert isinstance(await client.ask(work(number=9)), Answer)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,8 @@ from surge.provider.tally import Tally
 from surge.store import Blobs
 
 log = logging.getLogger("surge.provider")
+
+CALLED_OFF = Refused("cancelled", "it was called off before it began")
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
@@ -57,6 +59,10 @@ class Work:
     """Who waits for the answer: a session and the call's id."""
     task: asyncio.Task[None] | None = None
     withdrawn: bool = False
+    weight: Weight = Weight.FREE
+    """What it takes of the buyer's window now."""
+    since: float = field(default_factory=time.monotonic)
+    """By the monotonic clock."""
 
 
 class Desk:
@@ -94,6 +100,12 @@ class Desk:
     def busy(self) -> bool:
         """Whether anything is under way."""
         return bool(self._works or self._loose)
+
+    @property
+    def doing(self) -> str:
+        """What is under way, in words."""
+        begun, oldest = sum(work.order.begun for work in self.works), min(work.since for work in self.works)
+        return f"{len(self.works)} calls are under way, {begun} of them begun, the oldest for {time.monotonic() - oldest:.0f} s"
 
     # Sessions
 
@@ -154,7 +166,7 @@ class Desk:
             self._start(work, self._after_top_up(work))
         else:
             # 5
-            account.buyer.begin(order.weight)
+            self._begin(work)
             self._start(work, self._do(work))
 
     def _check_open(self, job: bytes) -> None:
@@ -186,6 +198,20 @@ class Desk:
         else:
             self._works[work.order.subject] = work
         work.task = self._spawn(doing)
+        work.task.add_done_callback(lambda _: self._ended(work))
+
+    def _begin(self, work: Work) -> None:
+        self.account.buyer.begin(work.order.weight)
+        work.weight = work.order.weight
+
+    def _release(self, work: Work) -> None:
+        self.account.buyer.release(work.weight)
+        work.weight = Weight.FREE
+
+    def _ended(self, work: Work) -> None:
+        """Its task ended; one that was called off in the moment it was spawned never ran, and answers here."""
+        if work.task is not None and work.task.cancelled() and work in self.works:
+            self._refuse(work, CALLED_OFF)
 
     async def _after_top_up(self, work: Work) -> None:
         account = self.account
@@ -193,18 +219,17 @@ class Desk:
         try:
             if account.left < max(account.typical, 1):
                 raise Refused("deposit", "the channel's deposit does not cover another unit", left=max(account.left, 0))
-            account.buyer.begin(work.order.weight)
+            self._begin(work)
         except Refused as refused:
-            self._refuse(work, refused, Weight.FREE)
+            self._refuse(work, refused)
             return
         await self._do(work)
 
     async def _do(self, work: Work) -> None:
-        weight = work.order.weight
         try:
             reply = await work.order.run()
             if reply.claim is None:
-                self.account.buyer.release(weight)
+                self._release(work)
                 self._finish(work, reply, None)
                 return
 
@@ -212,26 +237,26 @@ class Desk:
                 if error is None:
                     self._finish(work, reply, signed)
                 else:
-                    self._refuse(work, Refused("storage", error.message), weight)
+                    self._refuse(work, Refused("storage", error.message))
 
             await self.account.owe(reply.claim, reply, written)
             self._tally.did(reply.claim)
         except Refused as refused:
-            self._refuse(work, refused, weight)
+            self._refuse(work, refused)
         except asyncio.CancelledError:
-            self._refuse(work, Refused("cancelled", "it was called off before it began"), weight)
+            self._refuse(work, CALLED_OFF)
             if not work.withdrawn:
                 raise
         except PeerFault as fault:
-            self._refuse(work, Refused("invalid", fault.message), weight)
+            self._refuse(work, Refused("invalid", fault.message))
         except Unavailable as error:
-            self._refuse(work, Refused("busy", error.message), weight)
+            self._refuse(work, Refused("busy", error.message))
         except OSError as error:
             log.warning("an order of %s failed: %s", self.account.buyer.address, error)
-            self._refuse(work, Refused("storage", f"no room for the output: {error.strerror}"), weight)
+            self._refuse(work, Refused("storage", f"no room for the output: {error.strerror}"))
         except Exception as error:
             log.exception("an order of %s failed", self.account.buyer.address)
-            self._refuse(work, Refused("internal", f"the device failed: {type(error).__name__}"), weight)
+            self._refuse(work, Refused("internal", f"the device failed: {type(error).__name__}"))
 
     def acknowledge(self, message: Acknowledge) -> None:
         """Take the buyer's answers to receipts. Raises `PeerFault` when they are wrong."""
@@ -268,9 +293,9 @@ class Desk:
         if size:
             port.stream(number, path, size)
 
-    def _refuse(self, work: Work, refused: Refused, weight: Weight) -> None:
+    def _refuse(self, work: Work, refused: Refused) -> None:
         self._forget(work)
-        self.account.buyer.release(weight)
+        self._release(work)
         self._tally.refused(refused.code, refused.message)
         for port, number in work.callers:
             port.post(Refusal(number, refused.code, refused.message[:4096], refused.encoded()))

@@ -342,7 +342,7 @@ class BuyerSession:
 
     async def _close(self, desk: Desk, message: CloseChannel) -> None:
         if desk.busy:
-            self._refuse(0, Refused("busy", "units are in flight"))
+            self._refuse(0, Refused("busy", desk.doing))
             return
         try:
             self._outbox.post(ClosedTogether(await desk.account.close_together(message), b""))
