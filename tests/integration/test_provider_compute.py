@@ -34,6 +34,7 @@ from surge.provider import waste
 from surge.provider.compute import INLINE_OUTPUT, Compute
 from surge.provider.config import ProviderConfig
 from surge.sandbox import Sandbox
+from surge.sandbox.snapshots import snapshot_key
 
 SALT, JOB = b"\x05" * 32, b"\x06" * 32
 LIMITS = Limits(memory=64 << 20, fuel=10**10, wall_ms=20_000, output=8 << 20)
@@ -291,6 +292,36 @@ async def test_a_python_job_is_set_up_once_and_runs_from_its_snapshot(tmp_path: 
         outcome, output = await buyer.run(image, entry, items, bundle=zip_id, setup=setup, limits=limits)
         assert outcome.status is Status.FINISHED
         assert values.loads(split_output(outcome, output).value) == [["ok", 2], ["ok", 4], ["ok", "xx"]]
+
+
+async def test_a_buyer_whose_window_is_full_gets_the_setup_and_what_was_done_again(tmp_path: Path, python_cache: Path) -> None:
+    """It comes back with receipts unanswered, and can answer them only once it has heard what they are for."""
+    zipped = bundle("def double(x):\n    return 2 * x\n")
+    zip_id = hashlib.sha256(zipped).digest()
+    setup = canonical.encode({"module": "task", "packages": []})
+    limits = Limits(memory=512 << 20, fuel=10**11, wall_ms=60_000)
+    async with device(tmp_path, python_cache) as buyer:
+        image, python = buyer.sandbox.python_image, buyer.sandbox.python
+        await buyer.prepare(image, {zip_id: zipped}, zip_id)
+        body = encode_body(Setup(JOB, image, zip_id, setup, LimitsField.of(limits), SALT))
+        first = await buyer.ask(body, "setup", "compute")
+        assert isinstance(first, Answer)
+        assert first.receipt is not None
+        window = (await buyer.acknowledge(first.receipt)).window
+
+        async def unit(number: int) -> Any:
+            entry = canonical.encode(["double", number, 0, bytes(32)])
+            run = RunUnit(JOB, image, zip_id, setup, entry, values.dumps([1]), b"", LimitsField.of(limits), SALT)
+            return await buyer.ask(encode_body(run), "run", "compute")
+
+        done = [await unit(number) for number in range(window)]
+        assert (await unit(window)).code == "window"
+        again = await buyer.ask(body, "setup", "compute")
+        assert isinstance(again, Answer), again
+        assert again.receipt is None
+        buyer.sandbox._snapshots.drop(snapshot_key(buyer.sandbox.engine, image, zip_id, setup))
+        assert python.snapshot(zip_id, setup) is None
+        assert [(await unit(number)).receipt for number in range(window)] == [answer.receipt for answer in done]
 
 
 async def test_a_setup_that_prints_is_run_again_for_nothing_only_for_so_long(

@@ -190,7 +190,6 @@ class _Run:
         self.begun = False
         self._python = python
         self._prices = context.prices(unit.job)
-        self._check_present()
 
     def _check_present(self) -> None:
         unit, contents, sandbox = self._unit, self._context.contents, self._compute.sandbox
@@ -205,6 +204,7 @@ class _Run:
     async def run(self) -> Reply:
         compute, unit, context = self._compute, self._unit, self._context
         contents = context.contents
+        self._check_present()
         compute.waste.check(context.buyer)
         await compute.turns.enter(context.buyer)
         self.begun = True
@@ -258,9 +258,11 @@ def _entry(data: bytes) -> tuple[list[str], list[tuple[str, str]]]:
 
 
 class _Setup:
-    """The setup of a Python job: run once for each device, bundle and setup."""
+    """The setup of a Python job: run once for each device, bundle and setup.
 
-    weight = Weight.UNIT
+    Where its snapshot is here and nothing that it printed was asked to be kept, it is answered from that, which takes no place in the
+    buyer's window: a buyer that comes back while receipts fill its window needs the answer to go on.
+    """
 
     def __init__(self, compute: Compute, body: bytes, context: Context) -> None:
         setup = decode_setup(body)
@@ -276,14 +278,16 @@ class _Setup:
         self.subject = unit_id(spec)
         self.job = setup.job
         self.begun = False
+        kept = sandbox.python.snapshot(bundle, setup.setup)
+        self._kept = kept if kept is not None and not kept.size() else None
+        self.weight = Weight.UNIT if self._kept is None else Weight.FREE
 
     async def run(self) -> Reply:
         """Answer from the snapshot that is here, or run the module and keep its memory."""
         compute, setup, context = self._compute, self._setup, self._context
         sandbox, bundle = compute.sandbox, setup.bundle or None
-        kept = sandbox.python.snapshot(bundle, setup.setup)
-        if kept is not None and not kept.size():
-            return Reply(encode_body(UnitDone.of(kept, 0.0, b"", "")))
+        if self._kept is not None:
+            return Reply(encode_body(UnitDone.of(self._kept, 0.0, b"", "")))
         if not sandbox.compiled(sandbox.python_image):
             raise Refused("missing", "prepare the job first: the Python image is not ready", contents=[])
         compute.waste.check(context.buyer)
