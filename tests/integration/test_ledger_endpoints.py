@@ -15,7 +15,7 @@ from aiohttp import web
 from ledger_support import Chain, answering, elsewhere, free_port
 from surge.errors import Unavailable
 from surge.ledger import Ledger
-from surge.ledger.endpoints import Endpoints
+from surge.ledger.endpoints import Endpoints, Refused
 from surge.wallet import KeySigner
 
 
@@ -142,3 +142,29 @@ async def test_a_node_that_answers_nonsense_is_as_good_as_away(nonsense: str) ->
             await endpoints.close()
     with pytest.raises(Unavailable, match="closed"):
         await endpoints.call("eth_blockNumber")
+
+
+@pytest.mark.parametrize("words", ["BlockOutOfRangeError: block height is 8 but requested was 7", "header not found"])
+async def test_a_node_that_has_not_got_the_block_it_just_named_is_asked_again(chain: Chain, words: str) -> None:
+    """Several nodes behind one address do that, and one that mines in the same moment."""
+    refusals = [words, words]
+
+    async def answer(request: web.Request) -> web.Response:
+        call = await request.json()
+        if call["method"] == "eth_getBalance" and refusals:
+            return web.json_response({"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32000, "message": refusals.pop()}})
+        async with aiohttp.ClientSession() as session, session.post(chain.embedded.url, json=call) as response:
+            return web.json_response(await response.json())
+
+    async with answering(answer) as url:
+        endpoints = Endpoints([url], chain.network.chain_id, embedded=True)
+        try:
+            assert int(await endpoints.call("eth_getBalance", str(chain.treasury.address), "latest"), 16) > 0
+            refusals += ["execution reverted"]
+            with pytest.raises(Refused, match="execution reverted"):
+                await endpoints.call("eth_getBalance", str(chain.treasury.address), "latest")
+            refusals += [words] * 99
+            with pytest.raises(Refused, match=words[:10]):
+                await endpoints.call("eth_getBalance", str(chain.treasury.address), "latest")
+        finally:
+            await endpoints.close()

@@ -32,6 +32,13 @@ HEAD_SECONDS = 2.0
 TIMEOUT = 10.0
 """Seconds for one call."""
 
+PASSING = ("blockoutofrange", "header not found", "unknown block", "header for hash not found")
+"""What nodes say, in lower case, when a block they just named is not at hand: it was replaced meanwhile, or the next node of several behind
+one address has not got it yet (anvil, geth, Erigon). Asked once more it is there; a block whose state was dropped is refused otherwise."""
+
+PASSING_TRIES, PASSING_PAUSE = 4, 0.1
+"""Times that such a call is asked, and the seconds between them."""
+
 MAX_WORDS = 500
 """Characters of a node's refusal that are told."""
 
@@ -224,6 +231,16 @@ class Endpoints:
         self._best = max(self._best, head)
 
     async def _raw(self, endpoint: _Endpoint, method: str, params: Sequence[Any]) -> Any:
+        for _ in range(PASSING_TRIES - 1):
+            try:
+                return await self._once(endpoint, method, params)
+            except Refused as refused:
+                if not any(each in str(refused.details["text"]).lower() for each in PASSING):
+                    raise
+            await asyncio.sleep(PASSING_PAUSE)
+        return await self._once(endpoint, method, params)
+
+    async def _once(self, endpoint: _Endpoint, method: str, params: Sequence[Any]) -> Any:
         if self._closed:
             raise Unavailable(f"the connection to {endpoint.url} was closed", url=endpoint.url)
         try:
