@@ -103,6 +103,8 @@ class FakeProvider:
     setup_status: Status = Status.FINISHED
     setup_fuel: int = 5000
     setup_seconds: float = 0.0
+    setups_need_room: bool = False
+    """Whether setups take a place in the window even when they are there."""
     knows_image: bool = True
     mangle: Callable[[FakeProvider, Any], Any] = lambda provider, message: message
     """Changes, or drops (None), every message before it is sent."""
@@ -286,12 +288,16 @@ class FakeProvider:
         limits = body.limits.limits()
         spec_id = self._unit_id(body, b"", hashlib.sha256(b"").digest(), limits)
         self.setups.append(limits.fuel)
+        if self.setups_need_room and begin(self.standing) is None:
+            return await self._refuse(wire, call.id, "window", "the window is full")
         if spec_id in self.kept:
             await self._say(wire, self._again(call.id, spec_id))
             return
         if self.setup_status not in PROVABLE:
             return await self._refuse(wire, call.id, "local", "the setup ended locally", status=self.setup_status.name)
         cached = body.bundle in self.snapshots
+        if not cached:
+            self.standing = begin(self.standing) or self.standing
         await asyncio.sleep(self.setup_seconds)
         if not cached and self.setup_fuel > limits.fuel:
             ran = Ran(Status.OUT_OF_FUEL, fuel=limits.fuel)

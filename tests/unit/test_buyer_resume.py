@@ -50,6 +50,26 @@ async def test_a_killed_job_is_finished_and_each_unit_runs_and_is_paid_once(beds
     assert units == [(40, 40)]
 
 
+async def test_answers_that_fill_a_window_are_fetched_before_anything_else_is_asked(beds: Callable[..., Bed]) -> None:
+    """A provider that would not even set the job up before they are acknowledged is not given up."""
+    one = FakeProvider(functions={"f": add_one}, seconds=lambda count: 0.02, window=2, window_max=2, setups_need_room=True)
+    bed = beds(one)
+    plan = bed.plan(chunk=1)
+    await bed.start(plan, range(12), total=12)
+    while len(one.ran) < 3:
+        await asyncio.sleep(0.002)
+    one.mangle = lambda provider, message: None  # nothing that it does is heard of, until its window is full
+    while one.busy or one.standing.room:
+        await asyncio.sleep(0.002)
+    await bed.kill()
+    one.mangle = lambda provider, message: message
+    again = beds(one)
+    job, results = await again.resume(plan.id)
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 10) == list(range(1, 13))
+    await asyncio.wait_for(job.settled.wait(), 5)
+    assert len(one.ran) == len(set(one.ran)) == 12
+
+
 async def test_a_resumed_job_gives_all_results_from_the_first_on(beds: Callable[..., Bed]) -> None:
     one = FakeProvider(functions={"f": add_one})
     bed = beds(one)

@@ -50,7 +50,7 @@ QUIET_SECONDS = 5.0
 LEDGER_PATIENCE = 10.0
 """Seconds to wait for the ledger when connecting."""
 
-BUSY_SECONDS = 20.0
+BUSY_SECONDS = 60.0
 """How long a channel's closing waits for units that were begun there, as after a job that was stopped."""
 
 BUSY_PAUSE = 0.25

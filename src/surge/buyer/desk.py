@@ -179,6 +179,10 @@ class Desk:
                 self._job.scheduler.unhold(row.number)
         self._asked_before.clear()
 
+    def may_have_answers(self, peer: Peer) -> bool:
+        """Whether a provider was asked for units before a restart, or before all were away."""
+        return peer.terms.channel in self._asked_before
+
     def reclaim(self, peer: Peer) -> None:
         """Ask a provider again for the units it was asked for before a restart: what it did is not done twice."""
         rows = self._asked_before.pop(peer.terms.channel, [])

@@ -28,7 +28,7 @@ from surge.buyer.results import Piece, Progress
 from surge.buyer.scheduler import Scheduler
 from surge.buyer.spool import Spool
 from surge.core.messages import Refusal, UnitDone
-from surge.core.receipts import FUELLED, Receipt
+from surge.core.receipts import Receipt
 from surge.core.units import Outcome, Status
 from surge.errors import GuestFault, InternalFault, NotEnough, SurgeError, Unavailable
 
@@ -238,7 +238,7 @@ class Job:
         lane = receipt.device
         number = call.number
         self.purse.pay((number, lane), receipt.amount, receipt.channel)
-        self._count(receipt, units=1)
+        self.progress.count(receipt, units=1)
         rows: list[ResultRow] = []
         good = outcome.status is Status.FINISHED or (outcome.status is Status.EXITED and not self.plan.is_python)
         cut = self.scheduler.cuts.get(number)
@@ -335,16 +335,7 @@ class Job:
     def paid(self, receipt: Receipt) -> None:
         """A receipt of the job that is for no unit was accepted: a setup, an upload, compiling."""
         self.purse.pay(("once", receipt.device, receipt.sequence), receipt.amount, receipt.channel)
-        self._count(receipt)
-
-    def _count(self, receipt: Receipt, *, units: int = 0) -> None:
-        progress, device = self.progress, receipt.device
-        progress.price += receipt.amount
-        progress.pay[device] = progress.pay.get(device, 0) + receipt.amount
-        if units:
-            progress.units[device] = progress.units.get(device, 0) + units
-        if receipt.kind in FUELLED:
-            progress.fuel += receipt.quantity
+        self.progress.count(receipt)
 
     def out_of_money(self) -> NotEnough:
         """The error of a job whose budget is used up."""

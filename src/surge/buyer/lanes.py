@@ -17,7 +17,7 @@ from surge.buyer.reach import Reach
 from surge.buyer.scheduler import DEPTH
 from surge.buyer.treasury import is_over_budget
 from surge.core.messages import NewPrices, Refusal, Reprice, encode
-from surge.core.pricing import Prices, is_within, typical_amount
+from surge.core.pricing import Prices, typical_amount, why_too_dear
 from surge.core.receipts import Receipt, Terms
 from surge.errors import GuestFault, NotEnough, PeerFault, SurgeError, Unavailable
 
@@ -38,10 +38,6 @@ LOOK_PAUSE = 1.0
 
 ATTEMPTS = 3
 """Times that preparing is tried on one provider."""
-
-MOST_DEARER = 16
-"""A job's new price is at most so many times the offer's, where the user sets no `max_price`. Python jobs were seen to take 1.2 (filling
-memory) to 7 times (gathering from large arrays) the seconds that their fuel states, and what a device states itself varies by a third."""
 
 
 class Lanes:
@@ -111,6 +107,11 @@ class Lanes:
         """Whether the job is ready to run there, so that its setup will not be asked for."""
         return key in self._job.scheduler.lanes and key not in self._preparing
 
+    @property
+    def any_prepared(self) -> bool:
+        """Whether the job is ready to run anywhere."""
+        return any(map(self.is_prepared, self._job.scheduler.lanes))
+
     def left_for_good(self) -> list[str]:
         """Devices that broke the protocol, or cannot run the job: they are not asked to come back."""
         return [key for key, error in self.left.items() if error.details.get("for_good") or isinstance(error, PeerFault)]
@@ -156,7 +157,7 @@ class Lanes:
             lane.ready = False
             self._start(key, self._add_deposit(peer))
         elif refusal.code == "price":
-            lane.ready = key in self._terms
+            lane.ready = key in self._terms and key not in self._preparing
             if not lane.ready and peer.terms.channel not in self._worked and not any(peer.calls_of(self._job)):
                 self._give_up(peer, Unavailable(f"{key} asks for new prices before it did a unit of the job", device=key, for_good=True))
         elif refusal.code == "draining":
@@ -166,7 +167,7 @@ class Lanes:
 
     async def run(self) -> None:
         """Keep as many providers as are wanted, for as long as the job runs. Raises when there is none to be had."""
-        wanted = self.wanted()
+        wanted = self._job.plan.wishes.wanted
         first = True
         while True:
             self._changed.clear()
@@ -187,13 +188,6 @@ class Lanes:
                     await self._changed.wait()
             except TimeoutError:
                 continue
-
-    def wanted(self) -> int:
-        """Providers that the job should have."""
-        providers = self._job.plan.wishes.providers
-        if isinstance(providers, tuple):
-            return len(providers)
-        return providers or 8
 
     def _join(self, peer: Peer) -> None:
         if peer.device in self.peers:
@@ -227,6 +221,7 @@ class Lanes:
         for attempt in range(ATTEMPTS):
             try:
                 await peer.wait_open(CONNECT_SECONDS)
+                self._reclaim(peer)
                 await self.preparation.provide(peer, [], {})
                 if self._job.plan.is_python:
                     await self._set_up(peer)
@@ -292,16 +287,26 @@ class Lanes:
         self._job.say(f"{peer.device} takes no part: {error}")
         self.dismiss(peer.device, error)
 
+    def _reclaim(self, peer: Peer) -> None:
+        """Ask a provider for what it was asked for before, ahead of anything else: answers that wait there fill its window."""
+        if self._job.desk.may_have_answers(peer):
+            self._lane(peer)
+            self._job.desk.reclaim(peer)
+
     def _ready(self, peer: Peer) -> None:
+        self._lane(peer).ready = peer.is_open
+        self._reclaim(peer)
+        self._job.poke()
+
+    def _lane(self, peer: Peer) -> Lane:
+        """The provider's lane; a new one gets no units yet."""
         key = peer.device
         lane = self._job.scheduler.lanes.get(key)
         if lane is None:
-            lane = Lane(key, peer.cores, self._price(peer), peer.latency)
+            lane = Lane(key, peer.cores, self._price(peer), peer.latency, ready=False)
             self._job.scheduler.lane_joined(lane)
             self._job.say(f"{key} takes part, {peer.cores} cores")
-        lane.ready = peer.is_open
-        self._job.desk.reclaim(peer)
-        self._job.poke()
+        return lane
 
     def _price(self, peer: Peer) -> int:
         return typical_amount(self.prices(peer), self._job.plan.limits.memory)
@@ -372,15 +377,10 @@ class Lanes:
     def _weigh(self, peer: Peer) -> None:
         """Agree to the prices that this provider quotes, within the user's bound or ours, or do without it."""
         plan, (terms, message) = self._job.plan, self._quoted.pop(peer.device)
-        asked, offered, bound = terms.prices, peer.terms.prices, plan.wishes.max_price
-        if bound is not None:
-            fair = is_within(asked, bound, plan.limits.memory)
-        else:
-            fair = asked.gigafuel <= offered.gigafuel * MOST_DEARER and asked.speed >= offered.speed // MOST_DEARER
-        if not fair:
-            most = f"{MOST_DEARER} times its offer" if bound is None else f"{bound} wei"
-            text = f"{peer.device} asks {asked.gigafuel} wei a gigafuel for this job instead of {offered.gigafuel}, more than {most}"
-            self._give_up(peer, Unavailable(f"{text}: max_price says what it may cost", device=peer.device, for_good=True))
+        asked, offered = terms.prices, peer.terms.prices
+        if (why := why_too_dear(asked, offered, plan.wishes.max_price, plan.limits.memory)) is not None:
+            text = f"{peer.device} {why}: max_price says what it may cost"
+            self._give_up(peer, Unavailable(text, device=peer.device, for_good=True))
             return
         self._terms[peer.device] = terms
         self._job.journal.terms_soon(plan.id, terms.channel, terms.encode())
@@ -390,7 +390,7 @@ class Lanes:
         lane = self._job.scheduler.lanes.get(peer.device)
         if lane is not None:
             lane.price = self._price(peer)
-            lane.ready = True
+            lane.ready = peer.device not in self._preparing
         self._job.poke()
 
     def room_changed(self) -> None:

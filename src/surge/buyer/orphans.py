@@ -38,6 +38,9 @@ log = logging.getLogger("surge.buyer")
 ANSWER_SECONDS = 60.0
 """How long an answer that exists already may take."""
 
+LOOK_SECONDS = 1.0
+"""Between looks at whether a job still asks for an orphan itself."""
+
 
 class Orphans:
     """Settles them.
@@ -52,22 +55,29 @@ class Orphans:
         self._running = running
 
     async def settle(self, peer: Peer) -> None:
-        """Answer every orphan of a channel that was just opened."""
+        """Answer every orphan of a channel that was just opened. Those that a job here asks for itself are left to it, while it does."""
         orphans, peer.orphans = peer.orphans, []
-        for wire in orphans:
-            try:
-                await self._settle(peer, wire)
-            except (Unavailable, Refused) as error:
-                log.info("a receipt of %s waits for another day: %s", peer.device, error)
-            except PeerFault as error:
-                peer.drop(error)
-                return
+        while orphans and peer.is_open:
+            left = []
+            for wire in orphans:
+                try:
+                    if not await self._settle(peer, wire):
+                        left.append(wire)
+                except (Unavailable, Refused) as error:
+                    log.info("a receipt of %s waits for another day: %s", peer.device, error)
+                except PeerFault as error:
+                    peer.drop(error)
+                    return
+            orphans = left
+            if orphans:
+                await asyncio.sleep(LOOK_SECONDS)
 
-    async def _settle(self, peer: Peer, wire: SignedReceipt) -> None:
+    async def _settle(self, peer: Peer, wire: SignedReceipt) -> bool:
+        """Answer one; False when a job here is to do that."""
         signed = peer.payer.party.receipt(wire)
         digest = signed.verify(peer.payer.party.domain)
         if peer.payer.knows(wire.sequence):
-            return
+            return True
         rows = await self._journal.read(
             "SELECT tries.job, tries.number, fuel, prices, plan FROM tries JOIN jobs ON jobs.id = tries.job WHERE channel = ? AND unit = ?",
             (peer.terms.channel, wire.subject),
@@ -76,10 +86,11 @@ class Orphans:
             job, number, fuel, prices, plan = rows[0]
             running = self._running(job)
             if running is not None and running.expects(number, peer.device):
-                return
+                return False
             await self._ask_again(peer, wire, Plan.decode(plan), job, number, fuel, Prices(*canonical.decode(prices)))
-            return
+            return True
         await self._settle_once(peer, signed, digest)
+        return True
 
     async def _ask_again(self, peer: Peer, wire: SignedReceipt, plan: Plan, job: bytes, number: int, fuel: int, prices: Prices) -> None:
         limits = replace(plan.limits, fuel=fuel)

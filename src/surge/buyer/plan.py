@@ -32,6 +32,11 @@ class Wishes:
     deadline_ms: int | None = None
     """Milliseconds after the start at which the job stops."""
 
+    @property
+    def wanted(self) -> int:
+        """Providers that the job should have."""
+        return len(self.providers) if isinstance(self.providers, tuple) else self.providers or 8
+
     def fields(self) -> list[Any]:
         """The wishes as a journal keeps them."""
         named = list(self.providers) if isinstance(self.providers, tuple) else self.providers

@@ -103,7 +103,7 @@ class Preparation:
         prices = self._lanes.prices(peer)
         channel = peer.terms.channel
         before = await setup_before(job.journal, plan.id, channel)
-        allowance = job.purse.allow_setup(prices, plan.limits, channel, alone=not job.scheduler.lanes, before=before)
+        allowance = job.purse.allow_setup(prices, plan.limits, channel, alone=not self._lanes.any_prepared, before=before)
         if allowance is None:
             left = job.purse.left_on(channel)
             raise NotEnough(

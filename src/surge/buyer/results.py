@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from surge.core import values
+from surge.core.receipts import FUELLED, Receipt
 from surge.core.text import printable
 from surge.errors import GuestFault, RemoteError, SurgeError
 
@@ -43,6 +44,16 @@ class Progress:
     def gigafuel(self) -> float:
         """Fuel billed, in units of 10**9, for people."""
         return self.fuel / 1e9
+
+    def count(self, receipt: Receipt, *, units: int = 0) -> None:
+        """A receipt was accepted, for so many units."""
+        device = receipt.device
+        self.price += receipt.amount
+        self.pay[device] = self.pay.get(device, 0) + receipt.amount
+        if units:
+            self.units[device] = self.units.get(device, 0) + units
+        if receipt.kind in FUELLED:
+            self.fuel += receipt.quantity
 
 
 @dataclass(frozen=True, slots=True)

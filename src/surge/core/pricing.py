@@ -22,6 +22,10 @@ TYPICAL_COMPILED = 10**4
 EXTRAS = 4
 """What goes with a gigafuel may add a quarter to its price. At ordinary prices it adds a few thousandths."""
 
+MOST_DEARER = 16
+"""A job's new price is at most so many times the offer's, where the user sets no `max_price`. Python jobs were seen to take 1.2 (filling
+memory) to 7 times (gathering from large arrays) the seconds that their fuel states, and what a device states itself varies by a third."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prices:
@@ -96,3 +100,20 @@ def typical_amount(prices: Prices, memory: int = TYPICAL_MEMORY) -> int:
 def is_within(prices: Prices, most: int, memory: int = TYPICAL_MEMORY) -> bool:
     """Whether a gigafuel costs at most `most` wei, and what goes with it at most an `EXTRAS`-th of that more."""
     return prices.gigafuel <= most and typical_amount(prices, memory) <= most + most // EXTRAS
+
+
+def why_too_dear(asked: Prices, offered: Prices, bound: int | None, memory: int) -> str | None:
+    """Why a job's new prices are not agreed to; None when they may be.
+
+    Args:
+        asked: the prices that the provider quotes for the job.
+        offered: those of its offer.
+        bound: most wei for a gigafuel, as the user says; without it the new price is held to `MOST_DEARER` times the offer's.
+        memory: bytes that the job's units may use.
+    """
+    if bound is not None:
+        fair, most = is_within(asked, bound, memory), f"{bound} wei"
+    else:
+        fair = asked.gigafuel <= offered.gigafuel * MOST_DEARER and asked.speed >= offered.speed // MOST_DEARER
+        most = f"{MOST_DEARER} times its offer"
+    return None if fair else f"asks {asked.gigafuel} wei a gigafuel for this job instead of {offered.gigafuel}, more than {most}"
