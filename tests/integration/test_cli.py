@@ -99,6 +99,9 @@ def test_a_command_module_runs_with_stdin_stdout_and_its_own_exit_code(place: Pl
     assert said.out.startswith(b"\x89PNG\r\n\x1a\n")
     wrong = place.surge("run", resvg, "in.svg", code=1)
     assert wrong.err == "Error: <out-png> must be set.\n"
+    for limit, words in ((("--fuel", "1k"), "fuel"), (("--memory", "1M"), "memory"), (("--max-output", "64"), "output")):
+        ended = place.surge("run", *limit, resvg, "--resources-dir", "/job", "-", "-c", stdin=SVG, code=1)
+        assert words in ended.err, ended.err
 
 
 def heed_interrupts() -> None:
@@ -206,7 +209,7 @@ def test_a_receipt_is_exported_verified_and_replayed(place: Place, mapped: dict[
     named = next(row["receipt"] for row in rows if row["kind"] == 1)
     assert place.json("receipt", "show", named)["receipt"] == named
     table = place.surge("receipt", "list", env={"TZ": "UTC"}).text.splitlines()
-    assert max(len(line.rstrip()) for line in table) <= 110
+    assert max(len(line.rstrip()) for line in table) <= 100
     assert any(line.startswith(named[:12] + " ") for line in table)
     shown = place.surge("receipt", "show", named[:12]).text
     assert re.search(r"^ +kind  unit$", shown, re.MULTILINE)

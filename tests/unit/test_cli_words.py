@@ -19,7 +19,7 @@ from click.shell_completion import ShellComplete
 from surge import errors
 from surge.buyer.home import running_folder
 from surge.cli import app, console, places
-from surge.cli.console import EXIT_CODES, Amount, Size, exit_code, parse_tokens, run_command, tokens
+from surge.cli.console import EXIT_CODES, Amount, Fuel, Size, exit_code, parse_tokens, run_command, tokens
 from surge.cli.jobs import as_json_value, read_items
 from surge.cli.money import provider_folders
 from surge.cli.outputs import output_file
@@ -209,13 +209,16 @@ def test_every_error_has_a_documented_code() -> None:
         (["nonsense"], 2, "No such command"),
         (["map"], 2, "Missing argument"),
         (["map", "a.py:f", "in.jsonl", "--chunk", "many"], 2, "a number of items"),
-        (["map", "a.py:f", "in.jsonl", "--deadline", "nan"], 2, "lies in the future"),
+        (["map", "a.py:f", "in.jsonl", "--deadline", "nan"], 2, "longer than nothing"),
+        (["map", "a.py:f", "in.jsonl", "--timeout", "-1s"], 2, "longer than nothing"),
+        (["map", "a.py:f", "in.jsonl", "--fuel", "0"], 2, "no fuel"),
         (["job", "list"], 3, "no network to join"),
         (["job", "list", "--network", "nowhere"], 3, "no network file nowhere"),
         (["wallet", "send", "0x12", "1"], 3, "no network to join"),
         (["receipt", "verify", "nowhere.json"], 2, "nowhere.json"),
         (["wallet", "send", "0x" + "11" * 20, "0"], 2, "nothing to send"),
         (["provide", "--memory", "lots"], 2, "no size"),
+        (["provide", "--opening", "much"], 2, "no amount"),
         (["provide", "--cores", "4096"], 3, "4096 are lent"),
         (["up", "--memory", "lots"], 2, "no size"),
     ],
@@ -319,6 +322,17 @@ def test_sizes(text: str, size: int) -> None:
 def test_sizes_that_are_none(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Size().convert(text, None, None)
+
+
+@pytest.mark.parametrize(("text", "fuel"), [("20G", 20 * 10**9), ("1.5M", 1_500_000), ("2k", 2000), ("1T", 10**12), ("77", 77)])
+def test_fuel(text: str, fuel: int) -> None:
+    assert Fuel().convert(text, None, None) == fuel
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1G", "0", "nanG", "1e99G"])
+def test_fuel_that_is_none(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Fuel().convert(text, None, None)
 
 
 @pytest.mark.parametrize("value", [[10**5000], [-(10**5000)], {10**5000: 1}, {(1, 10**5000): 1}])

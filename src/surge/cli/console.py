@@ -214,6 +214,25 @@ class Amount(click.ParamType[int]):
         return value if isinstance(value, int) else parse_tokens(value)
 
 
+class Fuel(click.ParamType[int]):
+    """A click type for fuel: `500M`, `20G`, `1000000`; k, M, G, T are powers of 1000."""
+
+    name = "fuel"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The fuel as a whole number."""
+        if isinstance(value, int):
+            return value
+        scale = {"K": 3, "M": 6, "G": 9, "T": 12}.get(value[-1:].upper(), 0)
+        try:
+            fuel = int(float(value[:-1]) * 10**scale) if scale else int(value)
+        except (ValueError, OverflowError):
+            fuel = 0
+        if not 0 < fuel < 1 << 63:
+            self.fail(f"{value!r} is no fuel: write 500M or 20G", param, ctx)
+        return fuel
+
+
 class Size(click.ParamType[int]):
     """A click type for sizes in bytes: `512M`, `4G`, `1048576`."""
 

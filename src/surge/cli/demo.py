@@ -92,7 +92,7 @@ def _search(surge: Network, limit: int | None) -> dict[str, Any]:
     function = function_in_file(Path(__file__).with_name("breast_cancer.py"), "cross_validate")
     started = time.monotonic()
     results = surge.map(function, wanted, name="breast cancer")
-    with job_progress("cross-validating", len(wanted)) as tick:
+    with job_progress("cross-validating", len(wanted), results.progress) as tick:
         found = []
         for result in results:
             found.append(result)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from surge.cli.console import Amount, Size, err, out, print_json, show, tokens
-from surge.cli.options import as_json, complete_file, constraints, network_option, opened
+from surge.cli.console import Amount, err, out, print_json, show, tokens
+from surge.cli.options import as_json, complete_file, constraints, given, network_option, opened, unit_limits
 from surge.cli.outputs import STANDARD_OUTPUT, output_file, writing
 from surge.core.stack import parse_json
 from surge.errors import GuestFault, InvalidInput, RemoteError
@@ -142,7 +142,7 @@ def _resumable(job: str) -> Iterator[None]:
     help="A pure-Python wheel to ship. Repeatable.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the guest's randomness.")
-@click.option("--memory", type=Size(), default=None, help="Memory of a unit. [default: 512M]")
+@unit_limits
 @constraints
 @network_option
 def map_(target: str, inputs: str, output: str, chunk: str, network: str | None, **options: Any) -> int:
@@ -158,7 +158,6 @@ def map_(target: str, inputs: str, output: str, chunk: str, network: str | None,
         raise click.BadParameter("a number of items, or auto", param_hint="--chunk")
     function = load_function(target)
     items = list(read_items(inputs))
-    chosen = {key: value for key, value in options.items() if value not in (None, ())}
     with output_file(output) as file, opened(network) as surge:
         results = surge.map(
             function,
@@ -167,7 +166,7 @@ def map_(target: str, inputs: str, output: str, chunk: str, network: str | None,
             errors="return",
             name=target,
             total=len(items),
-            **chosen,
+            **given(options),
         )
         err.print(f"job {results.job}", style="dim")
         failed = write_results(results, output, file, len(items), target.rpartition(":")[2])
@@ -186,7 +185,7 @@ def map_(target: str, inputs: str, output: str, chunk: str, network: str | None,
     help="A file the module reads, under /job. Repeatable.",
 )
 @click.option("--out", "folder", type=click.Path(path_type=Path, file_okay=False), help="Where files written under /out go.")
-@click.option("--memory", type=Size(), default=None, help="Memory of the unit. [default: 512M]")
+@unit_limits
 @constraints
 @network_option
 @click.argument("module", type=click.Path(exists=True, dir_okay=False))
@@ -207,12 +206,11 @@ def run(
     if folder is not None:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-    chosen = {key: value for key, value in options.items() if value not in (None, ())}
     from surge.buyer.encoding import Run
 
     with opened(network) as surge:
         one = Run(args, stdin, dict(pair.split("=", 1) for pair in environment))
-        results = surge.run_each(module, [one], **chosen)
+        results = surge.run_each(module, [one], **given(options))
         with err.status(f"{Path(module).name}, job {results.job[:12]}"), _resumable(results.job):
             result = next(results)
     return give_run(result, sys.stdout, STANDARD_OUTPUT, folder)
@@ -261,12 +259,13 @@ def list_(network: str | None, json_: bool) -> None:
     with opened(network, offline=True) as surge:
         rows = [_job_row(entry) for entry in surge.jobs()]
     if not json_:
-        rows = [{**row, "job": row["job"][:12], "price": tokens(row["price"])} for row in rows]
+        rows = [{**row, "job": row["job"][:12]} for row in rows]
     show(
         rows,
         ["job", "name", "state", "done", "total", "price", "created"],
         as_json=json_,
         empty="no jobs yet: `surge map`",
+        money=["price"],
     )
 
 
@@ -284,8 +283,7 @@ def show_(job_id: str, network: str | None, json_: bool) -> None:
         return
     for key, value in _job_row(entry).items():
         out.print(f"{key:>8}  {tokens(value) if key == 'price' else value}", markup=False)
-    rows = [{**row, "pay": tokens(row["pay"])} for row in providers]
-    show(rows, ["provider", "units", "gigafuel", "pay"], as_json=False, empty="no units yet")
+    show(providers, ["provider", "units", "gigafuel", "pay"], as_json=False, empty="no units yet", money=["pay"])
 
 
 @job.command()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
-from surge.cli.console import Amount
+from surge.cli.console import Amount, Fuel, Size
 
 if TYPE_CHECKING:
     from surge.buyer.api import Network
@@ -41,7 +41,7 @@ def as_json(command: F) -> F:
     return option(command)
 
 
-def _deadline(_ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+def _duration(_ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """Seconds of a duration such as 90, 90s, 15m, 2h."""
     if value is None:
         return None
@@ -51,8 +51,27 @@ def _deadline(_ctx: click.Context, param: click.Parameter, value: str | None) ->
     except ValueError:
         raise click.BadParameter(f"{value!r}: write 90s, 15m or 2h", param=param) from None
     if not 0 < seconds < math.inf:
-        raise click.BadParameter("a deadline lies in the future", param=param)
+        raise click.BadParameter("a time longer than nothing is meant", param=param)
     return seconds
+
+
+def unit_limits(command: F) -> F:
+    """What one unit may use."""
+    for option in (
+        click.option("--max-output", type=Size(), default=None, help="What a unit may write, in bytes. [default: 64M]"),
+        click.option(
+            "--timeout", callback=_duration, default=None, metavar="DURATION", help="Wall time of a unit: 90s, 15m, 2h. [default: 2m]"
+        ),
+        click.option("--fuel", type=Fuel(), default=None, help="Fuel of a unit: 500M or 20G, decimal. [default: 1000G]"),
+        click.option("--memory", type=Size(), default=None, help="Memory of a unit. [default: 512M]"),
+    ):
+        command = option(command)
+    return command
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, as `surge.buyer.options.Asked` names them."""
+    return {"output" if key == "max_output" else key: value for key, value in options.items() if value not in (None, ())}
 
 
 def constraints(command: F) -> F:
@@ -64,7 +83,7 @@ def constraints(command: F) -> F:
         click.option("--provider", "providers", multiple=True, metavar="ADDRESS", help="Only this provider's device. Repeatable."),
         click.option(
             "--deadline",
-            callback=_deadline,
+            callback=_duration,
             default=None,
             metavar="DURATION",
             help="Stop when it takes longer: 90s, 15m, 2h.",

@@ -12,7 +12,7 @@ from surge.cli.console import err, in_tokens, out, print_json, show, tokens
 from surge.cli.money import SHORT
 from surge.cli.options import as_json, complete_file, network_option, opened
 from surge.core import network as network_file
-from surge.core.receipts import ReceiptKind
+from surge.core.receipts import FUELLED, ReceiptKind
 
 
 @click.group()
@@ -35,12 +35,28 @@ def list_(job_id: str | None, network: str | None, json_: bool) -> None:
                 "receipt": row["receipt"][:SHORT],
                 "kind": ReceiptKind(row["kind"]).name.lower(),
                 "device": row["device"][:10],
+                "quantity": _quantity(row["quantity"], "fuel" if row["kind"] in FUELLED else "B"),
+                "paid": row["accepted"],
                 "finished": time.strftime("%m-%d %H:%M", time.localtime(row["finished"])),
             }
             for row in rows
         ]
-    columns = ["receipt", "kind", "job", "device", "quantity", "amount", "accepted", "finished"]
+    columns = ["receipt", "kind", "job", "device", "quantity", "amount", "paid", "finished"]
     show(rows, columns, as_json=json_, empty="no receipts yet", money=["amount"])
+
+
+def _quantity(number: int, unit: str) -> str:
+    """A quantity to three digits.
+
+    >>> _quantity(7_861_142_469, "fuel")
+    '7.86 Gfuel'
+    """
+    scaled, prefix = float(number), ""
+    for larger in "kMGTPE":
+        if scaled < 999.5:
+            break
+        scaled, prefix = scaled / 1000, larger
+    return f"{scaled:.3g} {prefix}{unit}"
 
 
 @receipt.command(name="show")

@@ -8,6 +8,7 @@ import logging
 import os
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,6 +183,7 @@ async def _relay(data: Path, host: str, port: int, tls_cert: Path | None, tls_ke
 @click.option("--price-memory", type=Amount(), default=None, help="SURGE for a gigabyte of memory over a second.")
 @click.option("--price-transfer", type=Amount(), default=None, help="SURGE for a gigabyte moved.")
 @click.option("--price-compile", type=Amount(), default=None, help="SURGE for a megabyte of module compiled.")
+@click.option("--opening", type=Amount(), default=None, help="SURGE that a channel pays at least. [default: 0.01]")
 @click.option("--operator", metavar="ADDRESS", default=None, help="Who is paid. [default: the key `operator` in the folder's wallet]")
 @click.option("--yes", is_flag=True, help="Trust the network without asking.")
 @click.option("--with-parent", type=int, hidden=True)
@@ -273,6 +275,8 @@ def provider_config(options: dict[str, Any]) -> ProviderConfig:
         on_mains=options["on_mains"],
         hours=options["hours"],
     )
+    if options["opening"] is not None:
+        config = replace(config, opening=options["opening"])
     check(config)
     return config
 
