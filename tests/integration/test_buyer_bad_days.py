@@ -82,6 +82,25 @@ def test_the_ledger_is_away_while_a_job_runs(tmp_path: Path) -> None:
         assert at(network.map(spin, ITEMS, chunk=1), 2, away) == WANTED
 
 
+@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.slow)])
+def test_a_deposit_runs_out_while_the_ledger_is_away(tmp_path: Path, seconds: int) -> None:
+    config = ProviderConfig(rates=Rates(gigafuel=10**18), opening=10**17, requote_percent=0)
+    with Town(tmp_path, providers=1, tokens=100 * 10**18, config=config) as town, surge.connect(town.file) as network:
+        told: list[str] = []
+
+        def away() -> None:
+            town.stop_ledger()
+            time.sleep(seconds)
+            town.start_ledger()
+
+        results = network.map(spin, ITEMS, chunk=1)
+        results.progress.tell = told.append
+        assert at(results, 1, away) == WANTED
+        assert len([text for text in told if "larger deposit" in text]) == 1, told
+        subjects = [network.receipt(row["receipt"])["subject"] for row in network.receipts(results.job) if row["kind"] == 1]
+        assert len(subjects) == len(set(subjects)) == len(ITEMS)
+
+
 def test_without_tokens_a_job_says_so_and_goes_on_when_there_are_some(tmp_path: Path) -> None:
     with Town(tmp_path, providers=1, tokens=10**12) as town, surge.connect(town.file) as network:
         results = network.map(add_one, range(5))

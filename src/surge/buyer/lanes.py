@@ -325,8 +325,10 @@ class Lanes:
             if isinstance(error, NotEnough):
                 self._job.fail(error)
             else:
+                self.reach.deposit(error)
                 self._give_up(peer, error)
             return
+        self.reach.deposit(None)
         self._ready(peer)
 
     # What peers say (see `peers.Listener`)

@@ -34,6 +34,16 @@ class Reach:
         self._alone_since: float | None = None
         """Since when there was nobody to work with; those that come back only to refuse are nobody."""
         self._told = False
+        self._unpaid = False
+        """Whether the user knows that a deposit waits for the ledger."""
+
+    def deposit(self, error: SurgeError | None) -> None:
+        """A deposit that work waits for was added to, or could not be: said once for as long as that lasts."""
+        if error is not None and not self._unpaid:
+            text = f"work waits for a larger deposit, and goes on when the ledger takes it: {error}"
+            self._say(text)
+            self._progress.tell(text)
+        self._unpaid = error is not None
 
     def seen(self) -> None:
         """A provider took the job in just now."""
