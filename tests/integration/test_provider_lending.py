@@ -60,6 +60,38 @@ async def test_a_quote_and_its_agreement_outlive_restarts(bench: Bench) -> None:
         assert wei(dear.receipt.amount) == 4 * PRICE
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_quote_that_waits_is_made_again_for_a_channel_opened_under_a_newer_offer(bench: Bench, restarts: bool) -> None:
+    job = b"\x0b" * 32
+    provider = await bench.provider().__aenter__()
+    await provider.ready()
+    client = Client(bench)
+    await client.open()
+    answer = await client.ask(work("quote", 1, job))
+    assert isinstance(answer, Answer)
+    await client.acknowledge(answer.receipt)
+    first = await until(lambda: next((each for each in client.messages if isinstance(each, NewPrices)), None))
+    if restarts:
+        await bench.kill(provider)
+        provider = await bench.provider().__aenter__()
+        await provider.ready()
+    else:
+        await provider.offering._publish()
+    newer = client.terms()
+    assert newer.offer != client.terms_agreed.offer
+    assert isinstance(await client.open(newer), ChannelOpened)
+    client.messages.clear()
+    refusal = await client.ask(work("", 2, job))
+    assert isinstance(refusal, Refusal)
+    quote = next(each for each in client.messages if isinstance(each, NewPrices))
+    terms = Terms.decode(quote.terms)
+    assert replace(terms, job=newer.job, prices=newer.prices) == newer
+    assert terms.prices == Terms.decode(first.terms).prices
+    await client.send(Reprice(quote.terms, client.session_key.sign(terms.digest(NETWORK.channels_domain))))
+    assert isinstance(await client.ask(work("", 2, job)), Answer)
+    await bench.kill(provider)
+
+
 async def test_a_channel_keeps_its_terms_when_the_offer_changes_and_an_offer_is_honoured_for_a_while(bench: Bench) -> None:
     async with bench.running():
         client, other = Client(bench, 50), Client(bench, 51)

@@ -274,7 +274,10 @@ class Account:
         """Ask for new prices for a job, once: its next unit waits for the buyer's agreement. `done` is called when that is on disk."""
         if job in self.quotes or job in self._agreed or job == ZERO:
             return
-        terms = replace(self.terms, job=job, prices=prices)
+        self._quote(replace(self.terms, job=job, prices=prices), done)
+
+    def _quote(self, terms: Terms, done: Callable[[Terms, bytes], None]) -> None:
+        job = terms.job
         signature = self._common.device.sign(terms.digest(self._common.domain))
         self.quotes[job] = (terms, signature)
 
@@ -285,6 +288,15 @@ class Account:
                 self.quotes.pop(job, None)
 
         self._common.journal.keep_job_terms(self.row.number, job, terms.encode(), signature, agreed=False, done=written)
+
+    def use(self, terms: Terms) -> None:
+        """The channel was opened under these terms. What was quoted under others and not agreed to is quoted again under them."""
+        self.terms = terms
+        for job, (old, _) in list(self.quotes.items()):
+            prices = replace(terms.prices, gigafuel=old.prices.gigafuel, speed=old.prices.speed)
+            again = replace(terms, job=job, prices=prices)
+            if again != old:
+                self._quote(again, lambda _terms, _signature: None)
 
     async def agree(self, data: bytes, signature: bytes) -> None:
         """The buyer agrees to a quote. Durable when this returns. Raises `PeerFault` for what was never quoted."""

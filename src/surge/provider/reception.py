@@ -247,7 +247,7 @@ class Reception:
         desk = self._desks.get(row.id)
         if desk is not None:
             desk.account.channel.deposit = max(desk.account.channel.deposit, row.deposit)
-            desk.account.terms = Terms.decode(row.terms)
+            desk.account.use(Terms.decode(row.terms))
             return desk
         common = self._common
         await common.journal.batches.settled()
@@ -255,6 +255,7 @@ class Reception:
         history = await asyncio.to_thread(common.journal.history, row)
         channel = ProviderChannel(common.domain, row.id, row.buyer, common.device.address, row.session_key, row.deposit)
         account = await asyncio.to_thread(Account, common, row, channel, history, self._buyers.get(row.buyer))
+        account.use(account.terms)
         desk = self._desks[row.id] = Desk(account, self._contents, common.journal, common.tally, self._spawn, self._drop_if_idle)
         desk.closed_because = self._closed_because
         return desk
