@@ -21,6 +21,7 @@ from network_support import Town
 from surge.buyer.cases import replay_case, verify_case
 from surge.buyer.encoding import Run
 from surge.core import values
+from surge.wallet import Keystore
 
 
 @pytest.fixture(scope="module")
@@ -330,6 +331,27 @@ def test_two_processes_on_one_wallet_use_channels_of_their_own(town: Town, netwo
         assert mine
         assert theirs
         assert not mine & theirs
+
+
+def test_two_wallets_on_one_network_have_channels_and_jobs_of_their_own(
+    town: Town, network: surge.Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(network.map(add_one, range(4)))
+    alice = Keystore(town.folder / "buyer" / "wallet").load_or_create("alice")
+    town.call(town.ledger.transfer(town.treasury, alice.address, tokens=10**20, native=10**18))
+    with surge.connect(town.file, wallet="alice") as hers:
+        assert list(hers.map(add_one, range(4))) == [1, 2, 3, 4]
+        channels = {row["channel"] for row in hers.channels()}
+        assert channels
+        assert len(hers.jobs()) == 1
+        assert list(network.map(add_one, range(4))) == [1, 2, 3, 4]
+        assert not channels & {row["channel"] for row in network.channels()}
+        assert {row["state"] for row in [*hers.channels(), *network.channels()]} <= {"open", "closed"}
+        assert hers.jobs()[0].id not in {job.id for job in network.jobs()}
+    monkeypatch.setenv("SURGE_WALLET", "alice")
+    with surge.connect(town.file, offline=True) as again:
+        assert again.address == alice.address
+        assert len(again.jobs()) == 1
 
 
 def test_a_channel_with_a_unit_under_way_is_closed_together_once_it_has_ended(network: surge.Network) -> None:

@@ -80,8 +80,9 @@ class Client:
     async def open(cls, home: Home, wallet: str | Signer | None = None) -> Client:
         """Open the wallet and the journal. Raises `InvalidInput` when there is no wallet, or the network is not trusted."""
         signer = home.key(wallet) if wallet is None or isinstance(wallet, str) else wallet
-        journal = await asyncio.to_thread(Journal, home.journal)
-        return cls(home, signer, journal)
+        place = home.of(signer.address)
+        journal = await asyncio.to_thread(Journal, place.journal)
+        return cls(place, signer, journal)
 
     # The network
 

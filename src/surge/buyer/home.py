@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,7 +51,7 @@ class Home:
 
     @property
     def wallet(self) -> str:
-        """The name of the wallet's key."""
+        """The name of the usual wallet's key."""
         return OWN_WALLET if self.own else USER_WALLET
 
     @property
@@ -80,12 +80,17 @@ class Home:
         return Keystore(self.wallets)
 
     def key(self, name: str | None = None) -> KeySigner:
-        """The key of this name, or the wallet's: of the network's own keys, or of the user's, which serve on every network.
+        """The key of this name, of `$SURGE_WALLET`, or the wallet's: of the network's own keys, or of the user's, which serve everywhere.
 
         Raises `InvalidInput` if neither has it, or its passphrase is not that in `$SURGE_PASSPHRASE`.
         """
-        named, own = name or self.wallet, self.keystore()
+        named, own = name or os.environ.get("SURGE_WALLET") or self.wallet, self.keystore()
         return (own if own.has(named) else user_keystore()).load(named, os.environ.get("SURGE_PASSPHRASE"))
+
+    def of(self, wallet: Address) -> Home:
+        """The place of a wallet's channels and jobs: the network's folder for the usual wallet, one of its own for every other."""
+        usual = self.keys().get(self.wallet)
+        return self if usual is not None and usual[0] == wallet else replace(self, folder=self.folder / "wallets" / wallet)
 
     def keys(self) -> dict[str, tuple[Address, Path]]:
         """Every key that `key` finds by its name, with its address and its folder; the network's own come first."""
