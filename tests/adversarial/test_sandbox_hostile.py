@@ -51,7 +51,8 @@ async def test_an_output_bomb_ends_at_its_limit_with_the_same_bytes_each_time(ru
     assert [execution.outcome.status for execution in executions] == [Status.OUTPUT_LIMIT] * 2
     assert executions[0].outcome.stdout.size == 1_000_000
     assert result_hash(executions[0].outcome) == result_hash(executions[1].outcome)
-    assert executions[0].outcome.fuel == Limits().fuel
+    assert executions[0].outcome.fuel == executions[1].outcome.fuel
+    assert 4 * 1_000_000 - 7000 * 4 < executions[0].outcome.fuel < 10_000_000, "what it wrote, and no more"
     for execution in executions:
         execution.output.discard()
 

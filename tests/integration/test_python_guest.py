@@ -200,6 +200,8 @@ async def test_a_unit_that_cannot_go_on_ends_provably(make: Make) -> None:
     assert outcome.status is Status.OUTPUT_LIMIT
     outcome, _ = await job.unit("result", [1, 2], output=1 << 20)
     assert outcome.status is Status.OUTPUT_LIMIT
+    assert outcome.fuel < 10**9, "it is billed what it did"
+    assert await job.unit("result", [1, 2], output=1 << 20) == (outcome, _)
     outcome, _ = await job.unit("loop", [1], wall_ms=300)
     assert outcome.status is Status.WALL_TIME
     outcome, output = await job.unit("missing", [1])

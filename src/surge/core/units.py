@@ -143,8 +143,9 @@ class Status(IntEnum):
 PROVABLE = frozenset(status for status in Status if status < 64)
 """Endings that give a result, a receipt and pay."""
 
-EXACT = frozenset({Status.FINISHED, Status.EXITED})
-"""Endings after which the engine's fuel counter is exact. Every other provable ending is billed its fuel limit."""
+EXACT = frozenset({Status.FINISHED, Status.EXITED, Status.OUTPUT_LIMIT})
+"""Endings after which the engine's fuel counter is exact: a call into the host made them. Every other provable ending is billed its fuel
+limit."""
 
 
 def billed_fuel(status: Status, counted: int, limits: Limits) -> int:
