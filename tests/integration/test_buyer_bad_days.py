@@ -163,6 +163,25 @@ def test_the_network_is_left_in_the_middle_and_the_job_resumed(tmp_path: Path) -
             assert list(network.resume(results.job)) == WANTED
 
 
+def test_an_error_in_the_middle_of_a_job_says_how_to_go_on(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=1) as town:
+        jobs = []
+
+        def interrupted() -> None:
+            with surge.connect(town.file) as network:
+                results = network.map(spin, ITEMS, chunk=1)
+                jobs.append(results.job[:12])
+                next(results)
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt) as caught:
+            interrupted()
+        (note,) = caught.value.__notes__
+        assert f"network.resume('{jobs[0]}')" in note
+        with surge.connect(town.file) as network:
+            assert list(network.resume(jobs[0])) == WANTED
+
+
 def test_a_relay_that_is_not_there_and_a_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "network.json").write_text("hello")
     with pytest.raises(surge.InvalidInput, match="JSON"):

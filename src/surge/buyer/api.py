@@ -361,6 +361,11 @@ class Network(Listing):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            for job in list(self._client.jobs.values()):
+                if job.plan.is_resumable:
+                    again = f"network.resume({job.plan.id.hex()[:12]!r})"
+                    error.add_note(f"a job was under way: {again}, or {job.plan.advice('goes on with it')}")
         self.close(wait=kind is None)
 
 
