@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from provider_support import NETWORK, Bench, Client, key, until, work
+from provider_support import NETWORK, Bench, Client, State, key, until, work
 from surge.core import canonical
 from surge.core.eip712 import channels_domain
 from surge.core.messages import (
@@ -258,3 +259,34 @@ async def test_a_local_ending_leaves_the_window_as_it_was(bench: Bench) -> None:
             assert isinstance(refusal, Refusal)
             assert refusal.code == "local"
             assert canonical.decode(refusal.details) == {"status": "WALL_TIME"}
+
+
+async def test_a_channel_opened_from_many_sessions_at_once_has_one_desk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at, shown, look = asyncio.Queue[None](), asyncio.Semaphore(0), bench.ledger.channel
+
+    async def slow(channel: bytes, *, confirmed: bool = False) -> State:
+        looked_at.put_nowait(None)
+        await shown.acquire()
+        return await look(channel, confirmed=confirmed)
+
+    monkeypatch.setattr(bench.ledger, "channel", slow)
+    async with bench.running() as provider:
+        wrong, second, third = (Client(bench) for _ in range(3))
+        wrong.side.log.append(bytes(32))
+        refused = asyncio.create_task(wrong.open(count=0))
+        await looked_at.get()
+        openings = [asyncio.create_task(second.open())]
+        await until(lambda: sum(provider.reception._openers.values()) == 2)
+        shown.release()
+        assert isinstance(await refused, Refusal)
+        await looked_at.get()
+        openings.append(asyncio.create_task(third.open()))
+        await until(lambda: sum(provider.reception._openers.values()) == 2)
+        for _ in openings:
+            shown.release()
+        assert all(isinstance(each, ChannelOpened) for each in await asyncio.gather(*openings))
+        assert "another session has taken the channel" in await second.ended()
+        assert not provider.reception._openers
+        assert not provider.reception._opening
+        answer = await third.ask(work())
+        assert isinstance(answer, Answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
@@ -121,6 +122,8 @@ class Reception:
         self._operator = operator
         self._desks: dict[bytes, Desk] = {}
         self._opening: dict[bytes, asyncio.Lock] = {}
+        self._openers: Counter[bytes] = Counter()
+        """Who holds a channel's lock or waits for it."""
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._looked: dict[bytes, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -141,6 +144,7 @@ class Reception:
     async def open(self, message: OpenChannel, peer: Address) -> tuple[Desk, bytes]:
         """The channel's desk, and our signature over its terms. Raises `Refused`."""
         lock = self._opening.setdefault(message.channel, asyncio.Lock())
+        self._openers[message.channel] += 1
         try:
             async with lock:
                 return await self._open(message, peer)
@@ -149,8 +153,9 @@ class Reception:
         except Unavailable as error:
             raise Refused("storage", error.message) from error
         finally:
-            if not lock.locked():
-                self._opening.pop(message.channel, None)
+            self._openers[message.channel] -= 1
+            if not self._openers[message.channel]:
+                del self._opening[message.channel], self._openers[message.channel]
 
     async def _open(self, message: OpenChannel, peer: Address) -> tuple[Desk, bytes]:
         """Check and open.
