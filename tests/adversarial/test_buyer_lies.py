@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from buyer_support import Bed
-from made_up_provider import FakeProvider
+from made_up_provider import FakeProvider, Wire
 from surge.buyer.journal import unpack_receipt
 from surge.buyer.payer import Answer as Paid
 from surge.core import values
@@ -158,6 +158,31 @@ async def test_pieces_that_hold_no_output_end_the_session_with_a_liar(make_bed: 
     assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == [large(item) for item in range(6)]
     await asyncio.wait_for(job.settled.wait(), 5)
     assert "empty" in str(job.lanes.left[liar.device])
+
+
+class AnswersTwice(FakeProvider):
+    """It gives bytes that nobody checked yet, begins its answer anew, and then gives the bytes that it signed for."""
+
+    async def _say(self, wire: Wire, message: Any) -> None:
+        junk = b"j" * 1000
+        if unit_answer(message) and message.output:
+            await super()._say(wire, message)
+            await super()._say(wire, Output(message.id, 0, junk, False))
+        if isinstance(message, Output):
+            message = msgspec.structs.replace(message, offset=message.offset + len(junk))
+        await super()._say(wire, message)
+
+
+async def test_an_answer_that_begins_anew_gives_no_bytes_that_were_not_signed_for(make_bed: Callable[..., Bed]) -> None:
+    liar = AnswersTwice(functions={"f": large})
+    honest = FakeProvider(functions={"f": large}, seconds=lambda count: 0.01)
+    bed = make_bed(liar, honest)
+    job, results = await bed.start(bed.plan(chunk=1), range(6))
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == [large(item) for item in range(6)]
+    await asyncio.wait_for(job.settled.wait(), 5)
+    assert "twice" in str(job.lanes.left[liar.device])
+    paid = await bed.journal.read("SELECT count(*) FROM receipts WHERE kind = 1 AND accepted AND channel = ?", (liar.channel_id,))
+    assert paid == [(0,)]
 
 
 async def test_a_unit_is_not_paid_twice_under_two_sequences(make_bed: Callable[..., Bed]) -> None:

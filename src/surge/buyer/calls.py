@@ -114,6 +114,8 @@ class UnitCall:
 
     def answered(self, answer: Answer, party: Party) -> Paid | None:
         """See `Waiting`. Raises `PeerFault` when anything in it is wrong."""
+        if self._answer is not None:
+            raise PeerFault("a call is answered twice", unit=self.asked.subject)
         done = decode_unit_done(answer.body)
         outcome = done.outcome()
         if answer.output and (done.output or answer.output != outcome.size()):
