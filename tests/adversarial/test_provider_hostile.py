@@ -27,7 +27,7 @@ from surge.core.messages import (
 )
 from surge.core.pricing import Prices
 from surge.core.types import ZERO
-from surge.provider import session
+from surge.provider import outbox, session
 
 
 @pytest.fixture
@@ -290,3 +290,24 @@ async def test_a_channel_opened_from_many_sessions_at_once_has_one_desk(bench: B
         assert not provider.reception._opening
         answer = await third.ask(work())
         assert isinstance(answer, Answer)
+
+
+async def test_a_large_output_asked_for_again_and_again_does_not_pile_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "MANY_FILES", 20)
+    made: list[outbox.Outbox] = []
+    monkeypatch.setattr(session, "Outbox", lambda link: made.append(outbox.Outbox(link)) or made[-1])
+    async with bench.running():
+        client = Client(bench)
+        await client.open()
+        first = await client.ask(work(size=1000))
+        assert isinstance(first, Answer)
+        there = client.link.other
+        there.stalled.clear()
+        again = [await client.call(work(size=1000)) for _ in range(200)]
+        await until(lambda: made[0].full)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(made[0]._files) <= 22
+        there.stalled.set()
+        await until(lambda: set(again) <= client.outputs.keys())
+        assert isinstance(await client.ask(work("free"), "free"), Answer)

@@ -18,6 +18,9 @@ FULL = 4 << 20
 STREAM_ROOM = 1 << 20
 """Bytes waiting below which a file's next piece is added: a few pieces per session in memory."""
 
+MANY_FILES = 1024
+"""Files waiting beyond which it is the same: one may be asked for again and again."""
+
 STUCK_SECONDS = 60.0
 """A buyer that takes nothing for so long is gone."""
 
@@ -75,7 +78,7 @@ class Outbox:
     @property
     def full(self) -> bool:
         """Whether the buyer should be read no further for now."""
-        return self._size > FULL
+        return self._size > FULL or len(self._files) > MANY_FILES
 
     def post(self, message: ToBuyer) -> None:
         """Send a message."""
@@ -85,8 +88,7 @@ class Outbox:
         self._messages.append(data)
         self._size += len(data)
         self._empty.clear()
-        if self._size > FULL:
-            self._roomy.clear()
+        self._weigh()
         self._woken.set()
 
     def stream(self, number: int, path: Path, size: int) -> None:
@@ -94,7 +96,15 @@ class Outbox:
         if not self._closed:
             self._files.append((number, path, size))
             self._empty.clear()
+            self._weigh()
             self._woken.set()
+
+    def _weigh(self) -> None:
+        """Let the buyer be read, or not, by what waits now."""
+        if self.full:
+            self._roomy.clear()
+        else:
+            self._roomy.set()
 
     async def room(self) -> None:
         """Wait until what waits is no longer too much."""
@@ -121,6 +131,7 @@ class Outbox:
             while True:
                 if file is None and self._files:
                     number, path, left = self._files.popleft()
+                    self._weigh()
                     file, at = await asyncio.to_thread(path.open, "rb"), 0
                 if file is not None and self._size < STREAM_ROOM:
                     piece = await asyncio.to_thread(file.read, min(MAX_CHUNK, left))
@@ -154,5 +165,4 @@ class Outbox:
                     self._size -= len(data)
         except TimeoutError as error:
             raise Unavailable(f"{self._link.peer} takes nothing for {STUCK_SECONDS:.0f} s", peer=self._link.peer) from error
-        if self._size <= FULL:
-            self._roomy.set()
+        self._weigh()
