@@ -37,6 +37,7 @@ class Proxy:
             found["result"] = hex(max(0, int(found["result"], 16) - self.behind))
         if self.behind and call["method"] == "eth_getBlockByNumber":
             found["result"]["number"] = hex(max(0, int(found["result"]["number"], 16) - self.behind))
+            found["result"]["timestamp"] = hex(int(found["result"]["timestamp"], 16) - 12 * self.behind)
         if self.behind and call["method"] in ("eth_call", "eth_getBalance"):
             found["result"] = "0x" + "0" * 64
         return web.json_response(found)
@@ -71,7 +72,8 @@ async def test_an_endpoint_away_for_a_while_is_waited_for(chain: Chain, proxy: t
         await ledger.close()
 
 
-async def test_a_lagging_endpoint_is_not_believed(chain: Chain, proxy: tuple[Proxy, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["embedded", "public"])
+async def test_a_lagging_endpoint_is_not_believed(chain: Chain, proxy: tuple[Proxy, str], tmp_path: Path, kind: str) -> None:
     for _ in range(6):
         await chain.ledger.transfer(chain.treasury, KeySigner.random().address, native=1)
     lagging, url = proxy
@@ -79,10 +81,11 @@ async def test_a_lagging_endpoint_is_not_believed(chain: Chain, proxy: tuple[Pro
     held = await chain.ledger.token_balance(chain.treasury.address)
     assert held > 0
     for urls in ((url, chain.embedded.url), (chain.embedded.url, url)):
-        ledger = await Ledger.connect(elsewhere(chain.network, *urls), tmp_path / "b.db")
+        ledger = await Ledger.connect(replace(elsewhere(chain.network, *urls), kind=kind), tmp_path / "b.db")
         try:
             assert await ledger.token_balance(chain.treasury.address) == held
             assert await ledger.gas_balance(chain.treasury.address) > 0
+            assert len(await ledger._endpoints.every("eth_chainId", read=str)) == 1
         finally:
             await ledger.close()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,31 @@ async def test_no_endpoint_alone_invents_a_deposit_or_hides_a_close(chain: Chain
         assert (await ledger.channel(work.channel)).closing_at > 0
     finally:
         await ledger.close()
+
+
+async def test_an_endpoint_that_names_a_head_far_ahead_does_not_shut_the_others_out(
+    chain: Chain, liar: tuple[Liar, str], tmp_path: Path
+) -> None:
+    node, url = liar
+    work, _ = await opened(chain)
+    true = await chain.ledger.channel(work.channel)
+    who = (true.buyer, true.provider, true.device, true.session_key)
+    for number, rpc in enumerate(((url, chain.embedded.url), (chain.embedded.url, url))):
+        stamp = hex(int(time.time()) + 3600)
+        node.lies["eth_getBlockByNumber"] = {"number": hex(10**9), "timestamp": stamp, "baseFeePerGas": "0x1"}
+        node.lies["eth_call"] = state(who, 10**24)
+        ledger = await Ledger.connect(replace(elsewhere(chain.network, *rpc), kind="public"), tmp_path / f"{number}.db")
+        try:
+            assert (await ledger.channel(work.channel)).deposit == true.deposit
+            assert not (await ledger.channel(b"z" * 32)).exists
+            for method in ("eth_getBlockByNumber", "eth_call", "eth_chainId"):
+                node.lies[method] = "away"
+            for endpoint in ledger._endpoints._endpoints:
+                endpoint.head_at, endpoint.chain_checked = float("-inf"), False
+            assert await ledger.channel(work.channel) == true
+        finally:
+            node.lies.clear()
+            await ledger.close()
 
 
 async def test_a_transaction_that_a_node_refuses_and_keeps_is_mined_at_most_once(

@@ -1,7 +1,8 @@
 """JSON-RPC endpoints, several of them, none of them trusted alone.
 
 A call goes to the first endpoint that answers and is believed: it must be on the right chain, and its head may not lag behind the best
-head any endpoint has shown. So a node that fell behind is not taken for an empty wallet. What money hangs on is asked of all of them.
+head any endpoint has shown, on a public chain neither in blocks nor in time. So a node that fell behind is not taken for an empty wallet.
+What money hangs on is asked of all of them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from surge.ledger import answers
 
 MAX_LAG = 3
 """Blocks an endpoint's head may lag behind the best one known."""
+
+LAG_SECONDS = 30.0
+"""And its newest block may be so much older than the newest of all: a number alone proves nothing, for whoever lies names a higher one."""
 
 MAX_AGE = 900.0
 """Seconds: on a public chain a head older than this is no head (chains stall for minutes, not for a quarter of an hour)."""
@@ -58,6 +62,8 @@ class _Endpoint:
     url: str
     chain_checked: bool = False
     head: int = -1
+    stamp: float = float("-inf")
+    """Unix seconds of its newest block."""
     head_at: float = float("-inf")
     away_until: float = 0.0
 
@@ -79,6 +85,7 @@ class Endpoints:
         self._closed = False
         self._ids = itertools.count(1)
         self._best = -1
+        self._newest = float("-inf")
         self._surveying = asyncio.Lock()
 
     async def call(self, method: str, *params: Any, read: Callable[[Any], Any] | None = None, patience: float = 0.0) -> Any:
@@ -90,7 +97,7 @@ class Endpoints:
 
         async def first() -> list[Any]:
             reasons = []
-            for endpoint in self._endpoints:
+            for endpoint in sorted(self._endpoints, key=self._is_behind):
                 try:
                     return [await self._ask(endpoint, method, params, read)]
                 except Unavailable as error:
@@ -207,8 +214,11 @@ class Endpoints:
     async def _check(self, endpoint: _Endpoint) -> None:
         """Raise `Unavailable` unless the endpoint can be believed: right chain, head not lagging, not old."""
         await self._refresh(endpoint)
-        if endpoint.head < self._best - MAX_LAG:
+        if self._is_behind(endpoint) and (self._embedded or endpoint.stamp < self._newest - LAG_SECONDS):
             raise Unavailable(f"{endpoint.url} lags {self._best - endpoint.head} blocks behind")
+
+    def _is_behind(self, endpoint: _Endpoint) -> bool:
+        return endpoint.head < self._best - MAX_LAG
 
     async def _refresh(self, endpoint: _Endpoint) -> None:
         """See that an endpoint is on the right chain, and where its head is. Raises `Unavailable`."""
@@ -227,8 +237,8 @@ class Endpoints:
         if not self._embedded and age > MAX_AGE:
             endpoint.head_at = float("-inf")
             raise Unavailable(f"the newest block {endpoint.url} knows is {age / 60:.0f} minutes old")
-        endpoint.head, endpoint.head_at = head, time.monotonic()
-        self._best = max(self._best, head)
+        endpoint.head, endpoint.stamp, endpoint.head_at = head, block.timestamp, time.monotonic()
+        self._best, self._newest = max(self._best, head), max(self._newest, min(block.timestamp, time.time()))
 
     async def _raw(self, endpoint: _Endpoint, method: str, params: Sequence[Any]) -> Any:
         for _ in range(PASSING_TRIES - 1):
