@@ -6,7 +6,6 @@ Members are stored, not deflated, sorted by name, with one fixed time: the same 
 from __future__ import annotations
 
 import hashlib
-import json
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from surge.buyer.source import Located, imported, locate
 from surge.core import canonical
+from surge.core.stack import parse_json
 from surge.errors import InvalidInput
 
 MAX_BUNDLE = 256 << 20
@@ -174,7 +174,7 @@ def _holds_key(path: Path) -> bool:
     if len(start) > _KEY_FILE or not start.lstrip().startswith(b"{"):
         return False
     try:
-        document = json.loads(start)
+        document = parse_json(start)
     except ValueError:
         return False
     return isinstance(document, dict) and ("crypto" in document or {"key", "address"} <= set(document) or "mnemonic" in document)

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from surge.buyer.endings import outcome_of
 from surge.core import network as network_format
 from surge.core.channels import Answered
 from surge.core.network import NetworkFile
 from surge.core.receipts import Receipt, Signed, Terms
+from surge.core.stack import parse_json
+from surge.core.types import MAX_WEI
 from surge.core.units import Limits, UnitSpec
-from surge.errors import InvalidInput
+from surge.errors import InternalFault, InvalidInput
 
 VERSION = 1
 """The version of the file's format."""
@@ -120,7 +123,7 @@ def read(path: Path) -> Case:
 def decode(data: bytes) -> Case:
     """The case in a file's bytes. Raises `InvalidInput`."""
     try:
-        document = json.loads(data)
+        document = parse_json(data)
         if document["version"] != VERSION:
             raise InvalidInput(f"it is of version {document['version']!r}; this program knows version {VERSION}")
         fields = document["receipt"]
@@ -141,11 +144,11 @@ def decode(data: bytes) -> Case:
             root=_bytes(proof["root"], 32),
             path=path,
             unit=None if document["unit"] is None else _unit(document["unit"]),
-            outcome=None if document["outcome"] is None else _bytes(document["outcome"]),
+            outcome=None if document["outcome"] is None else _outcome(document["outcome"]),
             carried=_count(document["carried"]),
             contents={bytes.fromhex(digest): base64.b64decode(text, validate=True) for digest, text in document["contents"].items()},
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
         raise InvalidInput(f"a field is missing or malformed ({type(error).__name__}: {error})") from error
 
 
@@ -163,6 +166,15 @@ def _unit(fields: dict[str, Any]) -> UnitSpec:
         limits=Limits(*(_count(each) for each in fields["limits"])),
         salt=_bytes(fields["salt"], 32),
     )
+
+
+def _outcome(text: Any) -> bytes:
+    data = _bytes(text)
+    try:
+        outcome_of(data)
+    except InternalFault as error:
+        raise InvalidInput("its outcome cannot be read") from error
+    return data
 
 
 _HASHES = frozenset({"channel", "subject", "result"})
@@ -188,6 +200,6 @@ def _bytes(text: Any, size: int | None = None) -> bytes:
 
 
 def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise InvalidInput(f"{value!r} is no number")
+    if type(value) is not int or not 0 <= value <= MAX_WEI:
+        raise InvalidInput(f"{str(value)[:80]!r} is no number, or one out of bounds")
     return value

@@ -58,10 +58,18 @@ def outcome_of(data: bytes) -> Outcome:
     """The outcome in a journal's bytes (`calls.outcome_bytes`), its fuel unknown."""
     try:
         status, exit_code, value, stdout, stderr, files, state = canonical.decode(data)
-        named = tuple((path, Part(digest, size)) for path, digest, size in files)
-        return Outcome(Status(status), exit_code, Part(*value), Part(*stdout), Part(*stderr), named, state, 0)
+        named = tuple((str(path), _part(digest, size)) for path, digest, size in files)
+        if type(exit_code) is not int or type(state) is not bytes:
+            raise TypeError("an exit code is a number, a state is bytes")
+        return Outcome(Status(status), exit_code, _part(*value), _part(*stdout), _part(*stderr), named, state, 0)
     except (InvalidInput, ValueError, TypeError) as error:
         raise InternalFault("the journal holds an outcome that cannot be read: its file is damaged") from error
+
+
+def _part(digest: bytes, size: int) -> Part:
+    if type(digest) is not bytes or type(size) is not int or size < 0:
+        raise ValueError("a part is a digest and a size")
+    return Part(digest, size)
 
 
 def setup_fault(fault: GuestFault) -> GuestFault:
