@@ -9,11 +9,12 @@ from typing import Any
 from surge.buyer.endings import outcome_of
 from surge.buyer.journal import SETUP, ChannelRow, Journal, TryRow, unpack_receipt
 from surge.buyer.plan import Plan
+from surge.buyer.results import decode_piece
 from surge.core import canonical
 from surge.core.pricing import Prices
 from surge.core.receipts import FUELLED, Receipt, ReceiptKind, Terms
 from surge.core.units import Status
-from surge.errors import InvalidInput
+from surge.errors import GuestFault, InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class JobRecord:
     """Unix seconds."""
     done: int
     """Items with a result."""
+    failed: int
+    """Those of them whose result is an error."""
     total: int | None
     price: int
     """Wei acknowledged."""
@@ -77,6 +80,9 @@ class Saved:
     """Channels on which a unit of it was done, or may have been."""
 
 
+_ERROR = b"\x84\x65error"
+"""How an entry that is an error begins among a Python unit's results (`results.decode_piece`): only values that hold it are decoded."""
+
 _JOBS = """
     SELECT id, name, state, created, plan, total, spooled, error,
         (SELECT coalesce(sum(count), 0) FROM results WHERE results.job = jobs.id)
@@ -88,7 +94,19 @@ def _job(journal: Journal, row: Sequence[Any]) -> JobRecord:
     key, name, state, created, plan, total, spooled, error, done = row
     amounts = journal.read_now("SELECT amount FROM receipts WHERE job = ?", (key,))
     price = sum(int(amount) for (amount,) in amounts)
-    return JobRecord(key.hex(), name, state, created, done, total, price, error, Plan.decode(plan), spooled)
+    decoded = Plan.decode(plan)
+    return JobRecord(key.hex(), name, state, created, done, _failed(journal, key, decoded), total, price, error, decoded, spooled)
+
+
+def _failed(journal: Journal, job: bytes, plan: Plan) -> int:
+    ((failed,),) = journal.read_now("SELECT coalesce(sum(count), 0) FROM results WHERE job = ? AND error IS NOT NULL", (job,))
+    if plan.is_python:
+        for value, count in journal.read_now("SELECT value, count FROM results WHERE job = ? AND instr(value, ?)", (job, _ERROR)):
+            try:
+                failed += sum(entry[0] == "error" for entry in decode_piece(value, count))
+            except GuestFault:
+                failed += count
+    return int(failed)
 
 
 def list_jobs(journal: Journal) -> list[JobRecord]:

@@ -245,6 +245,7 @@ def _job_row(entry: Any) -> dict[str, Any]:
         "name": entry.name,
         "state": entry.state,
         "done": entry.done,
+        "failed": entry.failed,
         "total": entry.total,
         "price": entry.price,
         "created": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.created)),
@@ -262,7 +263,7 @@ def list_(network: str | None, json_: bool) -> None:
         rows = [{**row, "job": row["job"][:12]} for row in rows]
     show(
         rows,
-        ["job", "name", "state", "done", "total", "price", "created"],
+        ["job", "name", "state", "done", "failed", "total", "price", "created"],
         as_json=json_,
         empty="no jobs yet: `surge map`",
         money=["price"],
