@@ -96,7 +96,7 @@ def _explain(error: BaseException) -> int:
     """Print an error for people and return its exit code; what is not ours is a bug and keeps its traceback."""
     if not isinstance(error, errors.SurgeError):
         raise error
-    err.print(f"error: {in_tokens(str(error))}", style="red", markup=False, soft_wrap=True)
+    err.print(f"error: {in_options(in_tokens(str(error)))}", style="red", markup=False, soft_wrap=True)
     return exit_code(error)
 
 
@@ -189,6 +189,24 @@ def in_tokens(text: str) -> str:
     'it holds 1.5 SURGE'
     """
     return re.sub(r"\b([0-9]{1,78}) wei\b(?: of SURGE)?", lambda found: tokens(int(found[1])), text)
+
+
+_OPTIONS = {"output": "max-output", "max_price": "max-price", "packages": "package", "files": "file", "providers": "provider"}
+"""Options of the command line that are called otherwise than Python's."""
+
+_PYTHON_OPTION = re.compile(
+    r"\b(budget|chunk|deadline|files|fuel|max_price|memory|output|packages|providers|region|seed|timeout)=(?=[\s,.;:)]|$)"
+)
+"""An option as our messages name it in Python: nothing is assigned to it."""
+
+
+def in_options(text: str) -> str:
+    """A message for people: Python's options in it as the command line calls them.
+
+    >>> in_options("it ran out of fuel: raise fuel=, or ask for less with memory= and output=")
+    'it ran out of fuel: raise --fuel, or ask for less with --memory and --max-output'
+    """
+    return _PYTHON_OPTION.sub(lambda found: "--" + _OPTIONS.get(found[1], found[1]), text)
 
 
 def parse_tokens(text: str) -> int:

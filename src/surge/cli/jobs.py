@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from surge.cli.console import Amount, err, out, print_json, show, tokens
+from surge.cli.console import Amount, err, in_options, out, print_json, show, tokens
 from surge.cli.options import as_json, complete_file, constraints, given, network_option, opened, unit_limits
 from surge.cli.outputs import STANDARD_OUTPUT, output_file, writing
 from surge.core.stack import parse_json
@@ -96,7 +96,7 @@ def write_results(results: Results, target: str, file: TextIO, total: int | None
                         "index": details.get("index"),
                     }
                 }
-                err.print(str(result), style="red", markup=False)
+                err.print(in_options(str(result)), style="red", markup=False)
             else:
                 line = as_json_value(result)
             with writing(STANDARD_OUTPUT if target == "-" else target):

@@ -1,0 +1,42 @@
+"""What the shell shows of a job's results: errors, and lines of JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import click
+import pytest
+
+from surge.buyer.results import Piece, Progress, Results
+from surge.cli.console import run_command
+from surge.cli.jobs import write_results
+from surge.core import values
+from surge.errors import GuestFault, SurgeError
+
+
+def written(*pieces: Any) -> tuple[int, list[Any]]:
+    """How many items failed, and the lines that were written, for a job with a piece for each item: a value, an entry or an error."""
+    results = Results("ab" * 16, Progress(), errors="return", cancel=lambda: None, consumed=lambda upto: None, dropped=lambda: None)
+    for index, each in enumerate(pieces):
+        value = None if isinstance(each, SurgeError) else values.dumps([each if type(each) is list else ["ok", each]])
+        results.arrivals.put(Piece(index, 1, value, each if isinstance(each, SurgeError) else None))
+    results.arrivals.end(len(pieces))
+    file = io.StringIO()
+    failed = write_results(results, "out.jsonl", file, len(pieces), "f")
+    return failed, [json.loads(line) for line in file.getvalue().splitlines()]
+
+
+def test_errors_name_the_options_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def fails() -> None:
+        raise GuestFault("it ran out of fuel: raise fuel=, or wait; ship it with packages=, or call f(memory=3)")
+
+    assert run_command(fails, []) == 1
+    said = capsys.readouterr().err
+    assert said == "error: it ran out of fuel: raise --fuel, or wait; ship it with --package, or call f(memory=3)\n"
+    failed, (line,) = written(GuestFault("its output passed the limit: raise output=, or return less"))
+    assert failed == 1
+    assert "raise output=," in line["error"]["text"], "a file is for programs"
+    assert "raise --max-output, or return less" in " ".join(capsys.readouterr().err.split())
