@@ -40,3 +40,22 @@ def test_errors_name_the_options_of_the_command_line(capsys: pytest.CaptureFixtu
     assert failed == 1
     assert "raise output=," in line["error"]["text"], "a file is for programs"
     assert "raise --max-output, or return less" in " ".join(capsys.readouterr().err.split())
+
+
+def test_items_that_failed_alike_are_told_once_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    def raised(line: int, text: str) -> list[str]:
+        return ["error", "ValueError", text, f'Traceback\n  File "/job/work.py", line {line}, in f\nValueError: {text}']
+
+    trapped = GuestFault("it trapped (unreachable)\nsaid", status="TRAPPED", exit_code=0)
+    failed, lines = written(5, raised(3, "one"), raised(3, "two"), raised(9, "three"), trapped, raised(3, "four"), trapped)
+    assert failed == 6
+    assert [line["error"]["text"] for line in lines[1:3]] == ["item 1: ValueError: one", "item 2: ValueError: two"]
+    assert len(lines) == 7
+    said = capsys.readouterr().err
+    assert said.count("Traceback") == 2
+    assert "three" in said
+    assert "two" not in said
+    assert said.count("it trapped") == 2, "told once, and named once"
+    assert said.endswith(
+        "... and 2 more items failed like item 1: ValueError\n... and 1 more item failed like item 4: it trapped (unreachable)\n"
+    )

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from surge.cli.console import Amount, err, in_options, out, print_json, show, tokens
+from surge.cli.console import Amount, err, out, print_json, show, tokens
 from surge.cli.options import as_json, complete_file, constraints, given, network_option, opened, unit_limits
 from surge.cli.outputs import STANDARD_OUTPUT, output_file, writing
 from surge.core.stack import parse_json
-from surge.errors import GuestFault, InvalidInput, RemoteError
+from surge.errors import GuestFault, InvalidInput
 
 if TYPE_CHECKING:
     from surge.buyer.encoding import RunResult
@@ -81,28 +81,28 @@ def _json_key(key: Any) -> str:
 
 def write_results(results: Results, target: str, file: TextIO, total: int | None, label: str) -> int:
     """Write one line per result, with progress on standard error; returns how many items failed."""
+    from surge.cli.failures import Failures
     from surge.cli.progress import job_progress
 
-    failed = 0
-    with job_progress(label, total, results.progress) as tick, _resumable(results.job):
-        for result in results:
-            if isinstance(result, RemoteError | GuestFault):
-                failed += 1
-                details = result.details
-                line: Any = {
-                    "error": {
-                        "type": details.get("type", type(result).__name__),
-                        "text": result.message,
-                        "index": details.get("index"),
-                    }
-                }
-                err.print(in_options(str(result)), style="red", markup=False)
-            else:
-                line = as_json_value(result)
-            with writing(STANDARD_OUTPUT if target == "-" else target):
-                file.write(json.dumps(line) + "\n")
-            tick(results)
-    return failed
+    failures = Failures()
+    try:
+        with job_progress(label, total, results.progress) as tick, _resumable(results.job):
+            for index, result in enumerate(results):
+                failed = isinstance(result, GuestFault)
+                if failed:
+                    failures.tell(index, result)
+                with writing(STANDARD_OUTPUT if target == "-" else target):
+                    file.write(json.dumps(_error_line(result) if failed else as_json_value(result)) + "\n")
+                tick(results)
+    finally:
+        failures.sum_up()
+    return failures.count
+
+
+def _error_line(error: GuestFault) -> dict[str, Any]:
+    """An item's error at its place among the results."""
+    details = error.details
+    return {"error": {"type": details.get("type", type(error).__name__), "text": error.message, "index": details.get("index")}}
 
 
 @contextlib.contextmanager
@@ -148,7 +148,8 @@ def _resumable(job: str) -> Iterator[None]:
 def map_(target: str, inputs: str, output: str, chunk: str, network: str | None, **options: Any) -> int:
     """Run FUNCTION over the values in INPUTS.jsonl, one a line, and write one result a line, in order.
 
-    A value whose call raised becomes {"error": ...} at its place, and the command ends with code 1. A map that is interrupted, or fails,
+    A value whose call raised becomes {"error": ...} at its place, and the command ends with code 1; those that failed alike are told once,
+    with their number at the end. A map that is interrupted, or fails,
     leaves an OUT.jsonl of before as it was; `surge job resume JOB -o OUT.jsonl` finishes it.
 
     A budget covers the floors of channels that the map opens, too: what a channel pays its provider at least, whatever is done on it.
