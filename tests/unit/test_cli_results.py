@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 
 from surge.buyer.results import Piece, Progress, Results
@@ -14,6 +16,11 @@ from surge.cli.console import run_command
 from surge.cli.jobs import write_results
 from surge.core import values
 from surge.errors import GuestFault, SurgeError
+
+
+def refused(name: str) -> None:
+    """Python reads NaN as JSON, which others do not."""
+    raise AssertionError(name)
 
 
 def written(*pieces: Any) -> tuple[int, list[Any]]:
@@ -25,7 +32,7 @@ def written(*pieces: Any) -> tuple[int, list[Any]]:
     results.arrivals.end(len(pieces))
     file = io.StringIO()
     failed = write_results(results, "out.jsonl", file, len(pieces), "f")
-    return failed, [json.loads(line) for line in file.getvalue().splitlines()]
+    return failed, [json.loads(line, parse_constant=refused) for line in file.getvalue().splitlines()]
 
 
 def test_errors_name_the_options_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,3 +66,12 @@ def test_items_that_failed_alike_are_told_once_and_counted(capsys: pytest.Captur
     assert said.endswith(
         "... and 2 more items failed like item 1: ValueError\n... and 1 more item failed like item 4: it trapped (unreachable)\n"
     )
+
+
+def test_every_line_is_json_by_the_standard() -> None:
+    numbers = [math.nan, math.inf, -math.inf, 1.5]
+    value = {"array": np.array(numbers), "scalar": np.float64("nan"), "list": numbers, "bytes": b"\x01", "set": {1}, math.nan: 0}
+    failed, (line,) = written(value)
+    assert failed == 0
+    words = ["NaN", "Infinity", "-Infinity", 1.5]
+    assert line == {"array": words, "scalar": "NaN", "list": words, "bytes": "0x01", "set": [1], "nan": 0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -58,7 +59,10 @@ def read_items(path: str) -> Iterator[Any]:
 
 
 def as_json_value(value: Any) -> Any:
-    """A result as JSON: arrays as lists, bytes and very large integers as 0x-hex, everything else that JSON lacks as text."""
+    """A result as JSON: arrays and sets as lists, bytes and very large integers as 0x-hex, everything else that JSON lacks as text.
+
+    Floats that are no numbers are among those: "NaN", "Infinity" and "-Infinity", which most programs read as numbers again.
+    """
     if isinstance(value, dict):
         return {_json_key(key): as_json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -69,6 +73,8 @@ def as_json_value(value: Any) -> Any:
         return as_json_value(value.tolist())
     if isinstance(value, int) and value.bit_length() > MOST_BITS:
         return hex(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
@@ -92,7 +98,7 @@ def write_results(results: Results, target: str, file: TextIO, total: int | None
                 if failed:
                     failures.tell(index, result)
                 with writing(STANDARD_OUTPUT if target == "-" else target):
-                    file.write(json.dumps(_error_line(result) if failed else as_json_value(result)) + "\n")
+                    file.write(json.dumps(_error_line(result) if failed else as_json_value(result), allow_nan=False) + "\n")
                 tick(results)
     finally:
         failures.sum_up()
