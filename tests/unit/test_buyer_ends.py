@@ -23,7 +23,7 @@ from surge.buyer.results import Piece, Progress, Results, decode_piece
 from surge.buyer.submitting import Calls, Executor
 from surge.core import canonical, values
 from surge.core.messages import Refusal
-from surge.core.units import PROVABLE, Limits, Outcome, Part, Status
+from surge.core.units import PROVABLE, Limits, Outcome, Part, Status, billed_fuel
 from surge.errors import GuestFault, InvalidInput, NotData, RemoteError, Unavailable
 
 
@@ -229,6 +229,7 @@ def test_every_ending_says_what_to_do(status: Status) -> None:
     fault = guest_fault(Outcome(status, 3, nothing, nothing, nothing, (), b"", 0), b"", "detail")
     assert fault.message[:40] != status.name
     assert fault.message.startswith("it exited with code 3" if status is Status.EXITED else ("it ", "its ", "the "))
+    assert ("billed its whole fuel limit" in fault.message) is (billed_fuel(status, 1, Limits()) != 1 and status in PROVABLE)
     refusal = Refusal(1, "local", "said\x1b[2J", canonical.encode({"status": status.name}))
     local = local_fault(refusal)
     assert "every provider that tried" in local.message

@@ -12,7 +12,7 @@ from surge.core.messages import Refusal
 from surge.core.messages.fields import wei_bytes
 from surge.core.receipts import Receipt
 from surge.core.text import printable
-from surge.core.units import PROVABLE, Outcome, Part, Status
+from surge.core.units import EXACT, PROVABLE, Outcome, Part, Status
 from surge.errors import GuestFault, InternalFault, InvalidInput
 
 _packer = msgspec.msgpack.Encoder()
@@ -49,6 +49,8 @@ def guest_fault(outcome: Outcome, blob: bytes, detail: str) -> GuestFault:
     said = blob[start : start + outcome.stderr.size][-2000:].decode(errors="replace")
     said = printable(said).strip()
     what = f"it exited with code {outcome.exit_code}" if outcome.status is Status.EXITED else _WHAT[outcome.status]
+    if outcome.status in PROVABLE - EXACT:
+        what += "; a unit that ends so is billed its whole fuel limit"
     detail = "" if outcome.status in _NO_DETAIL else printable(detail)
     text = what + (f" ({detail})" if detail else "") + (f"\n{said}" if said else "")
     return GuestFault(text, status=outcome.status.name, exit_code=outcome.exit_code, stderr=said)

@@ -84,7 +84,12 @@ def show_(receipt_id: str, network: str | None, json_: bool) -> None:
 @receipt.command()
 @click.argument("receipt_id", metavar="RECEIPT")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The case file to write.")
-@click.option("--inputs/--no-inputs", default=False, help="Put the unit's code and inputs into the file, so that anyone can replay it.")
+@click.option(
+    "--inputs/--no-inputs",
+    default=False,
+    show_default=True,
+    help="Put the unit's code and inputs into the file, so that anyone can replay it.",
+)
 @network_option
 def export(receipt_id: str, output: Path, inputs: bool, network: str | None) -> None:
     """Write a case file: the receipt, its acknowledgement and its proof, for someone else to verify."""
@@ -121,7 +126,10 @@ def verify(case: Path, urls: tuple[str, ...], json_: bool) -> int:
 @network_option
 @as_json
 def replay(case: str, network: str | None, json_: bool) -> int:
-    """Run a receipt's unit again on this machine and compare result and fuel, bit for bit."""
+    """Run a receipt's unit again on this machine and compare result and fuel, bit for bit.
+
+    A case file must be one of `surge receipt export --inputs`; a receipt of this wallet, named by its id, needs no file.
+    """
     from surge.buyer import casefile
     from surge.buyer.cases import replay_case
     from surge.cli.image import ensure_image
