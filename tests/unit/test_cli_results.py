@@ -14,6 +14,7 @@ import pytest
 from surge.buyer.results import Piece, Progress, Results
 from surge.cli.console import run_command
 from surge.cli.jobs import write_results
+from surge.cli.options import unit_limits
 from surge.core import values
 from surge.errors import GuestFault, SurgeError
 
@@ -75,3 +76,26 @@ def test_every_line_is_json_by_the_standard() -> None:
     assert failed == 0
     words = ["NaN", "Infinity", "-Infinity", 1.5]
     assert line == {"array": words, "scalar": "NaN", "list": words, "bytes": "0x01", "set": [1], "nan": 0}
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("50ms", 0.05), ("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
+def test_durations(text: str, seconds: float) -> None:
+    found: list[float] = []
+
+    @click.command()
+    @unit_limits
+    def command(timeout: float, **options: Any) -> None:
+        found.append(timeout)
+
+    assert run_command(command, ["--timeout", text]) == 0
+    assert found == [pytest.approx(seconds)]
+
+
+@pytest.mark.parametrize("text", ["", "soon", "ms", "5sm", "5us", "0ms", "nanh", "infs", "1 h s"])
+def test_durations_that_are_none(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    @unit_limits
+    def command(**options: Any) -> None:
+        raise AssertionError
+
+    assert run_command(command, ["--timeout", text]) == 2

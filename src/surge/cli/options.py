@@ -41,15 +41,19 @@ def as_json(command: F) -> F:
     return option(command)
 
 
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+"""Units of durations."""
+
+
 def _duration(_ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Seconds of a duration such as 90, 90s, 15m, 2h."""
+    """Seconds of a duration such as 90, 50ms, 90s, 15m, 2h."""
     if value is None:
         return None
-    scale = {"s": 1, "m": 60, "h": 3600}.get(value[-1:])
+    number = value.rstrip("smh")
     try:
-        seconds = float(value[:-1]) * scale if scale else float(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r}: write 90s, 15m or 2h", param=param) from None
+        seconds = float(number) * _SECONDS[value[len(number) :]]
+    except (ValueError, KeyError):
+        raise click.BadParameter(f"{value!r}: write 50ms, 90s, 15m or 2h", param=param) from None
     if not 0 < seconds < math.inf:
         raise click.BadParameter("a time longer than nothing is meant", param=param)
     return seconds
@@ -65,7 +69,7 @@ def unit_limits(command: F) -> F:
             help="What a unit may write, in bytes; one that writes more is billed all of --fuel. [default: 64M]",
         ),
         click.option(
-            "--timeout", callback=_duration, default=None, metavar="DURATION", help="Wall time of a unit: 90s, 15m, 2h. [default: 2m]"
+            "--timeout", callback=_duration, default=None, metavar="DURATION", help="Wall time of a unit: 50ms, 90s, 15m, 2h. [default: 2m]"
         ),
         click.option(
             "--fuel",
@@ -98,7 +102,7 @@ def constraints(command: F) -> F:
             callback=_duration,
             default=None,
             metavar="DURATION",
-            help="Stop when it takes longer: 90s, 15m, 2h.",
+            help="Stop when it takes longer: 50ms, 90s, 15m, 2h.",
         ),
     ):
         command = option(command)
