@@ -205,7 +205,10 @@ def run(
     network: str | None,
     **options: Any,
 ) -> int:
-    """Run a WASI command MODULE with ARGS on the network: stdin in, stdout out, its own exit code."""
+    """Run a WASI command MODULE with ARGS on the network: stdin in, stdout out, its own exit code.
+
+    Standard error begins with the job's id and ends with its price.
+    """
     for pair in environment:
         if "=" not in pair:
             raise click.BadParameter(f"{pair!r}: write NAME=VALUE", param_hint="--env")
@@ -218,9 +221,12 @@ def run(
     with opened(network) as surge:
         one = Run(args, stdin, dict(pair.split("=", 1) for pair in environment))
         results = surge.run_each(module, [one], **given(options))
-        with err.status(f"{Path(module).name}, job {results.job[:12]}"), _resumable(results.job):
-            result = next(results)
-    return give_run(result, sys.stdout, STANDARD_OUTPUT, folder)
+        err.print(f"job {results.job}", style="dim")
+        with contextlib.ExitStack() as stack:
+            stack.callback(lambda: err.print(tokens(results.progress.price), style="dim"))
+            with err.status(f"{Path(module).name}, job {results.job[:12]}"), _resumable(results.job):
+                result = next(results)
+            return give_run(result, sys.stdout, STANDARD_OUTPUT, folder)
 
 
 def give_run(result: RunResult, stdout: TextIO, target: str, folder: Path | None = None) -> int:
