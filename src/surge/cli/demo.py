@@ -12,7 +12,7 @@ import click
 
 from surge.cli import places
 from surge.cli.children import stop_event
-from surge.cli.console import Size, err, out, print_json, show, tokens
+from surge.cli.console import Size, err, in_tokens, out, print_json, show, tokens
 from surge.cli.progress import job_progress
 from surge.errors import Unavailable
 
@@ -129,14 +129,20 @@ def _show_models(models: list[dict[str, Any]]) -> None:
 
 def _show_providers(providers: list[dict[str, Any]]) -> None:
     rows = [{**each, "pay": tokens(each["pay"])} for each in providers]
-    show(rows, ["provider", "units", "gigafuel", "pay"], as_json=False, title="\nWho did the work")
+    show(
+        rows,
+        ["provider", "units", "gigafuel", "pay"],
+        as_json=False,
+        title="\nWho did the work (settings travel in groups: a unit is one group)",
+    )
 
 
 def _show_redemptions(redemptions: list[dict[str, Any]]) -> None:
     rows = [{**each, "paid": tokens(each["paid"]), "fee": tokens(each["fee"])} for each in redemptions]
     show(rows, ["transaction", "receipts", "paid", "fee"], as_json=False, title="\nWhat was redeemed on the ledger", empty="nothing yet")
     paid, fees = (sum(each[name] for each in redemptions) for name in ("paid", "fee"))
-    out.print(f"in all {tokens(paid)} to the providers, {tokens(fees)} of fees", style="dim")
+    said = f"in all {tokens(paid)} to the providers, {tokens(fees)} of fees: for units, and for setups, transfers and compiling, too"
+    out.print(said, style="dim", soft_wrap=True)
 
 
 def _plain(each: Redemption) -> dict[str, Any]:
@@ -176,4 +182,4 @@ def _check_receipt(receipt: str, case: Path) -> dict[str, Any]:
 def _show_checks(report: dict[str, Any]) -> None:
     out.print(f"\nReceipt {report['receipt']}, exported to {report['case']}", markup=False, soft_wrap=True)
     for check in report["checks"]:
-        out.print(f"{'yes' if check['holds'] else 'NO':>4}  {check['text']}", markup=False, soft_wrap=True)
+        out.print(f"{'yes' if check['holds'] else 'NO':>4}  {in_tokens(check['text'])}", markup=False, soft_wrap=True)
