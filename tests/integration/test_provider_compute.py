@@ -196,6 +196,7 @@ async def test_units_that_end_in_vain_are_run_for_some_seconds_an_hour_and_no_lo
             refusal = await buyer.ask(unit(number, fuel=10**15, wall_ms=300), "run", "compute")
             assert isinstance(refusal, Refusal)
             assert refusal.code == "local"
+            assert refusal.text == "it took longer than it may", "where in the module it was helps nobody"
         for number in range(2, 4):
             refusal = await buyer.ask(unit(number, fuel=10**15, wall_ms=300), "run", "compute")
             assert isinstance(refusal, Refusal)

@@ -103,6 +103,16 @@ async def test_what_was_redeemed_by_somebody_else_and_what_pays_less_than_its_ga
     assert (await ledger.channel(dust.channel)).redeemed == 0
 
 
+async def test_a_provider_that_stops_says_which_vouchers_it_keeps_for_paying_less_than_their_gas(books: Books) -> None:
+    cost = await books.chain.ledger.redemption_cost()
+    await books.channel(units=1, price=cost // 4)
+    await books.channel()
+    assert await books.look() > 0
+    assert books.earnings.kept == "", "while it runs there may be more"
+    await books.earnings.settle(last_chance=True)
+    assert books.earnings.kept.startswith(f"1 voucher worth {cost // 4} wei of SURGE is kept until there is more on it")
+
+
 async def test_a_redemption_costs_no_more_than_it_was_said_to(books: Books) -> None:
     cost = await books.chain.ledger.redemption_cost()
     await books.channel()

@@ -271,6 +271,11 @@ FINE: dict[str, Any] = {
             {"last_call": 100, "calls": 3, "refused": {"window": {"count": 2, "last": "it is full"}}},
             "its offer is on 2 relays; the last call came 15 minutes ago, of 3 in all; 2 times it refused as 'window': it is full",
         ),
+        (
+            {"last_call": 100, "calls": 3, "refused": {"local": {"count": 2, "last": "it took too long\n  0: 0x1a - work.wasm"}}},
+            "its offer is on 2 relays; the last call came 15 minutes ago, of 3 in all; 2 units ended here without pay, the last so: "
+            "it took too long",
+        ),
     ],
 )
 def test_a_device_without_work_says_why(change: dict[str, Any], said: str) -> None:
@@ -285,6 +290,8 @@ def test_a_device_without_work_says_why(change: dict[str, Any], said: str) -> No
         ({"at": 990, "waiting": "it does not lend: it is on battery"}, "it does not lend: it is on battery"),
         ({"at": 990, "waiting": "", "earnings_wait_for": "gas"}, "it works; its earnings wait for gas"),
         ({"at": 280, "waiting": "it is on battery"}, "it does not run: it was last seen 12 minutes ago"),
+        ({"at": 280, "earnings_kept": "1 voucher is kept"}, "it does not run: it was last seen 12 minutes ago; 1 voucher is kept"),
+        ({"at": 990, "waiting": "it stops", "earnings_kept": "1 voucher is kept"}, "it stops; 1 voucher is kept"),
     ],
 )
 def test_a_device_says_how_it_stands(status: dict[str, Any] | None, said: str) -> None:

@@ -14,7 +14,7 @@ import click
 from surge.buyer.home import user_keystore
 from surge.buyer.trust import require_trusted
 from surge.cli import places
-from surge.cli.console import Amount, err, out, print_json, show, tokens
+from surge.cli.console import Amount, err, in_tokens, out, print_json, show, tokens
 from surge.cli.options import as_json, network_option, opened
 from surge.cli.places import passphrase
 from surge.core.types import address
@@ -224,7 +224,7 @@ def earnings(data: Path | None, json_: bool) -> None:
         err.print("no provider is known here: name its folder, or its network's, with --data", style="dim")
     rows = []
     for folder in folders:
-        err.print(f"{folder.name}: {standing_of(folder)}", style="dim", markup=False, soft_wrap=True)
+        err.print(f"{folder.name}: {in_tokens(standing_of(folder))}", style="dim", markup=False, soft_wrap=True)
         rows += [{"provider": folder.name, **row} for row in earnings_of(folder)]
     if json_:
         print_json(rows)

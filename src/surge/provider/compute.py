@@ -159,11 +159,22 @@ async def _answer(compute: Compute, context: Context, job: bytes, execution: Exe
     return Reply(body, claim, path, output.size)
 
 
+_ENDED = {
+    Status.WALL_TIME: "it took longer than it may",
+    Status.NATIVE_STACK: "its calls went deeper than the stack",
+    Status.HOST_MEMORY: "the device ran out of memory or disk",
+    Status.WORKER_LOST: "the process that ran it was lost",
+}
+"""Local endings in words, for those of which the engine says no more than where in the module it was."""
+
+
 def _local(compute: Compute, context: Context, execution: Execution, limits: Limits) -> Refused:
     compute.waste.add(context.buyer, execution.seconds or _lost_seconds(execution, limits))
     execution.output.discard()
     status = execution.outcome.status
-    return Refused("local", execution.detail or f"it ended here as {status.name}", status=status.name)
+    detail = execution.detail.partition("\n")[0].strip()
+    plain = _ENDED.get(status, f"it ended here as {status.name}")
+    return Refused("local", detail if detail and not detail.endswith("backtrace:") else plain, status=status.name)
 
 
 def _lost_seconds(execution: Execution, limits: Limits) -> float:

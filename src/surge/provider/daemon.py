@@ -382,6 +382,7 @@ class Provider:
             "under_way": sum(len(desk.works) for desk in self.reception.desks),
             "storage": self._journal.batches.fault,
             "earnings_wait_for": self.earnings.waits_for,
+            "earnings_kept": self.earnings.kept,
             "earnings_set_aside": {"0x" + channel.hex(): why for channel, why in self.earnings.set_aside.items()},
             "redeemed": self.earnings.redeemed,
             "transactions": self.earnings.transactions,

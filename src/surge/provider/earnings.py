@@ -106,6 +106,23 @@ def worth_giving_up(prospect: Prospect, cost: int) -> bool:
     return prospect.overdue and not state.closed and state.floor - max(state.redeemed, prospect.row.amount) > cost
 
 
+def kept_in_words(worths: Sequence[int], cost: int) -> str:
+    """Which of these vouchers, by what redeeming would pay, pay less than the gas: in a sentence, empty if none. Pure.
+
+    >>> kept_in_words([5, 7, 0, 80], cost=10)
+    '2 vouchers worth 12 wei of SURGE in all are kept until there is more on them: redeeming one takes gas worth 10 wei of SURGE'
+    """
+    small = [worth for worth in worths if 0 < worth <= cost]
+    if not small:
+        return ""
+    worth = f"{sum(small)} wei of SURGE"
+    if len(small) == 1:
+        which = f"1 voucher worth {worth} is kept until there is more on it"
+    else:
+        which = f"{len(small)} vouchers worth {worth} in all are kept until there is more on them"
+    return f"{which}: redeeming one takes gas worth {cost} wei of SURGE"
+
+
 class Earnings:
     """The provider's channels on the ledger. `run` keeps them paid."""
 
@@ -120,6 +137,8 @@ class Earnings:
     ) -> None:
         self.waits_for = ""
         """Why pay is not being redeemed now; empty when all is well."""
+        self.kept = ""
+        """Which vouchers were left when the provider stopped because they pay less than their gas; empty when none were, and before."""
         self.redeemed = 0
         """Wei redeemed since the start."""
         self.transactions: list[str] = []
@@ -190,6 +209,10 @@ class Earnings:
             found += [Prospect(row, state, row.id in overdue) for row, state in zip(some, states, strict=True) if self._saw(row, state)]
         self._aside.keep_only({row.id for row in self._journal.channels()})
         due = [each for each in found if worth_redeeming(each, cost, self._config.gas_factor, last_chance=last_chance)]
+        if last_chance:
+            self.kept = kept_in_words([each.worth for each in found if not each.state.closed], cost)
+            if self.kept:
+                log.warning("%s", self.kept)
         for start in range(0, len(due), BATCH):
             await self._redeem(await self._payable(due[start : start + BATCH], last_chance))
         if sweep:

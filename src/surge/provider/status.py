@@ -37,7 +37,11 @@ def explain(status: Mapping[str, Any], now: int) -> str:
         parts.append(f"the last call came {_span(now - status['last_call'])} ago, of {status['calls']} in all")
     if status["refused"]:
         code, most = max(status["refused"].items(), key=lambda item: item[1]["count"])
-        parts.append(f"{_count(most['count'], 'time')} it refused as {code!r}: {most['last']}")
+        last = str(most["last"]).partition("\n")[0]
+        if code == "local":
+            parts.append(f"{_count(most['count'], 'unit')} ended here without pay, the last so: {last}")
+        else:
+            parts.append(f"{_count(most['count'], 'time')} it refused as {code!r}: {last}")
     return "; ".join([*parts, *troubles])
 
 
@@ -47,9 +51,13 @@ def stands(status: Mapping[str, Any] | None, now: int) -> str:
         return "it never ran"
     since = now - int(status.get("at", 0))
     if since > STALE_SECONDS:
-        return f"it does not run: it was last seen {_span(since)} ago"
-    said = str(status["waiting"]) or "it works"
-    return f"{said}; its earnings wait for {status['earnings_wait_for']}" if status["earnings_wait_for"] else said
+        said = f"it does not run: it was last seen {_span(since)} ago"
+    else:
+        said = str(status["waiting"]) or "it works"
+        if status["earnings_wait_for"]:
+            said += f"; its earnings wait for {status['earnings_wait_for']}"
+    kept = status.get("earnings_kept", "")
+    return f"{said}; {kept}" if kept else said
 
 
 def _count(number: int, noun: str) -> str:
