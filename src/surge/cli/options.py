@@ -62,12 +62,7 @@ def _duration(_ctx: click.Context, param: click.Parameter, value: str | None) ->
 def unit_limits(command: F) -> F:
     """What one unit may use."""
     for option in (
-        click.option(
-            "--max-output",
-            type=Size(),
-            default=None,
-            help="What a unit may write, in bytes; one that writes more is billed all of --fuel. [default: 64M]",
-        ),
+        click.option("--max-output", type=Size(), default=None, help="What a unit may write, in bytes. [default: 64M]"),
         click.option(
             "--timeout", callback=_duration, default=None, metavar="DURATION", help="Wall time of a unit: 50ms, 90s, 15m, 2h. [default: 2m]"
         ),
@@ -75,7 +70,7 @@ def unit_limits(command: F) -> F:
             "--fuel",
             type=Fuel(),
             default=None,
-            help="Fuel of a unit: 500M or 20G, decimal; billed whole if it traps or passes a limit other than --timeout. [default: 1000G]",
+            help="Fuel of a unit: 500M or 20G, decimal; billed whole if it traps, or runs out of fuel or memory. [default: 1000G]",
         ),
         click.option(
             "--memory", type=Size(), default=None, help="Memory of a unit; one that needs more is billed all of --fuel. [default: 512M]"
