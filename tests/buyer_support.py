@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from surge.buyer.auditor import Party
 from surge.buyer.intake import Intake
 from surge.buyer.job import Job
 from surge.buyer.journal import ChannelRow, Journal
+from surge.buyer.outbox import pieces_of
 from surge.buyer.peers import Peer
 from surge.buyer.plan import MAP, Plan, Wishes, job_seed
 from surge.buyer.purse import Purse
@@ -49,7 +50,12 @@ class Bed:
         else:
             row = rows[0]
         party = Party(row.id, provider.device, provider.buyer, DOMAIN)
-        payer = await open_payer(self.journal, row, party, provider.session)
+
+        async def top_up(needed: int) -> int:
+            provider.channel.deposit = provider.deposit = 2 * provider.deposit
+            return provider.deposit
+
+        payer = await open_payer(self.journal, row, party, provider.session, top_up=top_up)
 
         async def lacking(count: int) -> tuple[bytes, int]:
             return await acknowledgement_since(self.journal, row.id, count)
@@ -75,8 +81,10 @@ class Bed:
             provider.blobs[b"b" * 32] = b""
         return Plan(**{**fields, **changes})
 
-    async def start(self, plan: Plan, items: Any, *, errors: str = "raise", total: int | None = None) -> tuple[Job, Results]:
-        """A running job and its results."""
+    async def start(
+        self, plan: Plan, items: Any, *, errors: str = "raise", total: int | None = None, contents: Mapping[bytes, bytes] | None = None
+    ) -> tuple[Job, Results]:
+        """A running job and its results. `contents` by hash, to be uploaded to whom they are missing."""
         loop = asyncio.get_running_loop()
         await self.journal.create_job(plan, total)
         progress = Progress(total=total)
@@ -89,7 +97,8 @@ class Bed:
             dropped=lambda: None,
         )  # fmt: skip
         job = Job(
-            plan, self.journal, intake, results.arrivals, self.recruit, contents={},
+            plan, self.journal, intake, results.arrivals, self.recruit,
+            contents={key: (len(data), lambda data=data: pieces_of(data)) for key, data in (contents or {}).items()},
             scheduler=Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000),
             spool=Spool(plan.id, self.journal), purse=Purse(plan.wishes.budget), progress=progress,
             ahead=None if total is None else 1 << 40,

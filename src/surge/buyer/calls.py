@@ -6,16 +6,17 @@ A `UnitCall` makes no task: the peer's one reader hands it what arrives, and it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from surge.buyer.auditor import Asked, Party, audit
 from surge.buyer.journal import ResultRow
 from surge.buyer.payer import Answer as Paid
+from surge.core import canonical
 from surge.core.messages import Answer, Output, Refusal, UnitDone, decode_unit_done
 from surge.core.receipts import Receipt
 from surge.core.units import Outcome, OutputVerifier
-from surge.errors import PeerFault, SurgeError
+from surge.errors import InvalidInput, PeerFault, SurgeError
 
 
 class Owner(Protocol):
@@ -80,6 +81,7 @@ class UnitCall:
         "method",
         "number",
         "owner",
+        "stage",
         "wanted",
     )
 
@@ -94,6 +96,8 @@ class UnitCall:
         """The device."""
         self.lowered = False
         """Whether its fuel limit is below the user's."""
+        self.stage = 0
+        """The lane's when the unit was made: what is refused of an earlier one may be mended already."""
         self.method = method
         self.body = body
         self.asked = asked
@@ -204,6 +208,15 @@ class Question:
         self.complete = True
         if not self.future.done():
             self.future.set_exception(error)
+
+
+def said_in(refusal: Refusal) -> Mapping[str, object]:
+    """The details of a refusal by name; none where they cannot be read."""
+    try:
+        details = canonical.decode(refusal.details) if refusal.details else {}
+    except InvalidInput:
+        return {}
+    return details if isinstance(details, dict) else {}
 
 
 class Refused(SurgeError):

@@ -17,6 +17,8 @@ class Lane:
     """Wei for a typical unit: only to prefer the cheaper lane."""
     latency: float = 0.0
     """Seconds of a round trip."""
+    stage: int = 0
+    """Times that it was made ready: after preparing, after a top-up."""
     ready: bool = True
     """Whether units may be sent: false while connecting, draining, or when the job's new prices are being agreed on."""
     seconds: float | None = None

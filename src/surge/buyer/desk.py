@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from surge.buyer.calls import UnitCall
+from surge.buyer.calls import Refused, UnitCall
 from surge.buyer.cuts import Assign, Recut
 from surge.buyer.journal import TryRow
 from surge.buyer.outbox import pieces_of
@@ -16,7 +16,7 @@ from surge.buyer.peers import Peer
 from surge.buyer.plan import CALLS
 from surge.buyer.work import Unit, make_unit
 from surge.core.pricing import unit_amount
-from surge.errors import SurgeError
+from surge.errors import NotEnough, SurgeError
 
 if TYPE_CHECKING:
     from surge.buyer.job import Job
@@ -130,7 +130,7 @@ class Desk:
             self._job.purse.reserve((one.number, one.lane), allowance.reserved, terms.channel)
             tries.append(TryRow(one.number, terms.channel, unit.id, allowance.limits.fuel, terms.prices))
             call = UnitCall(self._job, self._job.plan.id, one.number, one.lane, "run", unit.body, unit.asked)
-            call.lowered = allowance.lowered
+            call.lowered, call.stage = allowance.lowered, self._job.lanes.stage(one.lane)
             ready.append((one, peer, call, unit))
             if one.number not in self._known_cuts:
                 self._known_cuts.add(one.number)
@@ -204,7 +204,7 @@ class Desk:
             self._job.purse.reserve((row.number, peer.device), amount, peer.terms.channel)
             self._job.scheduler.adopt(row.number, peer.device, time.monotonic())
             call = UnitCall(self._job, self._job.plan.id, row.number, peer.device, "run", unit.body, unit.asked)
-            call.lowered = row.fuel < self._job.plan.limits.fuel
+            call.lowered, call.stage = row.fuel < self._job.plan.limits.fuel, self._job.lanes.stage(peer.device)
             one = Assign(row.number, cut.first, cut.count, peer.device, copy=False, whole=False)
             if unit.content is None:
                 peer.ask(call)
@@ -221,10 +221,16 @@ class Desk:
         assert unit.content is not None
         try:
             await self._job.lanes.preparation.provide(peer, [(unit.content, len(unit.data))], {unit.content: lambda: pieces_of(unit.data)})
+        except Refused as error:
+            self._job.unit_refused(call, error.refusal)
         except SurgeError as error:
             self._job.say(f"an input did not reach {peer.device}: {error}")
             self._job.purse.release((one.number, one.lane))
-            self._job.scheduler.ended_locally(one.number, one.lane, now=time.monotonic())
+            self._job.scheduler.released(one.number, one.lane, now=time.monotonic(), rest=STARVED_REST)
+            if isinstance(error, NotEnough):
+                self._check_means({peer.terms.channel})
+            elif peer.is_open:
+                self._job.lanes.give_up(peer, error)
             self._job.poke()
         else:
             if again or not self._is_stale(one, call):

@@ -7,6 +7,7 @@ import re
 
 import msgspec
 
+from surge.buyer.calls import said_in
 from surge.core import canonical
 from surge.core.messages import Refusal
 from surge.core.messages.fields import wei_bytes
@@ -95,11 +96,7 @@ def local_fault(refusal: Refusal) -> GuestFault:
 
 def local_status(refusal: Refusal) -> Status | None:
     """The local ending that a refusal names in its details, if it names one."""
-    try:
-        details = canonical.decode(refusal.details) if refusal.details else {}
-    except InvalidInput:
-        return None
-    name = details.get("status") if isinstance(details, dict) else None
+    name = said_in(refusal).get("status")
     return next((status for status in Status if status not in PROVABLE and status.name == name), None)
 
 

@@ -267,7 +267,7 @@ class Job:
         code = refusal.code
         if code in ("busy", "window", "draining", "price", "missing", "deposit", "cancelled"):
             self.scheduler.released(number, lane, now=now, rest=BUSY_REST if code in ("busy", "window") else 0.0)
-            self.lanes.refused(lane, refusal)
+            self.lanes.refused(call, refusal)
         elif code in ("invalid", "unknown", "storage"):
             self.say(f"{lane} cannot run this job ({code}): {refusal.text}")
             self.scheduler.released(number, lane)

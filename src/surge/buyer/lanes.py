@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from surge.buyer.calls import Refused
+from surge.buyer.agreements import Agreements
+from surge.buyer.bounds import Bounds
+from surge.buyer.calls import Refused, UnitCall
 from surge.buyer.cuts import Lane
 from surge.buyer.endings import local_fault, setup_fault
 from surge.buyer.peers import Peer
@@ -16,8 +17,8 @@ from surge.buyer.preparing import Preparation, Source
 from surge.buyer.reach import Reach
 from surge.buyer.scheduler import DEPTH
 from surge.buyer.treasury import is_over_budget
-from surge.core.messages import NewPrices, Refusal, Reprice, encode
-from surge.core.pricing import Prices, typical_amount, why_too_dear
+from surge.core.messages import NewPrices, Refusal
+from surge.core.pricing import Prices, typical_amount
 from surge.core.receipts import Receipt, Terms
 from surge.errors import GuestFault, NotEnough, PeerFault, SurgeError, Unavailable
 
@@ -55,13 +56,9 @@ class Lanes:
         """Providers that no longer take part, and why."""
         self._job = job
         self._recruit = recruit
+        self.bounds = Bounds(contents)
         self.preparation = Preparation(job, self, contents)
-        self._terms: dict[str, Terms] = {}
-        self._agreed: dict[bytes, Terms] = {}
-        self._worked: set[bytes] = set()
-        """Channels on which a unit of the job was done, or may have been before a restart."""
-        self._quoted: dict[str, tuple[Terms, NewPrices]] = {}
-        """New prices that wait for the first unit, by device."""
+        self._agreements = Agreements(job)
         self._first: tuple[str, ...] = ()
         self._preparing: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
@@ -83,17 +80,22 @@ class Lanes:
     def terms(self, key: str) -> Terms | None:
         """The terms under which this lane works for the job."""
         peer = self.peers.get(key)
-        return None if peer is None else self._terms.get(key, peer.terms)
+        return None if peer is None else self._agreements.terms(peer)
 
     def prices(self, peer: Peer) -> Prices:
         """What this provider asks for the job."""
-        return self._terms.get(peer.device, peer.terms).prices
+        return self._agreements.terms(peer).prices
 
     def is_better_off(self, channels: Collection[bytes]) -> bool:
         """Whether the budget has more left for some lane than for those on these channels, on which it buys nothing now."""
         purse = self._job.purse
         most = max((purse.left_on(channel) or 0 for channel in channels), default=0)
         return any((purse.left_on(self.peers[key].terms.channel) or 0) > most for key in self._job.scheduler.lanes if key in self.peers)
+
+    def stage(self, key: str) -> int:
+        """See `cuts.Lane.stage`."""
+        lane = self._job.scheduler.lanes.get(key)
+        return 0 if lane is None else lane.stage
 
     def withdraw(self, key: str, number: int) -> None:
         """The answer of this lane is no longer wanted."""
@@ -122,7 +124,7 @@ class Lanes:
         if peer is None:
             return
         self.left[key] = error
-        self._quoted.pop(key, None)
+        self._agreements.left(key)
         self._poor.discard(key)
         if self in peer.listeners:
             peer.listeners.remove(self)
@@ -145,21 +147,20 @@ class Lanes:
             for call in peer.calls_of(self._job):
                 peer.cancel(call)
 
-    def refused(self, key: str, refusal: Refusal) -> None:
-        """A unit was refused for a reason that can be mended."""
+    def refused(self, call: UnitCall, refusal: Refusal) -> None:
+        """A unit was refused for a reason that can be mended. What was refused before the lane was last made ready is mended already."""
+        key = call.lane
         lane, peer = self._job.scheduler.lanes.get(key), self.peers.get(key)
         if lane is None or peer is None:
             return
-        if refusal.code == "missing":
-            lane.ready = False
-            self._prepare_soon(peer)
-        elif refusal.code == "deposit":
-            lane.ready = False
-            self._start(key, self._add_deposit(peer))
+        if refusal.code in ("missing", "deposit"):
+            if call.stage == lane.stage and key not in self._preparing:
+                lane.ready = False
+                self._start(key, self._add_deposit(peer, refusal) if refusal.code == "deposit" else self._prepare(peer, again=True))
         elif refusal.code == "price":
-            lane.ready = key in self._terms and key not in self._preparing
-            if not lane.ready and peer.terms.channel not in self._worked and not any(peer.calls_of(self._job)):
-                self._give_up(peer, Unavailable(f"{key} asks for new prices before it did a unit of the job", device=key, for_good=True))
+            lane.ready = self._agreements.are_new(peer) and key not in self._preparing
+            if not lane.ready and not self._agreements.has_worked(peer) and not any(peer.calls_of(self._job)):
+                self.give_up(peer, Unavailable(f"{key} asks for new prices before it did a unit of the job", device=key, for_good=True))
         elif refusal.code == "draining":
             peer.draining = True
 
@@ -193,8 +194,7 @@ class Lanes:
         if peer.device in self.peers:
             return
         self.peers[peer.device] = peer
-        if peer.terms.channel in self._agreed:
-            self._terms[peer.device] = self._agreed[peer.terms.channel]
+        self._agreements.joined(peer)
         peer.listeners.append(self)
         self._prepare_soon(peer)
 
@@ -216,10 +216,12 @@ class Lanes:
 
         task.add_done_callback(done)
 
-    async def _prepare(self, peer: Peer) -> None:
+    async def _prepare(self, peer: Peer, *, again: bool = False) -> None:
         """Bring the job to a provider: its image, its bundle, its setup. Afterwards it is given units."""
         for attempt in range(ATTEMPTS):
             try:
+                if again and attempt == 0:
+                    self.bounds.prepare_again(peer.device)
                 await peer.wait_open(CONNECT_SECONDS)
                 self._reclaim(peer)
                 await self.preparation.provide(peer, [], {})
@@ -231,17 +233,16 @@ class Lanes:
             except NotEnough as error:
                 if not self._others(peer):
                     return self._job.fail(error)
-                return self._give_up(peer, error)
+                return self.give_up(peer, error)
             except Refused as error:
                 if not await self._may_retry(peer, error, last=attempt == ATTEMPTS - 1):
                     return
                 await asyncio.sleep(0.3 * 4**attempt)
             except PeerFault as error:
-                peer.drop(error)
-                return self._give_up(peer, error)
+                return self.give_up(peer, error)
             except Unavailable as error:
                 if peer.gone is not None or attempt == ATTEMPTS - 1:
-                    return self._give_up(peer, error)
+                    return self.give_up(peer, error)
 
     async def _set_up(self, peer: Peer) -> None:
         """Run the job's setup there, later if the budget has too little left for it just now and others work meanwhile."""
@@ -272,7 +273,7 @@ class Lanes:
                 return False
         if error.code == "deposit":
             try:
-                await peer.payer.fund()
+                await self.bounds.fund(peer, error.refusal)
             except NotEnough as poor:
                 self._job.fail(poor)
                 return False
@@ -280,10 +281,13 @@ class Lanes:
         if passing and not last:
             return True
         reason = Unavailable(f"{key} cannot prepare the job: {error}", device=key, for_good=error.code in ("invalid", "unknown", "storage"))
-        self._give_up(peer, reason)
+        self.give_up(peer, reason)
         return False
 
-    def _give_up(self, peer: Peer, error: SurgeError) -> None:
+    def give_up(self, peer: Peer, error: SurgeError) -> None:
+        """The job does without this provider; so does everybody here when it broke the protocol."""
+        if isinstance(error, PeerFault):
+            peer.drop(error)
         self._job.say(f"{peer.device} takes no part: {error}")
         self.dismiss(peer.device, error)
 
@@ -294,7 +298,9 @@ class Lanes:
             self._job.desk.reclaim(peer)
 
     def _ready(self, peer: Peer) -> None:
-        self._lane(peer).ready = peer.is_open
+        lane = self._lane(peer)
+        lane.ready = peer.is_open
+        lane.stage += 1
         self._reclaim(peer)
         self._job.poke()
 
@@ -313,20 +319,20 @@ class Lanes:
 
     def restore(self, terms: Iterable[Terms], devices: Iterable[str], worked: Iterable[bytes]) -> None:
         """Go on from a journal: prices agreed on, the devices that were asked for units, and the channels on which some were done."""
-        self._agreed = {each.channel: each for each in terms}
+        self._agreements.restore(terms, worked)
         self._first = tuple(devices)
-        self._worked = set(worked)
 
-    async def _add_deposit(self, peer: Peer) -> None:
+    async def _add_deposit(self, peer: Peer, refusal: Refusal) -> None:
         """The provider says the deposit is too low for another unit."""
         try:
-            await peer.payer.fund()
+            await self.bounds.fund(peer, refusal)
         except SurgeError as error:
             if isinstance(error, NotEnough):
                 self._job.fail(error)
             else:
-                self.reach.deposit(error)
-                self._give_up(peer, error)
+                if not isinstance(error, PeerFault):
+                    self.reach.deposit(error)
+                self.give_up(peer, error)
             return
         self.reach.deposit(None)
         self._ready(peer)
@@ -358,37 +364,29 @@ class Lanes:
             self._job.desk.keep_for(peer.terms.channel, calls)
 
     def peer_prices(self, peer: Peer, terms: Terms, message: NewPrices) -> None:
-        """It quotes new prices for fuel. They wait until it has done a unit of the job: before, there is nothing to quote from."""
+        """It quotes new prices for fuel."""
         if terms.job != self._job.plan.id:
             return
-        known = peer.terms
-        if replace(terms, job=known.job, prices=known.prices) != known or not terms.prices.differ_in_fuel_alone(known.prices):
-            peer.drop(PeerFault(f"{peer.device} changes more than the price of fuel", terms=terms))
-            return
-        self._quoted[peer.device] = terms, message
-        if terms.channel in self._worked:
-            self._weigh(peer)
+        try:
+            if self._agreements.quote(peer, terms, message):
+                self._weigh(peer)
+        except PeerFault as error:
+            peer.drop(error)
 
     def unit_done(self, receipt: Receipt) -> None:
         """A unit of the job was done on this channel: new prices that it quotes can be weighed."""
-        self._worked.add(receipt.channel)
-        peer = self.peers.get(receipt.device)
-        if peer is not None and receipt.device in self._quoted:
+        self.bounds.worked(receipt.device)
+        waits = self._agreements.worked(receipt.channel, receipt.device)
+        if waits and (peer := self.peers.get(receipt.device)) is not None:
             self._weigh(peer)
 
     def _weigh(self, peer: Peer) -> None:
-        """Agree to the prices that this provider quotes, within the user's bound or ours, or do without it."""
-        plan, (terms, message) = self._job.plan, self._quoted.pop(peer.device)
-        asked, offered = terms.prices, peer.terms.prices
-        if (why := why_too_dear(asked, offered, plan.wishes.max_price, plan.limits.memory)) is not None:
-            text = f"{peer.device} {why}: max_price says what it may cost"
-            self._give_up(peer, Unavailable(text, device=peer.device, for_good=True))
+        """Agree to the prices that this provider quotes, or do without it."""
+        try:
+            self._agreements.weigh(peer)
+        except Unavailable as error:
+            self.give_up(peer, error)
             return
-        self._terms[peer.device] = terms
-        self._job.journal.terms_soon(plan.id, terms.channel, terms.encode())
-        signature = peer.payer.signer.sign(terms.digest(peer.payer.party.domain))
-        peer.reprice(encode(Reprice(message.terms, signature)))
-        self._job.say(f"{peer.device} has new prices for this job: {asked.gigafuel} wei a gigafuel instead of {offered.gigafuel}")
         lane = self._job.scheduler.lanes.get(peer.device)
         if lane is not None:
             lane.price = self._price(peer)

@@ -134,6 +134,11 @@ class Peer:
         if self.is_open and call.id in self._calls:
             self._outbox.post(encode(Cancel(call.id)))
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything that was asked is not answered yet."""
+        return bool(self._calls)
+
     def calls_of(self, owner: object) -> Iterator[UnitCall]:
         """The units under way for this owner."""
         return (call for call in list(self._calls.values()) if isinstance(call, UnitCall) and call.owner is owner)

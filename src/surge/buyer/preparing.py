@@ -67,17 +67,22 @@ class Preparation:
             async with self._compiling(peer, prices) if asks_to_compile else nullcontext():
                 answer = await peer.question("prepare", encode_body(body), seconds=PREPARE_SECONDS)
                 if answer.receipt is not None:
+                    self._lanes.bounds.compiled(peer.device)
                     audited = audit_compile(answer.receipt, plan.image, peer.terms.engine, plan.image_size, prices, peer.payer.party)
                     self._pay(peer, *audited, answer.receipt.signature)
             missing = decode_prepared(answer.body).missing
             if not missing:
                 return
+            if len(set(missing)) < len(missing):
+                raise PeerFault(f"{peer.device} asks for a content twice in one breath", missing=missing)
             for content in missing:
                 if content not in known:
                     raise PeerFault(f"{peer.device} asks for a content that the job does not have", content=content)
+                self._lanes.bounds.check_sending(peer.device, content)
                 size, source = known[content]
                 async with self._asking(peer, ReceiptKind.TRANSFER, content, size, transfer_amount(prices, size)):
                     wire = await peer.upload(content, size, source, UPLOAD_SECONDS)
+                    self._lanes.bounds.sent(peer.device, content)
                     if wire is not None:
                         self._pay(peer, *audit_transfer(wire, content, size, prices, peer.payer.party), wire.signature)
         raise Unavailable(f"{peer.device} keeps asking for what it was sent", device=peer.device)

@@ -54,7 +54,7 @@ class Reach:
         progress = self._progress
         if not self.started:
             return None
-        progress.reachable = sum(peer.is_open for peer in self._peers.values())
+        progress.reachable = sum(peer.is_open and (not peer.draining or peer.busy) for peer in self._peers.values())
         if progress.reachable:
             self._alone_since = None
         elif self._alone_since is None:

@@ -45,6 +45,9 @@ DEPOSIT_FUEL = 200 * 10**9
 SHARE = 16
 """A deposit takes at most this part of the wallet, unless the opening costs more."""
 
+WORTHWHILE = 8
+"""A top-up adds at least one part in so many of the deposit while the wallet holds as much, so that top-ups come to an end."""
+
 CLOSE_SECONDS = 20.0
 """How long a provider may take to close together."""
 
@@ -261,7 +264,10 @@ class Treasury:
         return deposit
 
     async def _top_up(self, channel: bytes, needed: int) -> int:
-        """Double a channel's deposit, or more where `needed` wei are promised; returns the new deposit."""
+        """Double a channel's deposit, or more where `needed` wei are promised; returns the new deposit.
+
+        It takes half of what the wallet holds at most; all of it where half is next to nothing.
+        """
         async with self._spending:
             state = await self._ledger.channel(channel)
             if state.closed or state.closing_at:
@@ -269,13 +275,14 @@ class Treasury:
             held = await self._ledger.token_balance(self.wallet.address)
             wished = max(state.deposit, 2 * needed - state.deposit)
             least = max(needed - state.deposit, 1)
-            amount = min(wished, max(held // 2, min(held, least)))
+            worthwhile = max(least, state.deposit // WORTHWHILE)
+            amount = min(wished, max(held // 2, min(held, worthwhile)))
             if amount < least:
                 raise NotEnough(
-                    f"the wallet {self.wallet.address} holds {held} wei of SURGE, and a channel needs {least} more: send it tokens, "
+                    f"the wallet {self.wallet.address} holds {held} wei of SURGE, and a channel needs {worthwhile} more: send it tokens, "
                     "then resume the job",
                     held=held,
-                    needed=least,
+                    needed=worthwhile,
                 )
             await self._ledger.top_up(self.wallet, channel, amount)
         deposit = state.deposit + amount

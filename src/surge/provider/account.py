@@ -141,7 +141,7 @@ class Account:
                     raise Refused("window", fault.message) from fault
                 # Done for nothing: the next order waits until the deposit covers as much.
                 self.typical = max(self.typical, claim.amount)
-                raise Refused("deposit", fault.message) from fault
+                raise Refused("deposit", fault.message, deposit=self.channel.deposit) from fault
         size = None
         if reply.output is not None:
             size = reply.output_size

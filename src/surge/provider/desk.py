@@ -218,7 +218,8 @@ class Desk:
         await account.look_at_deposit()
         try:
             if account.left < max(account.typical, 1):
-                raise Refused("deposit", "the channel's deposit does not cover another unit", left=max(account.left, 0))
+                text, left = "the channel's deposit does not cover another unit", max(account.left, 0)
+                raise Refused("deposit", text, left=left, deposit=account.channel.deposit)
             self._begin(work)
         except Refused as refused:
             self._refuse(work, refused)
