@@ -8,8 +8,11 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from surge.sandbox import _linux
@@ -198,3 +201,28 @@ def say(value: Any) -> None:
     """Tell the test, over standard output, which was open before."""
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
+
+
+TESTS = Path(__file__).parent
+
+PRELUDE = f"""
+import sys
+sys.path.insert(0, {str(TESTS)!r})
+import os, threading
+import lockdown_support as attack
+from surge.sandbox import _landlock, _linux, _seccomp, lockdown
+key = sys.argv[1]
+"""
+
+
+def run(script: str, key: Path, *, stdin: int = subprocess.DEVNULL, rc: int = 0) -> list[Any]:
+    """Run a script in a process of its own; what it said."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(script), str(key)],
+        stdin=stdin,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == rc, done.stderr.decode()
+    return [json.loads(line) for line in done.stdout.splitlines()]

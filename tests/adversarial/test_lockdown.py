@@ -1,58 +1,22 @@
-"""Native code inside a process that was locked down reaches nothing; what workers need goes on working."""
+"""Native code inside a process that was locked down reaches nothing."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lockdown_support import X86, killed_calls, number, only_refusals, refused_calls
+from lockdown_support import PRELUDE, X86, killed_calls, number, only_refusals, refused_calls, run
 from surge.sandbox import lockdown
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's")
-
-TESTS = Path(__file__).parent.parent
-
-PRELUDE = f"""
-import sys
-sys.path.insert(0, {str(TESTS)!r})
-import os, threading
-import lockdown_support as attack
-from surge.sandbox import _landlock, _linux, _seccomp, lockdown
-key = sys.argv[1]
-"""
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    """A file only its owner may read: ours."""
-    path = tmp_path / "key"
-    path.write_text("secret")
-    path.chmod(0o600)
-    return path
-
-
-def run(script: str, key: Path, *, stdin: int = subprocess.DEVNULL, rc: int = 0) -> list[Any]:
-    """Run a script in a process of its own; what it said."""
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + textwrap.dedent(script), str(key)],
-        stdin=stdin,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == rc, done.stderr.decode()
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_without_the_lockdown_the_attacks_succeed(key: Path) -> None:
@@ -304,125 +268,6 @@ def test_a_file_past_the_limit_is_refused(key: Path) -> None:
 
 def test_processor_time_past_the_limit_ends_the_process(key: Path) -> None:
     run("lockdown.apply(1 << 30, cpu_seconds=1)\nwhile True: pass", key, rc=-signal.SIGKILL)
-
-
-# What is missing is told.
-
-
-def test_a_layer_that_is_missing_is_told_and_stops_nothing(key: Path) -> None:
-    [held, missing, results] = run(
-        """
-        import errno
-        def refuse(*_):
-            raise OSError(errno.EOPNOTSUPP, "refused")
-        real = _linux.call
-        _linux.call = lambda name, *rest: refuse() if name.startswith("landlock") else real(name, *rest)
-        os.setgid = refuse
-        layers = lockdown.apply(1 << 30)
-        attack.say(layers.held)
-        attack.say({each.layer: each.reason for each in layers.missing})
-        attack.say(attack.attempt(attack.refused_calls(key)))
-        """,
-        key,
-    )
-    assert held == [layer for layer in lockdown.LAYERS if layer != lockdown.LANDLOCK]
-    assert "lsm=" in missing.pop(lockdown.LANDLOCK)
-    if os.geteuid() == 0:
-        assert "stays root" in missing.pop(lockdown.PRIVILEGES)
-    assert missing == {}
-    del results["mmap executable"]
-    only_refusals(results)
-
-
-def test_landlock_says_when_it_comes_too_late_for_a_thread(key: Path) -> None:
-    [version, held, missing] = run(
-        """
-        done = threading.Event()
-        threading.Thread(target=done.wait).start()
-        attack.say(_landlock.version())
-        layers = lockdown.apply(1 << 30)
-        attack.say(layers.held)
-        attack.say({each.layer: each.reason for each in layers.missing})
-        done.set()
-        """,
-        key,
-    )
-    assert lockdown.SECCOMP in held
-    if version < 8:
-        assert lockdown.LANDLOCK not in held
-        assert "threads" in missing[lockdown.LANDLOCK]
-
-
-# What workers need.
-
-
-def test_guests_run_trap_grow_and_stop_as_before(key: Path) -> None:
-    said = run(
-        """
-        import time, wasmtime
-        from surge.sandbox.engine import THREAD_STACK, make_engine
-        engine = make_engine()
-        module = wasmtime.Module(engine, '''(module (memory (export "memory") 1)
-          (func (export "add") (result i32) (i32.add (i32.const 40) (i32.const 2)))
-          (func (export "unreachable") unreachable)
-          (func (export "divide") (result i32) (i32.div_s (i32.const 1) (i32.const 0)))
-          (func (export "outside") (result i32) (i32.load (i32.const 0x7fffffff)))
-          (func $deep (export "deep") (call $deep))
-          (func (export "grow") (result i32) (memory.grow (i32.const 1000)))
-          (func (export "spin") (loop $l (br $l))))''')
-        go, running = threading.Event(), threading.Event()
-        def call(name):
-            store = wasmtime.Store(engine)
-            store.set_fuel(10**15)
-            store.set_epoch_deadline(2)
-            return wasmtime.Instance(store, module, []).exports(store)[name](store)
-        def tick():
-            while running.wait():
-                time.sleep(0.01)
-                engine.increment_epoch()
-        def guests():
-            go.wait()
-            for name in ("add", "grow", "unreachable", "divide", "outside", "deep", "spin", "add"):
-                if name == "spin":
-                    running.set()
-                try:
-                    attack.say(call(name))
-                except wasmtime.Trap as trap:
-                    attack.say(trap.trap_code.name)
-        threading.Thread(target=tick, daemon=True).start()
-        threading.stack_size(THREAD_STACK)
-        thread = threading.Thread(target=guests)
-        thread.start()
-        lockdown.apply(8 << 30, new_code=False)
-        go.set()
-        thread.join()
-        os._exit(0)
-        """,
-        key,
-    )
-    expected = [42, 1, "UNREACHABLE", "INTEGER_DIVISION_BY_ZERO", "MEMORY_OUT_OF_BOUNDS", "STACK_OVERFLOW", "INTERRUPT", 42]
-    assert said == expected
-
-
-def test_descriptors_still_arrive_and_can_be_mapped(key: Path) -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs, key.open("rb") as file:
-        socket.send_fds(ours, [b"file"], [file.fileno()])
-        said = run(
-            """
-            import mmap, socket
-            line = socket.socket(fileno=0)
-            lockdown.begin([0])
-            lockdown.apply(1 << 30, new_code=False)
-            _, [fd], _, _ = socket.recv_fds(line, 100, 4)
-            attack.say([os.fstat(fd).st_size, mmap.mmap(fd, 0, prot=mmap.PROT_READ)[:].decode()])
-            line.sendall(b"thanks")
-            """,
-            key,
-            stdin=theirs.fileno(),
-        )
-        assert said == [[6, "secret"]]
-        assert ours.recv(10) == b"thanks"
 
 
 def test_every_attack_has_a_number_here() -> None:
