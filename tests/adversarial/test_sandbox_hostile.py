@@ -139,7 +139,7 @@ async def test_nothing_runs_past_its_wall_time(runner: Runner, body: str) -> Non
     assert len(runner.sandbox._pool.members) == 1, "the worker noticed by itself"
 
 
-async def test_a_thousand_calls_that_move_a_gib_each_keep_to_the_wall_time(runner: Runner) -> None:
+async def test_a_thousand_calls_that_move_much_each_keep_to_the_wall_time(runner: Runner) -> None:
     """Nothing else in the worker has a turn during such a call, the thread that counts the time least of all."""
     imports = OPEN + import_of("fd_filestat_set_size", "i32 i64")
     body = """
@@ -147,7 +147,7 @@ async def test_a_thousand_calls_that_move_a_gib_each_keep_to_the_wall_time(runne
       (drop (call $path_open (i32.const 4) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 1)
         (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 8)))
       (loop $l
-        (drop (call $fd_filestat_set_size (i32.load (i32.const 8)) (i64.const 1000000000)))
+        (drop (call $fd_filestat_set_size (i32.load (i32.const 8)) (i64.const 250000000)))
         (drop (call $fd_filestat_set_size (i32.load (i32.const 8)) (i64.const 0)))
         (br $l))"""
     execution = await runner.run(command(body, imports=imports), wall_ms=1000, fuel=10**15, output=1 << 30)
