@@ -10,10 +10,12 @@ from buyer_support import Bed
 from made_up_provider import ENGINE, IMAGE, PRICES, FakeProvider
 from surge.buyer.job import Job
 from surge.buyer.orphans import Orphans
+from surge.buyer.payer import MAX_REFUSED
 from surge.buyer.plan import Plan, Wishes
 from surge.core.messages import Answer, Refusal
 from surge.core.pricing import compile_amount, transfer_amount
 from surge.core.receipts import ReceiptKind
+from surge.errors import PeerFault
 
 CONTENT, SIZE = b"c" * 32, 1000
 
@@ -87,6 +89,19 @@ async def test_what_was_never_asked_is_refused(beds: Callable[..., Bed]) -> None
     await settle(bed, one)
     assert [accepted for _, accepted in one.acknowledged] == [False] * 3
     assert one.channel.amount == 0
+
+
+async def test_a_provider_that_goes_on_billing_what_was_never_asked_is_dropped(beds: Callable[..., Bed]) -> None:
+    one = FakeProvider(functions={"f": add_one})
+    for number in range(MAX_REFUSED + 1):
+        one.issue(ReceiptKind.TRANSFER, number.to_bytes(32, "big"), b"c" * 32, 100, 10**15)
+    bed = beds(one)
+    peer = await bed.peer(one)
+    await peer.wait_open(5)
+    await asyncio.wait_for(Orphans(bed.journal, lambda _: None).settle(peer), 10)
+    assert isinstance(peer.gone, PeerFault)
+    await asyncio.wait_for(peer.quiet(), 5)
+    assert await bed.journal.read("SELECT count(*), sum(accepted) FROM receipts") == [(MAX_REFUSED, 0)]
 
 
 ONCE = (ReceiptKind.TRANSFER, ReceiptKind.COMPILE)

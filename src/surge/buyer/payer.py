@@ -31,6 +31,9 @@ log = logging.getLogger("surge.buyer")
 MAX_BATCH = 512
 """Receipts under one voucher: a message lists at most 1024."""
 
+MAX_REFUSED = 64
+"""Receipts that are refused before the device is given up: each takes a place in the log and in the journal."""
+
 LOW = 2
 """A deposit of which more than 1/LOW is promised is topped up."""
 
@@ -84,6 +87,7 @@ class Payer:
         self._sequences = set(channel.answered)
         self._subjects = set(subjects)
         self._topping: asyncio.Task[None] | None = None
+        self._refused = 0
 
     @property
     def amount(self) -> int:
@@ -102,7 +106,8 @@ class Payer:
     def take(self, answer: Answer) -> bool:
         """Take a receipt with its answer. False when it was answered before: then nothing is owed for it.
 
-        Raises `PeerFault` when the device bills a unit twice under two sequences, or an upload or a compilation that was not asked.
+        Raises `PeerFault` when the device bills a unit twice under two sequences, an upload or a compilation that was not asked, or again
+        and again what is refused.
         """
         receipt = answer.receipt
         if receipt.sequence in self._sequences:
@@ -113,6 +118,10 @@ class Payer:
             self._subjects.add(receipt.subject)
         if receipt.kind in ONCE and answer.accepted and not self.intents.pay(receipt, answer.job):
             raise PeerFault("a device asks to be paid for what was not asked, or twice", receipt=receipt)
+        if not answer.accepted:
+            self._refused += 1
+            if self._refused > MAX_REFUSED:
+                raise PeerFault("a device asks again and again to be paid for what was not asked", receipt=receipt)
         self._sequences.add(receipt.sequence)
         if answer.accepted:
             self.owed += receipt.amount
