@@ -24,6 +24,7 @@ from surge.buyer.scheduler import Scheduler
 from surge.buyer.spool import Spool
 from surge.core import values
 from surge.core.units import Limits
+from surge.errors import NotEnough
 
 
 class Bed:
@@ -35,6 +36,8 @@ class Bed:
         self.journal = Journal(folder / "buyer.db")
         self.peers: dict[str, Peer] = {}
         self.tasks: list[asyncio.Task[Any]] = []
+        self.is_broke = False
+        """Whether the wallet has nothing left for deposits."""
 
     async def peer(self, provider: FakeProvider) -> Peer:
         """The peer of a provider, its channel known to the journal."""
@@ -52,6 +55,8 @@ class Bed:
         party = Party(row.id, provider.device, provider.buyer, DOMAIN)
 
         async def top_up(needed: int) -> int:
+            if self.is_broke:
+                raise NotEnough("the wallet is empty")
             provider.channel.deposit = provider.deposit = 2 * provider.deposit
             return provider.deposit
 

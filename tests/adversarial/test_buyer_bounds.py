@@ -16,7 +16,7 @@ from made_up_provider import FakeProvider, Wire
 from surge.buyer import bounds
 from surge.core.messages import Answer, Call, Prepared, decode_prepared, decode_run_unit, encode_body
 from surge.core.receipts import ReceiptKind
-from surge.errors import GuestFault, PeerFault, Unavailable
+from surge.errors import GuestFault, NotEnough, PeerFault, Unavailable
 
 BUNDLE = b"a bundle" * 1000
 KEY = hashlib.sha256(BUNDLE).digest()
@@ -166,6 +166,23 @@ async def test_many_refusals_at_once_raise_a_deposit_once(make_bed: Callable[...
     assert await bed.map(bed.plan(chunk=1), range(40)) == list(range(1, 41))
     assert len(one.refused) > 1
     assert one.deposit == 2 * before
+
+
+async def test_a_channel_that_nothing_is_left_for_leaves_the_job_to_the_others(make_bed: Callable[..., Bed]) -> None:
+    empty, full = Refuser(functions={"f": add_one}, code="deposit"), slow()
+    bed = make_bed(empty, full)
+    bed.is_broke = True
+    job, results = await bed.start(bed.plan(chunk=1), range(50))
+    await finish(bed, job, results, list(range(1, 51)))
+    assert isinstance(job.lanes.left[empty.device], NotEnough)
+
+
+async def test_a_job_with_nobody_else_ends_when_nothing_is_left_for_its_channel(make_bed: Callable[..., Bed]) -> None:
+    bed = make_bed(Refuser(functions={"f": add_one}, code="deposit"))
+    bed.is_broke = True
+    _, results = await bed.start(bed.plan(chunk=1), range(5))
+    with pytest.raises(NotEnough, match="empty"):
+        await asyncio.wait_for(asyncio.to_thread(list, results), 20)
 
 
 @pytest.mark.parametrize("details", [b"", b"\xff\xff", b"\x01"])

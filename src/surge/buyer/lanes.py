@@ -327,10 +327,10 @@ class Lanes:
         try:
             await self.bounds.fund(peer, refusal)
         except SurgeError as error:
-            if isinstance(error, NotEnough):
+            if isinstance(error, NotEnough) and not self._others(peer):
                 self._job.fail(error)
             else:
-                if not isinstance(error, PeerFault):
+                if isinstance(error, Unavailable):
                     self.reach.deposit(error)
                 self.give_up(peer, error)
             return
