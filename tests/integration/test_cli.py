@@ -98,7 +98,7 @@ def test_a_command_module_runs_with_stdin_stdout_and_its_own_exit_code(place: Pl
     said = place.surge("run", resvg, "--resources-dir", "/job", "-", "-c", stdin=SVG)
     assert said.out.startswith(b"\x89PNG\r\n\x1a\n")
     wrong = place.surge("run", resvg, "in.svg", code=1)
-    assert re.fullmatch(r"job [0-9a-f]{64}\nError: <out-png> must be set.\n0\.\d+ SURGE\n", wrong.err), wrong.err
+    assert re.fullmatch(r"job [0-9a-f]{64}\nError: <out-png> must be set.\n0\.\d+ SURGE\n(the channels .*\n)?", wrong.err), wrong.err
     for limit, words in ((("--fuel", "1k"), "fuel"), (("--memory", "1M"), "memory"), (("--max-output", "64"), "output")):
         ended = place.surge("run", *limit, resvg, "--resources-dir", "/job", "-", "-c", stdin=SVG, code=1)
         assert words in ended.err, ended.err

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from buyer_support import Bed
 from made_up_provider import FakeProvider
 from made_up_units import Ended
+from surge.buyer.journal import ChannelRow
 from surge.buyer.records import find_job, list_jobs
 from surge.core.units import Status
 
@@ -25,3 +28,44 @@ async def test_a_listing_counts_the_items_that_failed(beds: Callable[..., Bed]) 
     found = find_job(bed.journal, plan.id.hex())
     assert (found.done, found.failed, found.total) == (10, 3, 10)
     assert [each.failed for each in list_jobs(bed.journal)] == [3]
+
+
+async def test_a_setup_that_ends_after_the_job_counts_towards_its_price(beds: Callable[..., Bed]) -> None:
+    quick, slow = FakeProvider(functions={"f": abs}), FakeProvider(functions={"f": abs}, setup_seconds=0.5)
+    bed = beds(quick, slow)
+    plan = bed.plan(chunk=5)
+    await bed.map(plan, range(10), total=10)
+    assert len(slow.setups) == 1
+    assert not slow.acknowledged
+    await asyncio.wait_for(asyncio.gather(*(peer.quiet() for peer in bed.peers.values())), 10)
+    found = find_job(bed.journal, plan.id.hex())
+    assert slow.channel.amount > 0
+    assert found.price == quick.channel.amount + slow.channel.amount
+    assert found.fuel == 10 * quick.fuel_each + 2 * quick.setup_fuel
+
+
+async def test_a_resumed_jobs_progress_is_that_of_the_whole_job(beds: Callable[..., Bed]) -> None:
+    one = FakeProvider(functions={"f": abs})
+    bed = beds(one)
+    plan = bed.plan(chunk=1)
+    job, results = await bed.start(plan, range(20), total=20)
+    await asyncio.to_thread(next, results)
+    await bed.kill()
+    again = beds(one)
+    job, results = await again.resume(plan.id)
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(20))
+    await asyncio.wait_for(job.settled.wait(), 5)
+    found, progress = find_job(again.journal, plan.id.hex()), job.progress
+    assert progress.fuel == found.fuel == 20 * one.fuel_each + one.setup_fuel
+    assert progress.price == found.price == one.channel.amount
+    assert (progress.units, progress.pay) == ({one.device: 20}, {one.device: found.price})
+
+
+async def test_what_channels_opened_for_a_job_pay_beyond_its_work_is_known(beds: Callable[..., Bed]) -> None:
+    bed = beds(FakeProvider(functions={"f": abs}))
+    plan = bed.plan()
+    await bed.map(plan, range(3), total=3)
+    mine = ChannelRow(b"m" * 32, "0x" + "33" * 20, "0x" + "22" * 20, "key", b"", 10**18, "open", 1.0, amount=4, floor=10, job=plan.id)
+    for row in (mine, replace(mine, id=b"e" * 32, amount=11), replace(mine, id=b"o" * 32, job=b"j" * 32)):
+        await bed.journal.save_channel(row)
+    assert find_job(bed.journal, plan.id.hex()).floors == 6

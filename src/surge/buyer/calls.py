@@ -6,7 +6,7 @@ A `UnitCall` makes no task: the peer's one reader hands it what arrives, and it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from surge.buyer.auditor import Asked, Party, audit
@@ -172,12 +172,16 @@ class UnitCall:
 
 
 class Question:
-    """A call whose asker awaits the answer: preparing, setting up. No output follows it."""
+    """A call whose asker awaits the answer: preparing, setting up. No output follows it.
 
-    def __init__(self, method: str, body: bytes, *, bills: bool = False) -> None:
+    An answer that comes when its asker has gone is for `late`, where there is one.
+    """
+
+    def __init__(self, method: str, body: bytes, *, bills: bool = False, late: Callable[[Answer], object] | None = None) -> None:
         self.method = method
         self.body = body
         self.bills = bills
+        self.late = late
         self.complete = False
         self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
@@ -191,6 +195,8 @@ class Question:
         self.complete = True
         if not self.future.done():
             self.future.set_result(answer)
+        elif self.late is not None:
+            self.late(answer)
         return None
 
     def output(self, piece: Output, party: Party) -> Paid | None:

@@ -24,7 +24,7 @@ from surge.buyer.peers import Peer
 from surge.buyer.plan import Plan
 from surge.buyer.preparing import Source
 from surge.buyer.purse import Purse
-from surge.buyer.records import Saved, setup_took
+from surge.buyer.records import Saved, job_providers, setup_took
 from surge.buyer.results import Piece, Progress
 from surge.buyer.scheduler import AIM_SECONDS, Scheduler
 from surge.buyer.spool import Spool
@@ -323,7 +323,9 @@ async def restored(
     scheduler = Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000, numbers_from=saved.numbers)
     scheduler.items_arrived(saved.record.spooled)
     scheduler.restore(saved.done, saved.cuts)
-    progress.done, progress.price = scheduler.done_items, saved.record.price
+    progress.done, progress.price, progress.fuel = scheduler.done_items, saved.record.price, saved.record.fuel
+    for each in await asyncio.to_thread(job_providers, journal, saved.record.id):
+        progress.units[each["provider"]], progress.pay[each["provider"]] = each["units"], each["pay"]
     tries: dict[bytes, list[TryRow]] = {}
     for row in saved.tries:
         if row.number in scheduler.cuts and row.number not in saved.bad:

@@ -116,9 +116,14 @@ class Peer:
         if self.is_open:
             self._outbox.post(encode(Call(number, SERVICE, call.method, call.body)))
 
-    async def question(self, method: str, body: bytes, *, seconds: float, bills: bool = False) -> Answer:
-        """Ask and wait for the answer. Raises `Refused`, `Unavailable`, `PeerFault`."""
-        question = Question(method, body, bills=bills)
+    async def question(
+        self, method: str, body: bytes, *, seconds: float, bills: bool = False, late: Callable[[Answer], object] | None = None
+    ) -> Answer:
+        """Ask and wait for the answer. Raises `Refused`, `Unavailable`, `PeerFault`.
+
+        With `late` the question stays under way when its asker waits no longer, and the answer goes there.
+        """
+        question = Question(method, body, bills=bills, late=late)
         self.ask(question)
         try:
             async with asyncio.timeout(seconds):
@@ -126,7 +131,8 @@ class Peer:
         except TimeoutError as error:
             raise Unavailable(f"{self.device} did not answer {method!r} within {seconds:.0f} s", device=self.device) from error
         finally:
-            self._forget(question)
+            if late is None:
+                self._forget(question)
 
     def cancel(self, call: UnitCall) -> None:
         """The answer is no longer wanted; if the work is done already it is still audited and paid."""

@@ -14,7 +14,7 @@ from surge.buyer.payer import Answer as Paid
 from surge.buyer.peers import Peer
 from surge.buyer.records import setup_before
 from surge.buyer.work import make_setup
-from surge.core.messages import Prepare, decode_prepared, decode_unit_done, encode_body
+from surge.core.messages import Answer, Prepare, UnitDone, decode_prepared, decode_unit_done, encode_body
 from surge.core.pricing import Prices, compile_amount, transfer_amount
 from surge.core.receipts import Receipt, ReceiptKind
 from surge.core.units import Status
@@ -101,7 +101,7 @@ class Preparation:
     async def _set_up(self, peer: Peer) -> None:
         """The setup itself.
 
-        1. The answer is audited like a unit's; what was done is paid, whatever came out.
+        1. The answer is audited like a unit's; what was done is paid, whatever came out, also when the job ends before it comes.
         2. A setup that ended badly ends the job: it would end so everywhere.
         """
         job, plan = self._job, self._job.plan
@@ -116,17 +116,20 @@ class Preparation:
             )
         body, asked = make_setup(plan, peer.terms.engine, allowance.limits, prices)
         key = ("setup", peer.device)
+
+        def pay(answer: Answer) -> UnitDone:
+            done = decode_unit_done(answer.body)
+            receipt = None if answer.receipt is None else pay_setup(peer, asked, done, answer.receipt, plan.id)
+            if receipt is not None:
+                job.paid(receipt)
+            return done
+
         job.purse.reserve(key, allowance.reserved, channel)
         try:
             asked = await job.remember_setup(channel, asked)
-            answer = await peer.question("setup", body, seconds=plan.limits.wall_ms / 1000 + 60, bills=True)
             # 1
-            done = decode_unit_done(answer.body)
+            done = pay(await peer.question("setup", body, seconds=plan.limits.wall_ms / 1000 + 60, bills=True, late=pay))
             outcome = done.outcome()
-            if answer.receipt is not None:
-                receipt = pay_setup(peer, asked, done, answer.receipt, plan.id)
-                if receipt is not None:
-                    job.paid(receipt)
         finally:
             job.purse.release(key)
         # 2

@@ -34,6 +34,10 @@ class JobRecord:
     total: int | None
     price: int
     """Wei acknowledged."""
+    fuel: int
+    """Fuel billed for accepted units and setups."""
+    floors: int
+    """Wei that the channels opened for it pay, if they close as they are, beyond what is vouched for: as floors."""
     error: str
     plan: Plan
     spooled: int
@@ -90,12 +94,28 @@ _JOBS = """
 """
 
 
+_FLOORS = "SELECT floor, amount FROM channels WHERE opened_for = ?"
+
+
 def _job(journal: Journal, row: Sequence[Any]) -> JobRecord:
     key, name, state, created, plan, total, spooled, error, done = row
-    amounts = journal.read_now("SELECT amount FROM receipts WHERE job = ?", (key,))
-    price = sum(int(amount) for (amount,) in amounts)
+    receipts = journal.read_now("SELECT amount, quantity, accepted, kind FROM receipts WHERE job = ?", (key,))
     decoded = Plan.decode(plan)
-    return JobRecord(key.hex(), name, state, created, done, _failed(journal, key, decoded), total, price, error, decoded, spooled)
+    return JobRecord(
+        id=key.hex(),
+        name=name,
+        state=state,
+        created=created,
+        done=done,
+        failed=_failed(journal, key, decoded),
+        total=total,
+        price=sum(int(amount) for amount, _, _, _ in receipts),
+        fuel=sum(quantity for _, quantity, accepted, kind in receipts if accepted and kind in FUELLED),
+        floors=sum(max(0, int(floor) - int(amount)) for floor, amount in journal.read_now(_FLOORS, (key,))),
+        error=error,
+        plan=decoded,
+        spooled=spooled,
+    )
 
 
 def _failed(journal: Journal, job: bytes, plan: Plan) -> int:
@@ -127,7 +147,7 @@ def job_providers(journal: Journal, job: str) -> list[dict[str, Any]]:
     """Who worked on a job: device, units, gigafuel, and pay in wei."""
     found: dict[str, dict[str, Any]] = {}
     rows = journal.read_now(
-        "SELECT device, kind, quantity, receipts.amount FROM receipts JOIN channels ON channels.id = channel WHERE job = ?",
+        "SELECT device, kind, quantity, receipts.amount FROM receipts JOIN channels ON channels.id = channel WHERE job = ? AND accepted",
         (bytes.fromhex(job),),
     )
     for device, kind, quantity, amount in rows:

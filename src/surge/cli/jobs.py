@@ -16,6 +16,7 @@ import click
 from surge.cli.console import Amount, err, out, print_json, show, tokens
 from surge.cli.options import as_json, complete_file, constraints, given, network_option, opened, unit_limits
 from surge.cli.outputs import STANDARD_OUTPUT, output_file, writing
+from surge.cli.places import find_network
 from surge.core.stack import parse_json
 from surge.errors import GuestFault, InvalidInput
 
@@ -111,6 +112,16 @@ def _error_line(error: GuestFault) -> dict[str, Any]:
     return {"error": {"type": details.get("type", type(error).__name__), "text": error.message, "index": details.get("index")}}
 
 
+def tell_price(network: Path, job: str, summary: str = "") -> None:
+    """Say what a job cost. Asked behind the end of its connection: providers bill until then what they began for it."""
+    with opened(network, offline=True) as surge:
+        entry = surge.job(job)
+    err.print(f"{summary}{tokens(entry.price)}", style="dim")
+    if entry.floors:
+        text = f"the channels opened for it pay {tokens(entry.floors)} more if they close now, as floors, which later jobs use up first"
+        err.print(text, style="dim", soft_wrap=True)
+
+
 @contextlib.contextmanager
 def _resumable(job: str) -> Iterator[None]:
     """Say how to go on with a job that is interrupted."""
@@ -165,7 +176,8 @@ def map_(target: str, inputs: str, output: str, chunk: str, network: str | None,
         raise click.BadParameter("a number of items, or auto", param_hint="--chunk")
     function = load_function(target)
     items = list(read_items(inputs))
-    with output_file(output) as file, opened(network) as surge:
+    place = find_network(network)
+    with output_file(output) as file, opened(place) as surge:
         results = surge.map(
             function,
             items,
@@ -177,8 +189,7 @@ def map_(target: str, inputs: str, output: str, chunk: str, network: str | None,
         )
         err.print(f"job {results.job}", style="dim")
         failed = write_results(results, output, file, len(items), target.rpartition(":")[2])
-        price = results.progress.price
-    err.print(f"{len(items)} items, {failed} failed, {tokens(price)}", style="dim")
+    tell_price(place, results.job, f"{len(items)} items, {failed} failed, ")
     return 1 if failed else 0
 
 
@@ -218,15 +229,15 @@ def run(
             folder.mkdir(parents=True, exist_ok=True)
     from surge.buyer.encoding import Run
 
-    with opened(network) as surge:
+    place = find_network(network)
+    with contextlib.ExitStack() as behind, opened(place) as surge:
         one = Run(args, stdin, dict(pair.split("=", 1) for pair in environment))
         results = surge.run_each(module, [one], **given(options))
+        behind.callback(tell_price, place, results.job)
         err.print(f"job {results.job}", style="dim")
-        with contextlib.ExitStack() as stack:
-            stack.callback(lambda: err.print(tokens(results.progress.price), style="dim"))
-            with err.status(f"{Path(module).name}, job {results.job[:12]}"), _resumable(results.job):
-                result = next(results)
-            return give_run(result, sys.stdout, STANDARD_OUTPUT, folder)
+        with err.status(f"{Path(module).name}, job {results.job[:12]}"), _resumable(results.job):
+            result = next(results)
+        return give_run(result, sys.stdout, STANDARD_OUTPUT, folder)
 
 
 def give_run(result: RunResult, stdout: TextIO, target: str, folder: Path | None = None) -> int:
@@ -322,18 +333,22 @@ def show_(job_id: str, network: str | None, json_: bool) -> None:
 def resume(job_id: str, output: str, inputs: str | None, budget: int | None, network: str | None) -> int:
     """Finish a job that was interrupted: accepted units are not run again, and nothing is paid for twice.
 
-    The one of a `surge run` gives the module's output and ends with its code.
+    The one of a `surge run` gives the module's output and ends with its code. Fuel and price are those of the whole job.
     """
-    with output_file(output) as file, opened(network) as surge:
+    place = find_network(network)
+    with contextlib.ExitStack() as behind, output_file(output) as file, opened(place) as surge:
         entry = surge.job(job_id)
         one_run = not entry.plan.is_python and entry.total == 1
         items = None if inputs is None else list(read_items(inputs))
         results = surge.resume(job_id, items, errors="raise" if one_run else "return", budget=budget)
         if one_run:
+            behind.callback(tell_price, place, entry.id)
             with err.status(f"{entry.name}, job {entry.id[:12]}"), _resumable(entry.id):
                 result = next(results)
             return give_run(result, file, STANDARD_OUTPUT if output == "-" else output)
         failed = write_results(results, output, file, entry.total, entry.name or "job")
+        done = results.progress.done
+    tell_price(place, entry.id, f"{done} items, {failed} failed, ")
     return 1 if failed else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -105,7 +106,7 @@ def constraints(command: F) -> F:
 
 
 @contextlib.contextmanager
-def opened(network: str | None, *, offline: bool = False) -> Iterator[Network]:
+def opened(network: str | Path | None, *, offline: bool = False) -> Iterator[Network]:
     """The network meant, connected; `offline` reads local state only."""
     from surge.buyer.api import connect
     from surge.cli.places import find_network
