@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +21,9 @@ def add(x):
     return x + LIMIT
 
 
-def inverse(x):
-    return 1 / x
+def told(x):
+    print("told", x)
+    return {"bytes": b"\\x01", "inverse": 1 / x}
 """
 
 pytestmark = pytest.mark.timeout(600)
@@ -70,3 +72,41 @@ def test_the_price_at_the_end_is_the_one_that_is_listed(place: Place, up: Up) ->
     assert run["name"] == "ends.wasm"
     assert said == f"job {run['job']}\n{tokens(run['price'])}\n"
     assert last_price(place.surge("job", "resume", run["job"]).err) == tokens(run["price"])
+
+
+def test_a_rehearsal_gives_the_result_and_the_price_for_nothing(place: Place, up: Up) -> None:
+    jobs, spent = place.json("job", "list"), place.json("wallet", "show")[0]["surge"]
+    said = place.surge("check", "work.py:told", "-4")
+    assert json.loads(said.text) == {"bytes": "0x01", "inverse": -0.25}
+    match = re.fullmatch(
+        r"told -4\n"
+        r"an item: ([\d.]+) gigafuel, 0\.\d{3} s here, ([\d.]+ SURGE)\n"
+        r"setup: ([\d.]+) gigafuel, \d+\.\d{3} s here, ([\d.]+ SURGE) on each provider that runs it\n",
+        said.err,
+    )
+    assert match, said.err
+    found = place.json("check", "work.py:told", "-4")
+    assert found["value"] == {"bytes": "0x01", "inverse": -0.25}
+    assert (found["stdout"], found["stderr"]) == ("told -4\n", "")
+    assert match.groups() == (f"{found['fuel'] / 1e9:.6f}".rstrip("0"), tokens(found["price"]),
+        f"{found['setup_fuel'] / 1e9:.6f}".rstrip("0"), tokens(found["setup_price"]))  # fmt: skip
+    assert len(found["offers"]) == 2
+    assert min(found["offers"].values()) == found["price"]
+    assert place.json("check", "work.py:told", "-4", "--max-price", "1wei")["price"] is None
+    assert place.json("job", "list") == jobs
+    assert place.json("wallet", "show")[0]["surge"] == spent
+
+    said = place.surge("check", "work.py:told", "0", code=1)
+    assert "ZeroDivisionError" in said.err
+    assert not said.text
+    assert "--fuel" in place.surge("check", "work.py:told", "1", "--fuel", "1k", code=1).err
+    for wrong, part in (("nobody", "is not JSON"), ("", "is not JSON")):
+        assert part in place.surge("check", "work.py:told", wrong, code=3).err
+    assert "cube" in place.surge("check", "work.py:cube", "1", code=3).err
+
+
+def test_a_rehearsal_needs_no_network_that_runs(place: Place, up: Up) -> None:
+    up.stop()
+    said = place.surge("check", "work.py:told", "2", "--network", up.network)
+    assert json.loads(said.text)["inverse"] == 0.5
+    assert said.err.count("no price: nobody offers work now") == 2

@@ -176,6 +176,7 @@ def test_the_shell_completes_commands_and_options() -> None:
     assert complete("rec") == ["receipt"]
     assert complete("receipt", "v") == ["verify"]
     assert complete("map", "--bud") == ["--budget"]
+    assert complete("check", "--max") == ["--max-output", "--max-price"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -212,6 +213,8 @@ def test_every_error_has_a_documented_code() -> None:
         (["map", "a.py:f", "in.jsonl", "--deadline", "nan"], 2, "longer than nothing"),
         (["map", "a.py:f", "in.jsonl", "--timeout", "-1s"], 2, "longer than nothing"),
         (["map", "a.py:f", "in.jsonl", "--fuel", "0"], 2, "no fuel"),
+        (["check", "a.py:f", "--nonsense"], 3, "no Python file a.py"),
+        (["check", "a.py:f", "1", "--nonsense"], 2, "unexpected extra argument"),
         (["job", "list"], 3, "no network to join"),
         (["job", "list", "--network", "nowhere"], 3, "no network file nowhere"),
         (["wallet", "send", "0x12", "1"], 3, "no network to join"),
@@ -405,5 +408,7 @@ def test_inputs_that_cannot_be_read_are_named(tmp_path: Path, data: bytes | None
 
 def test_the_shell_completes_files_where_files_are_meant() -> None:
     completed = ShellComplete(app.surge, {}, "surge", "_SURGE_COMPLETE")
-    for words in (["map"], ["map", "work.py:f"], ["map", "-o"], ["map", "--network"], ["job", "resume", "-o"], ["receipt", "replay"]):
+    of_map = (["map", *words] for words in ([], ["work.py:f"], ["-o"], ["--network"]))
+    taken = [*of_map, ["check"], ["job", "resume", "-o"], ["receipt", "replay"]]
+    for words in taken:
         assert [(each.type, each.value) for each in completed.get_completions(words, "wo")] == [("file", "wo")], words

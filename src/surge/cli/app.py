@@ -13,6 +13,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("surge.cli.up:up", "Start a whole network on this machine: ledger, relays, providers."),
     "demo": ("surge.cli.demo:demo", "Start a network, run a real job on it, and check a receipt."),
     "map": ("surge.cli.jobs:map_", "Run FILE.py:FUNCTION over the lines of a JSONL file."),
+    "check": ("surge.cli.check:check", "Run FILE.py:FUNCTION on one item here, for nothing; say what it would cost."),
     "run": ("surge.cli.jobs:run", "Run a WASI command module: stdin in, stdout out."),
     "job": ("surge.cli.jobs:job", "List, show, resume, cancel jobs; read their logs."),
     "provide": ("surge.cli.roles:provide", "Lend this device and earn."),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from surge.cli.console import Amount, err, out, print_json, show, tokens
-from surge.cli.options import as_json, complete_file, constraints, given, network_option, opened, unit_limits
+from surge.cli.options import as_json, complete_file, constraints, function_needs, given, network_option, opened, unit_limits
 from surge.cli.outputs import STANDARD_OUTPUT, output_file, writing
 from surge.cli.places import find_network
 from surge.core.stack import parse_json
@@ -144,21 +144,7 @@ def _resumable(job: str) -> Iterator[None]:
     help="Where results go; replaced once all are there. [default: standard output]",
 )
 @click.option("--chunk", default="auto", show_default=True, help="Items in a unit: a number, or auto (half a second of work).")
-@click.option(
-    "--file",
-    "files",
-    multiple=True,
-    type=click.Path(exists=True),
-    help="A file the function reads, under /job. Repeatable.",
-)
-@click.option(
-    "--package",
-    "packages",
-    multiple=True,
-    type=click.Path(exists=True),
-    help="A pure-Python wheel to ship. Repeatable.",
-)
-@click.option("--seed", default=0, show_default=True, help="Seed of the guest's randomness.")
+@function_needs
 @unit_limits
 @constraints
 @network_option

@@ -60,6 +60,19 @@ def _duration(_ctx: click.Context, param: click.Parameter, value: str | None) ->
     return seconds
 
 
+def function_needs(command: F) -> F:
+    """What goes along with a function: files, packages, the seed."""
+    for option in (
+        click.option("--seed", default=0, show_default=True, help="Seed of the guest's randomness."),
+        click.option("--package", "packages", multiple=True, type=click.Path(exists=True), help="A pure-Python wheel to ship. Repeatable."),
+        click.option(
+            "--file", "files", multiple=True, type=click.Path(exists=True), help="A file the function reads, under /job. Repeatable."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def unit_limits(command: F) -> F:
     """What one unit may use."""
     for option in (
@@ -86,13 +99,22 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"output" if key == "max_output" else key: value for key, value in options.items() if value not in (None, ())}
 
 
-def constraints(command: F) -> F:
-    """What a buyer asks of providers: price, budget, region, which, by when."""
+def choice(command: F) -> F:
+    """Which providers a buyer means: price, region, which."""
     for option in (
         click.option("--max-price", type=Amount(), default=None, help="Most to pay for a gigafuel, in SURGE."),
-        click.option("--budget", type=Amount(), default=None, help="Most to pay for all of it, in SURGE; never exceeded."),
         click.option("--region", default=None, help="Only providers that say they are in this region."),
         click.option("--provider", "providers", multiple=True, metavar="ADDRESS", help="Only this provider's device. Repeatable."),
+    ):
+        command = option(command)
+    return command
+
+
+def constraints(command: F) -> F:
+    """What a buyer asks for a job: which providers, for how much, by when."""
+    command = choice(command)
+    for option in (
+        click.option("--budget", type=Amount(), default=None, help="Most to pay for all of it, in SURGE; never exceeded."),
         click.option(
             "--deadline",
             callback=_duration,
