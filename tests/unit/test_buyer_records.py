@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from buyer_support import Bed
 from made_up_provider import FakeProvider
 from made_up_units import Ended
-from surge.buyer.journal import ChannelRow
-from surge.buyer.records import find_job, list_jobs
+from surge.buyer.journal import DONE, ChannelRow, Journal
+from surge.buyer.plan import COMMANDS
+from surge.buyer.records import _COUNTS, find_job, list_jobs
+from surge.buyer.schema import MIGRATIONS
+from surge.core import values
 from surge.core.units import Status
+from surge.store import Database
 
 
 async def test_a_listing_counts_the_items_that_failed(beds: Callable[..., Bed]) -> None:
@@ -69,3 +78,33 @@ async def test_what_channels_opened_for_a_job_pay_beyond_its_work_is_known(beds:
     for row in (mine, replace(mine, id=b"e" * 32, amount=11), replace(mine, id=b"o" * 32, job=b"j" * 32)):
         await bed.journal.save_channel(row)
     assert find_job(bed.journal, plan.id.hex()).floors == 6
+
+
+def test_failures_in_a_journal_of_before_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later listings read an index, whatever the results weigh."""
+    plans = [replace(Bed(tmp_path / "bed", ()).plan(), salt=bytes([number]) * 32) for number in range(3)]
+    plans[2] = replace(plans[2], kind=COMMANDS)
+    failing = values.dumps([["ok", 1], ["error", "E", "text", "trace"], ["ok", "\x84eerror"]])
+    old = Database(tmp_path / "buyer.db", MIGRATIONS[:3])
+
+    def write(db: sqlite3.Connection) -> None:
+        for plan in plans:
+            row = (plan.id, plan.name, DONE, 1.0, plan.encode(), 300)
+            db.execute("INSERT INTO jobs (id, name, state, created, plan, total) VALUES (?,?,?,?,?,?)", row)
+        job, other, command = (plan.id for plan in plans)
+        rows = [(job, 3 * each, 3, failing, None) for each in range(100)]
+        rows += [(job, 300, 5, b"\x84eerror", None), (job, 305, 1, None, '{"message": "it trapped"}'), (job, 306, 9, b"good", None)]
+        rows += [(other, 0, 1, values.dumps([["ok", 1]]), None), (command, 0, 1, failing, None)]
+        db.executemany("INSERT INTO results VALUES (?,?,?,?,?)", rows)
+
+    old.write_now(write)
+    old.close()
+    for _ in range(2):
+        journal = Journal(tmp_path / "buyer.db")
+        found = [find_job(journal, plan.id.hex()) for plan in plans]
+        assert [(each.done, each.failed) for each in found] == [(315, 106), (1, 0), (1, 0)]
+        asyncio.run(journal.close())
+        monkeypatch.setattr("surge.buyer.counting.decode_piece", lambda value, count: pytest.fail("it was counted before"))
+    with closing(sqlite3.connect(tmp_path / "buyer.db")) as db:
+        (plan,) = db.execute(f"EXPLAIN QUERY PLAN {_COUNTS}", (b"",)).fetchall()
+        assert "COVERING INDEX results_counted (job=?)" in plan[-1]

@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from surge.buyer.counting import count_old, failed_items
 from surge.buyer.plan import Plan
 from surge.buyer.schema import MIGRATIONS
 from surge.core import canonical
@@ -254,6 +255,10 @@ class Journal:
 
         await self._db.write(work)
 
+    def count_old(self, job: bytes) -> None:
+        """Count the failed items among a job's results that an older version wrote, for callers without an event loop."""
+        count_old(self._db, job)
+
     def results_soon(self, results: Sequence[ResultRow]) -> None:
         """`save_results` without waiting; the order of writes stays."""
         self._db.submit(lambda db: _put_results(db, results))
@@ -374,6 +379,9 @@ class Journal:
 
 def _put_results(db: sqlite3.Connection, results: Sequence[ResultRow]) -> None:
     db.executemany(
-        "INSERT OR IGNORE INTO results VALUES (?,?,?,?,?)",
-        [(row.job, row.first, row.count, row.value, row.error) for row in results],
+        "INSERT OR IGNORE INTO results VALUES (?,?,?,?,?,?)",
+        [
+            (row.job, row.first, row.count, row.value, row.error, failed_items(db, row.job, row.count, row.value, row.error))
+            for row in results
+        ],
     )

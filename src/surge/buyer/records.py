@@ -9,12 +9,11 @@ from typing import Any
 from surge.buyer.endings import outcome_of
 from surge.buyer.journal import SETUP, ChannelRow, Journal, TryRow, unpack_receipt
 from surge.buyer.plan import Plan
-from surge.buyer.results import decode_piece
 from surge.core import canonical
 from surge.core.pricing import Prices
 from surge.core.receipts import FUELLED, Receipt, ReceiptKind, Terms
 from surge.core.units import Status
-from surge.errors import GuestFault, InvalidInput
+from surge.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,49 +83,43 @@ class Saved:
     """Channels on which a unit of it was done, or may have been."""
 
 
-_ERROR = b"\x84\x65error"
-"""How an entry that is an error begins among a Python unit's results (`results.decode_piece`): only values that hold it are decoded."""
+_JOBS = "SELECT id, name, state, created, plan, total, spooled, error FROM jobs"
 
-_JOBS = """
-    SELECT id, name, state, created, plan, total, spooled, error,
-        (SELECT coalesce(sum(count), 0) FROM results WHERE results.job = jobs.id)
-    FROM jobs
-"""
+_COUNTS = "SELECT coalesce(sum(count), 0), sum(failed), count(*) - count(failed) FROM results INDEXED BY results_counted WHERE job = ?"
+"""Items with a result, those that failed, and results of which that is not known yet."""
 
 
 _FLOORS = "SELECT floor, amount FROM channels WHERE opened_for = ?"
 
 
 def _job(journal: Journal, row: Sequence[Any]) -> JobRecord:
-    key, name, state, created, plan, total, spooled, error, done = row
+    key, name, state, created, plan, total, spooled, error = row
+    done, failed = _counts(journal, key)
     receipts = journal.read_now("SELECT amount, quantity, accepted, kind FROM receipts WHERE job = ?", (key,))
-    decoded = Plan.decode(plan)
     return JobRecord(
         id=key.hex(),
         name=name,
         state=state,
         created=created,
         done=done,
-        failed=_failed(journal, key, decoded),
+        failed=failed,
         total=total,
         price=sum(int(amount) for amount, _, _, _ in receipts),
         fuel=sum(quantity for _, quantity, accepted, kind in receipts if accepted and kind in FUELLED),
         floors=sum(max(0, int(floor) - int(amount)) for floor, amount in journal.read_now(_FLOORS, (key,))),
         error=error,
-        plan=decoded,
+        plan=Plan.decode(plan),
         spooled=spooled,
     )
 
 
-def _failed(journal: Journal, job: bytes, plan: Plan) -> int:
-    ((failed,),) = journal.read_now("SELECT coalesce(sum(count), 0) FROM results WHERE job = ? AND error IS NOT NULL", (job,))
-    if plan.is_python:
-        for value, count in journal.read_now("SELECT value, count FROM results WHERE job = ? AND instr(value, ?)", (job, _ERROR)):
-            try:
-                failed += sum(entry[0] == "error" for entry in decode_piece(value, count))
-            except GuestFault:
-                failed += count
-    return int(failed)
+def _counts(journal: Journal, job: bytes) -> tuple[int, int]:
+    """Items with a result, and those of them that failed."""
+    ((done, failed, unknown),) = journal.read_now(_COUNTS, (job,))
+    if unknown:
+        journal.count_old(job)
+        ((done, failed, _),) = journal.read_now(_COUNTS, (job,))
+    return int(done), int(failed or 0)
 
 
 def list_jobs(journal: Journal) -> list[JobRecord]:

@@ -56,4 +56,8 @@ MIGRATIONS = (
     ALTER TABLE channels ADD COLUMN floor TEXT NOT NULL DEFAULT '0';
     ALTER TABLE channels ADD COLUMN opened_for BLOB;
     """,
+    """
+    ALTER TABLE results ADD COLUMN failed INTEGER;
+    CREATE INDEX results_counted ON results (job, failed, count);
+    """,
 )
