@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,19 @@ def test_the_price_at_the_end_is_the_one_that_is_listed(place: Place, up: Up) ->
     assert run["name"] == "ends.wasm"
     assert said == f"job {run['job']}\n{tokens(run['price'])}\n"
     assert last_price(place.surge("job", "resume", run["job"]).err) == tokens(run["price"])
+
+
+def test_times_are_unix_seconds_in_json_and_local_for_people(place: Place, up: Up) -> None:
+    job = place.json("job", "list")[0]
+    shown = place.json("job", "show", job["job"])
+    times = [job["created"], shown["created"], *(event["time"] for event in place.json("job", "logs", job["job"]))]
+    times += [row["finished"] for row in place.json("receipt", "list")]
+    assert len(times) > 3
+    assert all(abs(time.time() - each) < 3600 for each in times)
+    assert all(row["returns_at"] == 0 for row in place.json("channel", "list"))
+    local = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job["created"]))
+    for said in (place.surge("job", "list"), place.surge("job", "show", job["job"])):
+        assert local in said.text
 
 
 def test_a_rehearsal_gives_the_result_and_the_price_for_nothing(place: Place, up: Up) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from surge.cli.console import Amount, err, out, print_json, show, tokens
+from surge.cli.console import Amount, err, local_time, out, print_json, show, tokens
 from surge.cli.options import as_json, complete_file, constraints, function_needs, given, network_option, opened, unit_limits
 from surge.cli.outputs import STANDARD_OUTPUT, output_file, writing
 from surge.cli.places import find_network
@@ -258,7 +258,7 @@ def _job_row(entry: Any) -> dict[str, Any]:
         "failed": entry.failed,
         "total": entry.total,
         "price": entry.price,
-        "created": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.created)),
+        "created": entry.created,
     }
 
 
@@ -270,7 +270,7 @@ def list_(network: str | None, json_: bool) -> None:
     with opened(network, offline=True) as surge:
         rows = [_job_row(entry) for entry in surge.jobs()]
     if not json_:
-        rows = [{**row, "job": row["job"][:12]} for row in rows]
+        rows = [{**row, "job": row["job"][:12], "created": local_time(row["created"])} for row in rows]
     show(
         rows,
         ["job", "name", "state", "done", "failed", "total", "price", "created"],
@@ -293,7 +293,8 @@ def show_(job_id: str, network: str | None, json_: bool) -> None:
         print_json({**_job_row(entry), "providers": providers})
         return
     for key, value in _job_row(entry).items():
-        out.print(f"{key:>8}  {tokens(value) if key == 'price' else value}", markup=False)
+        shown = tokens(value) if key == "price" else local_time(value) if key == "created" else value
+        out.print(f"{key:>8}  {shown}", markup=False)
     show(providers, ["provider", "units", "gigafuel", "pay"], as_json=False, empty="no units yet", money=["pay"])
 
 

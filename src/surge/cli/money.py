@@ -14,7 +14,7 @@ import click
 from surge.buyer.home import user_keystore
 from surge.buyer.trust import require_trusted
 from surge.cli import places
-from surge.cli.console import Amount, err, in_tokens, out, print_json, show, tokens
+from surge.cli.console import Amount, err, in_tokens, local_time, out, print_json, show, tokens
 from surge.cli.options import as_json, network_option, opened
 from surge.cli.places import passphrase
 from surge.core.types import address
@@ -204,7 +204,7 @@ def _close_if_due(surge: Network, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _time(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else "at once"
+    return local_time(seconds) if seconds else "at once"
 
 
 @click.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from surge.cli.console import err, in_tokens, out, print_json, show, tokens
+from surge.cli.console import err, in_tokens, local_time, out, print_json, show, tokens
 from surge.cli.money import SHORT
 from surge.cli.options import as_json, complete_file, network_option, opened
 from surge.core import network as network_file
@@ -72,7 +72,7 @@ def show_(receipt_id: str, network: str | None, json_: bool) -> None:
         return
     said = {
         "kind": ReceiptKind(found["kind"]).name.lower(),
-        "finished_at": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["finished_at"])),
+        "finished_at": local_time(found["finished_at"]),
         "amount": tokens(found["amount"]),
         "acknowledged": tokens(found["acknowledged"]),
     }
