@@ -59,7 +59,7 @@ def test_the_price_at_the_end_is_the_one_that_is_listed(place: Place, up: Up) ->
     job = place.json("job", "list")[0]
     assert sum(each["units"] for each in place.json("job", "show", job["job"])["providers"]) == 1
     assert len(place.json("job", "show", job["job"])["providers"]) == 2, "both set it up"
-    assert f"\n1 items, 0 failed, {tokens(job['price'])}\n" in said
+    assert f"\n1 item, 0 failed, {tokens(job['price'])}\n" in said
     floors = sum(max(0, row["floor"] - row["vouched"]) for row in place.json("channel", "list"))
     assert floors > 0
     assert f"\nthe channels opened for it pay {tokens(floors)} more if they close now, as floors" in said

@@ -15,6 +15,7 @@ from surge.buyer.results import Piece, Progress, Results
 from surge.cli.console import run_command
 from surge.cli.jobs import write_results
 from surge.cli.options import unit_limits
+from surge.cli.progress import job_progress
 from surge.core import values
 from surge.errors import GuestFault, SurgeError
 
@@ -99,3 +100,13 @@ def test_durations_that_are_none(text: str, capsys: pytest.CaptureFixture[str]) 
         raise AssertionError
 
     assert run_command(command, ["--timeout", text]) == 2
+
+
+def test_what_a_job_tells_names_the_options_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(reachable=1)
+    with job_progress("f", 1, progress):
+        progress.tell_once("it took longer than it may: raise timeout=, or wait")
+        progress.tell_once("it took longer than it may: raise timeout=, or wait")
+    said = capsys.readouterr().err
+    assert said.count("raise --timeout, or wait\n") == 1
+    assert "1 provider reachable" in " ".join(said.split())

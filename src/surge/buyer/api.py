@@ -34,6 +34,7 @@ from surge.buyer.results import Progress, Results, decode_piece
 from surge.buyer.scheduler import AIM_SECONDS
 from surge.buyer.submitting import CALL_SECONDS, Calls, Executor
 from surge.core.signing import Signer
+from surge.core.text import counted
 from surge.errors import InvalidInput
 
 T = TypeVar("T")
@@ -313,8 +314,8 @@ class Network(Listing):
         whole = record.total is not None and record.spooled >= record.total
         if not whole and items is None and record.state != DONE:
             raise InvalidInput(
-                f"only {record.spooled} items of the job were recorded before it stopped: pass the same input again, with items= or, on "
-                "the command line, --inputs",
+                f"only {counted(record.spooled, 'item')} of the job's input got recorded before it stopped: pass the same input again, "
+                "with items= or, on the command line, --inputs",
                 spooled=record.spooled,
             )
         command = not record.plan.is_python

@@ -28,6 +28,7 @@ from surge.core.log import ReceiptLog, leaf_hash, verify_inclusion
 from surge.core.messages.fields import MAX_INLINE
 from surge.core.pricing import compile_amount, transfer_amount, unit_amount
 from surge.core.receipts import Acknowledgement, ReceiptKind, Signed, Terms, Voucher
+from surge.core.text import counted
 from surge.core.units import UnitSpec, result_hash, unit_id
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 
@@ -190,7 +191,7 @@ def _verify_statement(case: Case, report: Report) -> None:
     leaf = Acknowledgement(receipt.channel, answer.index, digest, answer.accepted, answer.amount).digest(domain)
     included = verify_inclusion(leaf_hash(leaf), answer.index, case.count, case.path, case.root)
     what = f"accepted for {answer.amount} wei" if answer.accepted else "refused"
-    report.add(f"the buyer's answer ({what}) is leaf {answer.index} of the log of {case.count} receipts", included)
+    report.add(f"the buyer's answer ({what}) is leaf {answer.index} of the log of {counted(case.count, 'receipt')}", included)
 
 
 def _is_price(case: Case) -> bool:

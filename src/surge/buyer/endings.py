@@ -94,6 +94,11 @@ def local_fault(refusal: Refusal) -> GuestFault:
     return GuestFault(f"{_WHAT[status]} (so it ended on every provider that tried){detail}", status=status.name, said=text)
 
 
+def tried_elsewhere(status: Status) -> str:
+    """What a user should know while a unit that ended locally is tried on."""
+    return f"a unit ended early: {_WHAT[status]}. It is tried on other providers in turn before its item fails"
+
+
 def local_status(refusal: Refusal) -> Status | None:
     """The local ending that a refusal names in its details, if it names one."""
     name = said_in(refusal).get("status")

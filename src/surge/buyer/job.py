@@ -17,7 +17,7 @@ from surge.buyer.calls import UnitCall
 from surge.buyer.cuts import Abandon, Deliver, Effect, Fault, Recut, Withdraw
 from surge.buyer.desk import Desk
 from surge.buyer.doors import first_error
-from surge.buyer.endings import command_value, error_text, guest_fault, local_fault, local_status
+from surge.buyer.endings import command_value, error_text, guest_fault, local_fault, local_status, tried_elsewhere
 from surge.buyer.ends import Feed, Sink
 from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, ResultRow, TryRow
 from surge.buyer.lanes import Lanes, Recruit
@@ -29,6 +29,7 @@ from surge.buyer.scheduler import Scheduler
 from surge.buyer.spool import Spool
 from surge.core.messages import Refusal, UnitDone
 from surge.core.receipts import Receipt
+from surge.core.text import counted
 from surge.core.units import Outcome, Status
 from surge.errors import GuestFault, InternalFault, NotEnough, SurgeError, Unavailable
 
@@ -276,6 +277,8 @@ class Job:
             status = local_status(refusal)
             if call.wanted:
                 self.say(f"a unit ended locally at {lane}: {refusal.text}")
+                if status in SPLITTABLE:
+                    self.progress.tell_once(tried_elsewhere(status))
             rows: list[ResultRow] = []
             effects = self.scheduler.ended_locally(number, lane, now=now, split=status in SPLITTABLE)
             self._apply(effects, rows, error=local_fault(refusal))
@@ -341,7 +344,8 @@ class Job:
         """The error of a job whose budget is used up."""
         left, spent, bound = self.purse.left, self.purse.spent, self.purse.bound
         floors = f" ({bound} are bound by channels' floors)" if bound else ""
-        text = f"the budget is used up: {spent} wei are spent, {left} wei buy no further unit{floors}; {self.progress.done} items are done"
+        done = counted(self.progress.done, "item")
+        text = f"the budget is used up: {spent} wei are spent, {left} wei buy no further unit{floors}; {done} done"
         return NotEnough(f"{text}: {self.plan.advice('with a larger --budget goes on with it')}", spent=spent, left=left)
 
     # The end

@@ -311,7 +311,7 @@ class Lanes:
         if lane is None:
             lane = Lane(key, peer.cores, self._price(peer), peer.latency, ready=False)
             self._job.scheduler.lane_joined(lane)
-            self._job.say(f"{key} takes part, {peer.cores} cores")
+            self._job.say(f"{key} takes part, cores: {peer.cores}")
         return lane
 
     def _price(self, peer: Peer) -> int:

@@ -180,7 +180,7 @@ class Market:
             if len(found) >= count:
                 return
             if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(f"{len(found)} of {count} providers offer work after {seconds:.0f} s", found=len(found))
+                raise Unavailable(f"of {count} providers, {len(found)} offered work within {seconds:.0f} s", found=len(found))
             await asyncio.sleep(POLL_SECONDS)
 
     def _start(self, offer: Offer, account: Account) -> Peer:

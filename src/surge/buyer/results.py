@@ -15,7 +15,7 @@ from typing import Any
 
 from surge.core import values
 from surge.core.receipts import FUELLED, Receipt
-from surge.core.text import printable
+from surge.core.text import counted, printable
 from surge.errors import GuestFault, RemoteError, SurgeError
 
 
@@ -39,6 +39,14 @@ class Progress:
     """Providers that can be reached now; None before any was looked for."""
     tell: Callable[[str], None] = field(default=logging.getLogger("surge.buyer").warning, repr=False)
     """Told, from the loop's thread, what whoever waits should know: that nobody can be reached."""
+
+    told: set[str] = field(default_factory=set, repr=False)
+
+    def tell_once(self, text: str) -> None:
+        """Tell it unless it was told before."""
+        if text not in self.told:
+            self.told.add(text)
+            self.tell(text)
 
     @property
     def gigafuel(self) -> float:
@@ -82,7 +90,7 @@ def decode_piece(value: bytes, count: int) -> list[list[Any]]:
     except ValueError as error:
         raise GuestFault(f"the unit's results cannot be read: {error}", value=value[:256]) from error
     if type(entries) is not list or len(entries) != count:
-        raise GuestFault(f"a unit of {count} items gave something else than {count} results", value=value[:256])
+        raise GuestFault(f"a unit of {counted(count, 'item')} gave something else than as many results", value=value[:256])
     for entry in entries:
         if not _is_entry(entry):
             raise GuestFault("the unit's results hold something that is none", value=value[:256])

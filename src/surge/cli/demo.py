@@ -14,6 +14,7 @@ from surge.cli import places
 from surge.cli.children import stop_event
 from surge.cli.console import Size, err, in_tokens, out, print_json, show, tokens
 from surge.cli.progress import job_progress
+from surge.core.text import counted
 from surge.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ async def _demo(folder: Path, plan: Any, limit: int | None, *, json_: bool) -> i
     from surge.cli.up import running
 
     stop = stop_event()
-    err.print(f"starting a ledger, {plan.relays} relays and {plan.providers} providers in {folder}", style="dim", markup=False)
+    err.print(
+        f"starting a ledger, {counted(plan.relays, 'relay')} and {counted(plan.providers, 'provider')} in {folder}",
+        style="dim",
+        markup=False,
+    )
     async with running(folder, plan) as network:
         work = asyncio.create_task(asyncio.to_thread(_job, network, plan.providers, limit, quiet=json_))
         await asyncio.wait({work, stopping := asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
@@ -110,7 +115,7 @@ def _search(surge: Network, limit: int | None) -> dict[str, Any]:
 
 
 def _show_search(report: dict[str, Any]) -> None:
-    out.print(f"\n{report['settings']} settings cross-validated in {report['seconds']:.1f} s, for {tokens(report['price'])}")
+    out.print(f"\n{counted(report['settings'], 'setting')} cross-validated in {report['seconds']:.1f} s, for {tokens(report['price'])}")
     _show_models(report["models"])
     _show_providers(report["providers"])
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Hashable
 
 from surge.cli.console import err, in_options
+from surge.core.text import counted
 from surge.errors import GuestFault
 
 MOST_KINDS = 1000
@@ -38,8 +39,7 @@ class Failures:
         """Say how many more failed like those that were told."""
         for first, name, more in self._like.values():
             if more:
-                items = "item" if more == 1 else "items"
-                text = f"... and {more:,} more {items} failed like item {first}: {in_options(name)}"
+                text = f"... and {counted(more, 'more item')} failed like item {first}: {in_options(name)}"
                 err.print(text, style="red", markup=False, soft_wrap=True)
 
 

@@ -18,6 +18,7 @@ from surge.cli.options import as_json, complete_file, constraints, function_need
 from surge.cli.outputs import STANDARD_OUTPUT, output_file, writing
 from surge.cli.places import find_network
 from surge.core.stack import parse_json
+from surge.core.text import counted
 from surge.errors import GuestFault, InvalidInput
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def map_(target: str, inputs: str, output: str, chunk: str, network: str | None,
         )
         err.print(f"job {results.job}", style="dim")
         failed = write_results(results, output, file, len(items), target.rpartition(":")[2])
-    tell_price(place, results.job, f"{len(items)} items, {failed} failed, ")
+    tell_price(place, results.job, f"{counted(len(items), 'item')}, {failed} failed, ")
     return 1 if failed else 0
 
 
@@ -335,7 +336,7 @@ def resume(job_id: str, output: str, inputs: str | None, budget: int | None, net
             return give_run(result, file, STANDARD_OUTPUT if output == "-" else output)
         failed = write_results(results, output, file, entry.total, entry.name or "job")
         done = results.progress.done
-    tell_price(place, entry.id, f"{done} items, {failed} failed, ")
+    tell_price(place, entry.id, f"{counted(done, 'item')}, {failed} failed, ")
     return 1 if failed else 0
 
 

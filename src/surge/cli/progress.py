@@ -20,7 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from surge.cli.console import err, tokens
+from surge.cli.console import err, in_options, tokens
+from surge.core.text import counted
 
 if TYPE_CHECKING:
     from surge.buyer.results import Progress as JobProgress
@@ -39,7 +40,7 @@ class _Note(ProgressColumn):
         if progress is None:
             return Text()
         count = progress.reachable
-        who = "looking for providers" if count is None else f"{count or 'no'} provider{'' if count == 1 else 's'} reachable"
+        who = "looking for providers" if count is None else f"{counted(count, 'provider') if count else 'no providers'} reachable"
         return Text(f"{who}  {progress.gigafuel:,.2f} gigafuel  {tokens(progress.price)}")
 
 
@@ -55,7 +56,7 @@ def job_progress(label: str, total: int | None, progress: JobProgress | None = N
     with Progress(*columns, console=err) as bars:
         task = bars.add_task(label, total=total)
         if progress is not None:
-            progress.tell = lambda text: err.print(text, style="yellow", markup=False, soft_wrap=True)
+            progress.tell = lambda text: err.print(in_options(text), style="yellow", markup=False, soft_wrap=True)
         shown = 0.0
         done = 0
 

@@ -23,7 +23,7 @@ from surge.cli.places import passphrase
 from surge.core import network as network_file
 from surge.core.network import NetworkFile
 from surge.core.receipts import DeviceConsent
-from surge.core.text import printable
+from surge.core.text import counted, printable
 from surge.errors import InvalidInput, NotEnough
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def provide(network: str | None, data: Path | None, yes: bool, with_parent: int 
     config = provider_config(options)
     here = os.cpu_count() or config.cores
     if config.cores > here:
-        err.print(f"this machine has {here} cores, and {config.cores} are lent: units will wait for one another", style="yellow")
+        err.print(f"this machine has {counted(here, 'core')}, and {config.cores} are lent: units will wait for one another", style="yellow")
     path = places.find_network(network)
     ensure_trusted(path, yes=yes)
     ensure_image()

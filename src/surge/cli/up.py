@@ -23,6 +23,7 @@ from surge.cli import places
 from surge.cli.children import Child, say_ready, stopped
 from surge.cli.children import with_parent as die_with_parent
 from surge.cli.console import Size, err, out
+from surge.core.text import counted
 from surge.errors import InvalidInput, Unavailable
 
 
@@ -250,7 +251,9 @@ def up(data: Path | None, relays: int, providers: int, cores: int, memory: int, 
 
 
 async def _up(data: Path, plan: Plan, *, child: bool) -> None:
-    err.print(f"starting a ledger, {plan.relays} relays and {plan.providers} providers in {data}", style="dim", markup=False)
+    err.print(
+        f"starting a ledger, {counted(plan.relays, 'relay')} and {counted(plan.providers, 'provider')} in {data}", style="dim", markup=False
+    )
     stop = asyncio.create_task(stopped())
     try:
         async with running(data, plan) as network:

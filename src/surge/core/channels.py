@@ -17,6 +17,7 @@ from surge.core.eip712 import Domain, address_word, word
 from surge.core.keccak import keccak256
 from surge.core.log import ReceiptLog
 from surge.core.receipts import Acknowledgement, Receipt, ReceiptKind, Signed, Terms, Voucher
+from surge.core.text import counted
 from surge.core.types import Address
 from surge.errors import InvalidInput, PeerFault
 
@@ -232,8 +233,8 @@ class ProviderChannel(_Side):
             raise PeerFault("a voucher is for another channel", voucher=voucher)
         if voucher.count != self.log.size + len(entries) or voucher.amount < self.amount:
             raise PeerFault(
-                f"a voucher counts {voucher.count} receipts for {voucher.amount} wei where {self.log.size} for {self.amount} are "
-                f"known and {len(entries)} were added",
+                f"a voucher counts {counted(voucher.count, 'receipt')} for {voucher.amount} wei where {self.log.size} for {self.amount} "
+                f"are known and {len(entries)} were added",
                 voucher=voucher,
             )
         if voucher.amount > self.deposit:

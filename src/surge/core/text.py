@@ -1,4 +1,4 @@
-"""Text of strangers, before people see it: a guest's words must not steer the terminal that shows them."""
+"""Text for people: numbers of things; and what strangers said, for a guest's words must not steer the terminal that shows them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ def printable(text: str) -> str:
     'a\\x1b[2J\tb'
     """
     return _STEERING.sub(_written_out, text)
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "item"), counted(2500, "item")
+    ('1 item', '2,500 items')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _written_out(match: re.Match[str]) -> str:

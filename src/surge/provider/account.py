@@ -22,6 +22,7 @@ from surge.core.messages.fields import wei, wei_bytes
 from surge.core.pricing import Prices
 from surge.core.receipts import Close, Receipt, ReceiptKind, Signed, Terms, Voucher
 from surge.core.signing import Signer, check_signed
+from surge.core.text import counted
 from surge.core.types import ZERO
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 from surge.provider.buyers import Buyer
@@ -326,7 +327,7 @@ class Account:
         """
         state = self.channel.state()
         if self.channel.pending.keys() - self._defaulted:
-            raise Refused("window", f"{len(self.channel.pending)} receipts wait for an acknowledgement")
+            raise Refused("window", f"{counted(len(self.channel.pending), 'receipt')} without an acknowledgement")
         if (wei(message.amount), message.count, message.root) != (state.amount, state.count, state.root):
             raise PeerFault("the buyer would close at another state than ours", close=message, state=state)
         digest = Close(state.channel, state.amount, state.count, state.root).digest(self._common.domain)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from surge.core import exposure
 from surge.core.exposure import Standing
 from surge.core.receipts import ReceiptKind
+from surge.core.text import counted
 from surge.core.types import Address
 from surge.provider.journal import WINDOWED, Journal
 from surge.provider.service import Refused, Weight
@@ -28,7 +29,7 @@ class Buyer:
             begun = exposure.begin(self.standing)
             if begun is None:
                 window, waiting = self.standing.window, self.standing.outstanding
-                raise Refused("window", f"{waiting} units wait for acknowledgements; the window is {window}", window=window)
+                raise Refused("window", f"{counted(waiting, 'unit')} without an acknowledgement; the window is {window}", window=window)
             self.standing = begun
         elif weight is Weight.COMPILE:
             if self.compiling:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from surge.core.text import counted
+
 QUIET_SECONDS = 60
 """Seconds without a call after which a device is without work."""
 
@@ -28,20 +30,20 @@ def explain(status: Mapping[str, Any], now: int) -> str:
     if offer is None:
         trouble = status["offer_trouble"]
         return f"no offer is published: {trouble}" if trouble else "the offer is being published"
-    parts = [f"its offer is on {_count(offer['relays'], 'relay')}"]
+    parts = [f"its offer is on {counted(offer['relays'], 'relay')}"]
     if not status["last_call"]:
         parts.append(f"no buyer has called in {_span(now - status['since'])}")
         if status["sessions"]:
-            parts.append(f"{_count(status['sessions'], 'session')} ended before the first call")
+            parts.append(f"{counted(status['sessions'], 'session')} ended before the first call")
     else:
         parts.append(f"the last call came {_span(now - status['last_call'])} ago, of {status['calls']} in all")
     if status["refused"]:
         code, most = max(status["refused"].items(), key=lambda item: item[1]["count"])
         last = str(most["last"]).partition("\n")[0]
         if code == "local":
-            parts.append(f"{_count(most['count'], 'unit')} ended here without pay, the last so: {last}")
+            parts.append(f"{counted(most['count'], 'unit')} ended here without pay, the last so: {last}")
         else:
-            parts.append(f"{_count(most['count'], 'time')} it refused as {code!r}: {last}")
+            parts.append(f"{counted(most['count'], 'time')} it refused as {code!r}: {last}")
     return "; ".join([*parts, *troubles])
 
 
@@ -60,13 +62,9 @@ def stands(status: Mapping[str, Any] | None, now: int) -> str:
     return f"{said}; {kept}" if kept else said
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _span(seconds: int) -> str:
     if seconds < 120:
-        return _count(max(0, seconds), "second")
+        return counted(max(0, seconds), "second")
     if seconds < 7200:
-        return _count(seconds // 60, "minute")
-    return _count(seconds // 3600, "hour")
+        return counted(seconds // 60, "minute")
+    return counted(seconds // 3600, "hour")
