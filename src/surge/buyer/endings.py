@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 
 import msgspec
 
 from surge.buyer.calls import said_in
+from surge.buyer.tracebacks import setup_advice, users_part
 from surge.core import canonical
 from surge.core.messages import Refusal
 from surge.core.messages.fields import wei_bytes
@@ -33,7 +33,8 @@ _WHAT = {
 _NO_DETAIL = frozenset({Status.WALL_TIME, Status.NATIVE_STACK})
 """Endings of which the engine has no more to say than where it was just then."""
 
-_MISSING = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'", re.MULTILINE)
+MOST_SAID = 2000
+"""Bytes of what a unit wrote to standard error that are told, from its end."""
 
 
 def command_value(outcome: Outcome, blob: bytes, receipt: Receipt, digest: bytes) -> bytes:
@@ -47,7 +48,7 @@ def command_value(outcome: Outcome, blob: bytes, receipt: Receipt, digest: bytes
 def guest_fault(outcome: Outcome, blob: bytes, detail: str) -> GuestFault:
     """The error of a unit that ended badly: what happened, and the end of what it said."""
     start = outcome.value.size + outcome.stdout.size
-    said = blob[start : start + outcome.stderr.size][-2000:].decode(errors="replace")
+    said = users_part(blob[start : start + outcome.stderr.size][-MOST_SAID:].decode(errors="replace"))
     said = printable(said).strip()
     what = f"it exited with code {outcome.exit_code}" if outcome.status is Status.EXITED else _WHAT[outcome.status]
     if outcome.status in PROVABLE - EXACT:
@@ -77,10 +78,7 @@ def _part(digest: bytes, size: int) -> Part:
 
 def setup_fault(fault: GuestFault) -> GuestFault:
     """The error of a job whose setup ended badly."""
-    missing = _MISSING.search(str(fault.details.get("stderr", "")))
-    advice = 'it runs on every device: what is for this machine alone goes under `if __name__ == "__main__":`'
-    if missing:
-        advice = f"the guest has no {missing[1]}: ship it with packages=, if it is pure Python, or do without"
+    advice = setup_advice(str(fault.details.get("stderr", "")))
     return GuestFault(f"the module's top level failed: {fault.message}\n{advice}", **fault.details)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from surge.buyer.tracebacks import NO_FILE, users_part
 from surge.core import values
 from surge.core.receipts import FUELLED, Receipt
 from surge.core.text import counted, printable
@@ -77,6 +78,7 @@ class Piece:
 def item_error(entry: list[Any], index: int) -> RemoteError:
     """The error that stands for an item whose function raised: `entry` is ["error", type, text, traceback]."""
     kind, text, traceback = map(printable, entry[1:4])
+    traceback = users_part(traceback) + (f"{NO_FILE}\n" if kind == "FileNotFoundError" else "")
     return RemoteError(f"item {index}: {kind}: {text}", type=kind, text=text, traceback=traceback, index=index)
 
 
