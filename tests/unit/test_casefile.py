@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from surge.buyer import bundle, casefile
 from surge.buyer.auditor import outcome_bytes
 from surge.buyer.casefile import Case
+from surge.buyer.cases import verify_case
 from surge.core import canonical
 from surge.core.channels import Answered
 from surge.core.network import Contract, NetworkFile, RelayAddress
@@ -20,7 +23,7 @@ from surge.core.pricing import Prices
 from surge.core.receipts import Receipt, Signed, Terms
 from surge.core.types import ZERO, Address
 from surge.core.units import EMPTY, Limits, Outcome, Status, UnitSpec
-from surge.errors import InvalidInput
+from surge.errors import InvalidInput, Unavailable
 from surge.wallet import KeySigner
 
 NOBODY = Address("0x" + "11" * 20)
@@ -109,3 +112,12 @@ def test_a_file_that_nests_beyond_reason_is_shipped_like_any_other(tmp_path: Pat
     odd = tmp_path / "odd.json"
     odd.write_text('{"":' * 2000)
     assert not bundle._holds_key(odd)
+
+
+def test_a_port_on_which_nobody_listens_is_said_soon(tmp_path: Path) -> None:
+    path = tmp_path / "case.json"
+    path.write_bytes(casefile.encode(case()))
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match=re.escape("http://127.0.0.1:1 does not answer (nobody listens there)")):
+        verify_case(path, ["http://127.0.0.1:1"])
+    assert time.monotonic() - began < 5

@@ -32,6 +32,9 @@ from surge.core.text import counted
 from surge.core.units import UnitSpec, result_hash, unit_id
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 
+PATIENCE = 2.0
+"""Seconds to go on trying to reach a ledger for looking something up: nothing waits for it, and it can be asked again."""
+
 if TYPE_CHECKING:
     from surge.buyer.client import Client
 
@@ -216,7 +219,7 @@ async def _verify_on_ledger(case: Case, urls: tuple[str, ...], report: Report) -
     # 5
     with tempfile.TemporaryDirectory(prefix="surge-case-") as folder:
         try:
-            ledger = await Ledger.connect(network, Path(folder) / "transactions.db")
+            ledger = await Ledger.connect(network, Path(folder) / "transactions.db", patience=PATIENCE)
         except Unavailable:
             raise
         except SurgeError as error:
