@@ -21,16 +21,19 @@ setup: .venv/.installed node_modules/.installed
 # The locks are whole, so nothing is resolved at setup: a package released since cannot get in its way.
 .venv/.installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Surge needs Python 3.11 or later on the PATH, or make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "installing the Python packages into .venv: about a minute, once"
 	$(PYTHON) -m venv .venv
 	$(PIP) install --require-hashes --no-deps --requirement requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.installed-bench: requirements-bench.lock .venv/.installed
+	@echo "installing what Surge is measured beside into .venv: about a minute, once"
 	$(PIP) install --require-hashes --no-deps --requirement requirements-bench.lock
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json .npmrc
+	@echo "installing the ledger, anvil, into node_modules: some seconds, once"
 	npm install --no-save
 	@touch $@
 
