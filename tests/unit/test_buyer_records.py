@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -15,11 +16,12 @@ from buyer_support import Bed
 from made_up_provider import FakeProvider
 from made_up_units import Ended
 from surge.buyer.journal import DONE, ChannelRow, Journal
-from surge.buyer.plan import COMMANDS
+from surge.buyer.plan import COMMANDS, Wishes
 from surge.buyer.records import _COUNTS, find_job, list_jobs
 from surge.buyer.schema import MIGRATIONS
 from surge.core import values
 from surge.core.units import Status
+from surge.errors import NotEnough, Unavailable
 from surge.store import Database
 
 
@@ -51,6 +53,30 @@ async def test_a_setup_that_ends_after_the_job_counts_towards_its_price(beds: Ca
     assert slow.channel.amount > 0
     assert found.price == quick.channel.amount + slow.channel.amount
     assert found.fuel == 10 * quick.fuel_each + 2 * quick.setup_fuel
+
+
+@pytest.mark.parametrize("left", [True, False])
+async def test_a_setup_that_nobody_waited_for_is_paid_only_from_what_is_left(beds: Callable[..., Bed], left: bool) -> None:
+    """Its provider was given up in the middle of it, and what was set aside for it may be spent by then."""
+    slow, other = FakeProvider(functions={"f": abs}, setup_seconds=0.3), FakeProvider(functions={"f": abs}, seconds=lambda count: 0.05)
+    bed = beds(other, slow)
+    plan = bed.plan(chunk=1, wishes=Wishes(budget=10**24))
+    job, results = await bed.start(plan, range(30), total=30)
+    async with asyncio.timeout(5):
+        while not slow.setups:
+            await asyncio.sleep(0.005)
+    job.lanes.dismiss(slow.device, Unavailable("given up"))
+    if not left:
+        job.purse.budget = 0
+    async with asyncio.timeout(5):
+        while not slow.acknowledged:
+            await asyncio.sleep(0.005)
+    assert [accepted for _, accepted in slow.acknowledged] == [left]
+    assert (slow.channel.amount > 0) is left
+    with contextlib.nullcontext() if left else pytest.raises(NotEnough):
+        await asyncio.wait_for(asyncio.to_thread(list, results), 20)
+    await asyncio.wait_for(job.settled.wait(), 5)
+    assert find_job(bed.journal, plan.id.hex()).price == slow.channel.amount + other.channel.amount
 
 
 async def test_a_resumed_jobs_progress_is_that_of_the_whole_job(beds: Callable[..., Bed]) -> None:

@@ -25,6 +25,7 @@ from surge.buyer.spool import Spool
 from surge.buyer.work import make_setup, make_unit
 from surge.core import canonical
 from surge.core.messages import Refusal, SignedReceipt, UnitDone, decode_unit_done
+from surge.core.messages.fields import wei
 from surge.core.pricing import Prices
 from surge.core.receipts import Receipt, Signed
 from surge.core.units import Limits, Outcome, OutputVerifier, Status
@@ -115,8 +116,11 @@ class Orphans:
         answer = await peer.question("setup", body, seconds=ANSWER_SECONDS, bills=True)
         if answer.receipt is None:
             return
-        done = decode_unit_done(answer.body)
-        pay_setup(peer, asked, done, answer.receipt, plan.id)
+        affords = await self._affords(peer, plan.id, wei(answer.receipt.amount))
+        receipt = pay_setup(peer, asked, decode_unit_done(answer.body), answer.receipt, plan.id, affords=affords)
+        running = self._running(plan.id)
+        if receipt is not None and running is not None:
+            running.paid(receipt)
 
     async def _settle_once(self, peer: Peer, signed: Signed, digest: bytes) -> None:
         """Answer a receipt for an upload or a compilation.
@@ -175,12 +179,15 @@ class _Heir:
         self.over.set()
 
 
-def pay_setup(peer: Peer, asked: Asked, done: UnitDone, wire: SignedReceipt, job: bytes) -> Receipt | None:
-    """Audit a setup's answer and pay it; the receipt, or None when that was done before. Raises `PeerFault`."""
+def pay_setup(peer: Peer, asked: Asked, done: UnitDone, wire: SignedReceipt, job: bytes, *, affords: bool) -> Receipt | None:
+    """Audit a setup's answer and pay it, or refuse it where the job cannot afford it; the receipt if it was paid now.
+
+    Raises `PeerFault`.
+    """
     outcome = done.outcome()
     verifier = OutputVerifier(outcome)
     verifier.update(done.output)
     verifier.finish()
     audited = audit(asked, outcome, wire, peer.payer.party)
-    paid = peer.pay(Paid(audited.receipt, wire.signature, audited.digest, True, audited.stated, job, ()))
-    return audited.receipt if paid else None
+    answered = peer.pay(Paid(audited.receipt, wire.signature, audited.digest, affords, audited.stated, job, ()))
+    return audited.receipt if answered and affords else None

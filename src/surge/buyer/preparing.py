@@ -15,6 +15,7 @@ from surge.buyer.peers import Peer
 from surge.buyer.records import setup_before
 from surge.buyer.work import make_setup
 from surge.core.messages import Answer, Prepare, UnitDone, decode_prepared, decode_unit_done, encode_body
+from surge.core.messages.fields import wei
 from surge.core.pricing import Prices, compile_amount, transfer_amount
 from surge.core.receipts import Receipt, ReceiptKind
 from surge.core.units import Status
@@ -101,7 +102,8 @@ class Preparation:
     async def _set_up(self, peer: Peer) -> None:
         """The setup itself.
 
-        1. The answer is audited like a unit's; what was done is paid, whatever came out, also when the job ends before it comes.
+        1. The answer is audited like a unit's; what was done is paid, whatever came out, also when the job ends before it comes. Only what
+           nobody waited for any longer can be more than the budget has left then: that is refused.
         2. A setup that ended badly ends the job: it would end so everywhere.
         """
         job, plan = self._job, self._job.plan
@@ -118,10 +120,14 @@ class Preparation:
         key = ("setup", peer.device)
 
         def pay(answer: Answer) -> UnitDone:
+            job.purse.release(key)
             done = decode_unit_done(answer.body)
-            receipt = None if answer.receipt is None else pay_setup(peer, asked, done, answer.receipt, plan.id)
-            if receipt is not None:
-                job.paid(receipt)
+            if answer.receipt is not None:
+                left = job.purse.left_on(channel)
+                affords = left is None or wei(answer.receipt.amount) <= left
+                receipt = pay_setup(peer, asked, done, answer.receipt, plan.id, affords=affords)
+                if receipt is not None:
+                    job.paid(receipt)
             return done
 
         job.purse.reserve(key, allowance.reserved, channel)
