@@ -143,6 +143,8 @@ class FakeProvider:
         self._cancelled: set[int] = set()
         self._terms: Terms | None = None
         self._uploads: dict[int, bytearray] = {}
+        self._wanted: set[bytes] = set()
+        """Contents that it asked for and does not have."""
         self._under_way: dict[bytes, tuple[Wire, Call]] = {}
 
     @property
@@ -260,6 +262,7 @@ class FakeProvider:
         if body.image_size and not self.knows_image and body.image not in self.blobs:
             missing.append(body.image)
         missing += [content for content, _ in body.contents if content not in self.blobs]
+        self._wanted |= set(missing)
         receipt = None
         if body.image_size and not missing and not self.knows_image:
             self.knows_image = True
@@ -268,11 +271,16 @@ class FakeProvider:
         await self._say(wire, Answer(call.id, encode_body(Prepared(missing, 0)), receipt, 0))
 
     async def _chunk(self, wire: Wire, chunk: Chunk) -> None:
+        if chunk.offset == 0 and chunk.content not in self._wanted:
+            return await self._refuse(wire, chunk.id, "unknown", "nobody asked for it")
+        if chunk.offset and chunk.id not in self._uploads:
+            return None
         data = self._uploads.setdefault(chunk.id, bytearray())
         assert chunk.offset == len(data)
         data += chunk.data
         if chunk.last:
             content = bytes(self._uploads.pop(chunk.id))
+            self._wanted.discard(chunk.content)
             assert hashlib.sha256(content).digest() == chunk.content
             self.blobs[chunk.content] = content
             amount = transfer_amount(self.prices, len(content))

@@ -77,6 +77,7 @@ def misses(content: bytes) -> Callable[[FakeProvider, Any], Any]:
             decode_prepared(message.body)
         except Exception:  # the answer to something else
             return message
+        provider._wanted.add(content)
         return msgspec.structs.replace(message, body=encode_body(Prepared([content], 0)))
 
     return change
@@ -196,6 +197,43 @@ async def test_a_refusal_with_odd_details_is_one_without(make_bed: Callable[...,
     bed = make_bed(one)
     assert await bed.map(bed.plan(chunk=1), range(10)) == list(range(1, 11))
     assert one.deposit == 2 * before
+
+
+async def test_equal_large_items_travel_once(make_bed: Callable[..., Bed]) -> None:
+    one = FakeProvider(functions={"f": size}, cores=4)
+    bed = make_bed(one)
+    assert await bed.map(bed.plan(chunk=1), [b"x" * LARGE] * 12) == [LARGE] * 12
+    assert await paid(bed, one, ReceiptKind.TRANSFER) == 1
+    assert "unknown" not in one.refused
+
+
+async def test_two_jobs_that_ship_the_same_bundle_send_it_once(make_bed: Callable[..., Bed]) -> None:
+    one = FakeProvider(functions={"f": add_one})
+    bed = make_bed(one)
+    await bed.peer(one)
+    plans = [bed.plan(chunk=1, salt=bytes([salt]) * 32, bundle=KEY, bundle_size=len(BUNDLE)) for salt in range(3)]
+    started = [await bed.start(plan, range(9), contents={KEY: BUNDLE}) for plan in plans]
+    for job, results in started:
+        await finish(bed, job, results, list(range(1, 10)))
+    assert await paid(bed, one, ReceiptKind.TRANSFER) == 1
+
+
+async def test_a_content_that_came_in_another_way_is_no_reason_to_give_up(make_bed: Callable[..., Bed]) -> None:
+    one = FakeProvider(functions={"f": add_one})
+    chunk = one._chunk
+
+    async def known(wire: Wire, message: Any) -> None:
+        """Somebody else was faster."""
+        one._wanted.discard(KEY)
+        one.blobs[KEY] = BUNDLE
+        await chunk(wire, message)
+
+    one._chunk = known  # type: ignore[method-assign]
+    bed = make_bed(one)
+    job, results = await bed.start(bed.plan(chunk=1, bundle=KEY, bundle_size=len(BUNDLE)), range(9), contents={KEY: BUNDLE})
+    await finish(bed, job, results, list(range(1, 10)))
+    assert "unknown" in one.refused
+    assert await paid(bed, one, ReceiptKind.TRANSFER) == 0
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from surge.buyer.calls import Refused
 from surge.buyer.doors import Link
@@ -65,6 +66,7 @@ class Uploads:
         self._device = device
         self._outbox = outbox
         self._under_way: dict[int, tuple[bytes, asyncio.Future[SignedReceipt | None]]] = {}
+        self._sending: dict[bytes, asyncio.Event] = {}
 
     async def send(
         self, number: int, content: bytes, size: int, pieces: Callable[[], Iterator[bytes]], seconds: float
@@ -83,6 +85,23 @@ class Uploads:
             raise Unavailable(f"{self._device} did not take a content of {size} bytes in {seconds:.0f} s") from error
         finally:
             self._under_way.pop(number, None)
+
+    async def arrives(self, content: bytes) -> bool:
+        """Wait for a content that somebody here is `sending`; False when nobody is."""
+        arriving = self._sending.get(content)
+        if arriving is not None:
+            await arriving.wait()
+        return arriving is not None
+
+    @contextmanager
+    def sending(self, content: bytes) -> Iterator[None]:
+        """While a content is sent: once, for all who want it there."""
+        arriving = self._sending[content] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._sending[content]
+            arriving.set()
 
     async def _chunks(self, number: int, content: bytes, done: asyncio.Future[SignedReceipt | None], pieces: Iterator[bytes]) -> None:
         at = 0

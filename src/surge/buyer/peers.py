@@ -83,7 +83,7 @@ class Peer:
         self._lacking = lacking
         self._calls: dict[int, UnitCall | Question] = {}
         self._outbox = Outbox()
-        self._uploads = Uploads(device, self._outbox)
+        self.uploads = Uploads(device, self._outbox)
         self.claimed = 0
         """Units that a job is about to send."""
         self._next_id = 1
@@ -155,7 +155,7 @@ class Peer:
         self._next_id += 1
         if not self.is_open:
             raise Unavailable(f"the session with {self.device} is down", device=self.device)
-        return await self._uploads.send(number, content, size, pieces, seconds)
+        return await self.uploads.send(number, content, size, pieces, seconds)
 
     def reprice(self, message: bytes) -> None:
         """Send an agreement to new prices."""
@@ -258,7 +258,7 @@ class Peer:
         self.is_open = False
         self.payer.send = None
         self._outbox.clear()
-        self._uploads.broke(error)
+        self.uploads.broke(error)
         for listener in list(self.listeners):
             listener.peer_away(self)
 
@@ -291,7 +291,7 @@ class Peer:
         elif isinstance(message, Refusal):
             self._refused(message)
         elif isinstance(message, Received):
-            self._uploads.received(message)
+            self.uploads.received(message)
         elif isinstance(message, Draining):
             self.draining = True
             self._tell_room()
@@ -340,7 +340,7 @@ class Peer:
             if self._closing is not None and not self._closing.done():
                 self._closing.set_exception(Refused(refusal))
             return
-        if self._uploads.refused(refusal):
+        if self.uploads.refused(refusal):
             return
         call = self._calls.pop(refusal.id, None)
         if call is None:

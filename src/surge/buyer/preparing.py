@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import TYPE_CHECKING
 
 from surge.buyer.auditor import audit_compile, audit_transfer
+from surge.buyer.calls import Refused
 from surge.buyer.endings import guest_fault, setup_fault
 from surge.buyer.orphans import pay_setup
 from surge.buyer.payer import Answer as Paid
@@ -35,7 +36,7 @@ UPLOAD_SECONDS = 600.0
 """How long one content may take to upload."""
 
 ROUNDS = 3
-"""Times that a provider may say it misses something."""
+"""Times that a provider may say it misses something, apart from what it is being sent for others."""
 
 
 class Preparation:
@@ -63,7 +64,8 @@ class Preparation:
             contents=list(inputs),
         )
         known = {content: (size, sources[content]) for content, size in inputs} | dict(self._contents)
-        for _ in range(ROUNDS):
+        rounds = 0
+        while rounds < ROUNDS:
             prices = self._lanes.prices(peer)
             async with self._compiling(peer, prices) if asks_to_compile else nullcontext():
                 answer = await peer.question("prepare", encode_body(body), seconds=PREPARE_SECONDS)
@@ -76,17 +78,30 @@ class Preparation:
                 return
             if len(set(missing)) < len(missing):
                 raise PeerFault(f"{peer.device} asks for a content twice in one breath", missing=missing)
+            ours = False
             for content in missing:
                 if content not in known:
                     raise PeerFault(f"{peer.device} asks for a content that the job does not have", content=content)
-                self._lanes.bounds.check_sending(peer.device, content)
-                size, source = known[content]
-                async with self._asking(peer, ReceiptKind.TRANSFER, content, size, transfer_amount(prices, size)):
-                    wire = await peer.upload(content, size, source, UPLOAD_SECONDS)
-                    self._lanes.bounds.sent(peer.device, content)
-                    if wire is not None:
-                        self._pay(peer, *audit_transfer(wire, content, size, prices, peer.payer.party), wire.signature)
+                if not await peer.uploads.arrives(content):
+                    ours = True
+                    with peer.uploads.sending(content):
+                        await self._send(peer, content, *known[content], prices)
+            rounds += ours
         raise Unavailable(f"{peer.device} keeps asking for what it was sent", device=peer.device)
+
+    async def _send(self, peer: Peer, content: bytes, size: int, source: Source, prices: Prices) -> None:
+        """Upload a content, unless it has come there in another way by now."""
+        bounds = self._lanes.bounds
+        bounds.check_sending(peer.device, content)
+        try:
+            async with self._asking(peer, ReceiptKind.TRANSFER, content, size, transfer_amount(prices, size)):
+                wire = await peer.upload(content, size, source, UPLOAD_SECONDS)
+                bounds.sent(peer.device, content)
+                if wire is not None:
+                    self._pay(peer, *audit_transfer(wire, content, size, prices, peer.payer.party), wire.signature)
+        except Refused as error:
+            if error.code != "unknown":
+                raise
 
     async def set_up(self, peer: Peer) -> None:
         """Run the job's setup there, unless its snapshot is there already.
