@@ -2,13 +2,16 @@
 
 A transaction is written down before it is sent, and sent again until it is final; so neither a crash of ours nor a chain that loses its
 last blocks costs anybody money. One counter per account, behind SQLite's write lock, gives every process a nonce of its own.
+
+One nonce may have several rows: copies of a transaction at rising prices, and what was refused. One of them is mined at most.
 """
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +26,7 @@ CREATE TABLE IF NOT EXISTS transactions (
     purpose TEXT NOT NULL, made REAL NOT NULL, final INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS unfinished ON transactions (chain, final);
+CREATE INDEX IF NOT EXISTS by_nonce ON transactions (chain, account, nonce);
 """
 
 _OPEN, _FINAL, _REFUSED = 0, 1, 2
@@ -72,11 +76,28 @@ class Journal:
             tx_hash, raw = sign(nonce)
             self._db.execute("DELETE FROM transactions WHERE hash=? AND final=?", (tx_hash, _REFUSED))
             self._db.execute("INSERT OR REPLACE INTO nonces VALUES (?, ?, ?)", (self._chain, account, max(end, nonce + 1)))
-            self._db.execute(
-                "INSERT INTO transactions (hash, chain, account, nonce, raw, purpose, made) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (tx_hash, self._chain, account, nonce, raw, purpose, time.time()),
+            return self._insert(Sent(tx_hash, account, nonce, raw, purpose, time.time()))
+
+    def reprice(self, rows: Sequence[Sent], tx_hash: str, raw: str) -> Sent | None:
+        """Write another copy of a transaction down, beside all the rows of its nonce.
+
+        None when they are not what they were: another process has done it, or given the transaction up, or the nonce is used.
+        """
+        last = rows[-1]
+        with self._writing():
+            there = self._db.execute(
+                "SELECT hash, final FROM transactions WHERE chain=? AND account=? AND nonce=?", (self._chain, last.account, last.nonce)
             )
-        return Sent(tx_hash, account, nonce, raw, purpose, time.time())
+            if set(there) != {(each.hash, _REFUSED if each.refused else _OPEN) for each in rows}:
+                return None
+            return self._insert(Sent(tx_hash, last.account, last.nonce, raw, last.purpose, time.time()))
+
+    def _insert(self, sent: Sent) -> Sent:
+        self._db.execute(
+            "INSERT INTO transactions (hash, chain, account, nonce, raw, purpose, made) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (sent.hash, self._chain, sent.account, sent.nonce, sent.raw, sent.purpose, sent.made),
+        )
+        return sent
 
     def _gap(self, account: Address, start: int, end: int) -> int:
         """The first nonce that nothing here uses: one below `end` was refused or dropped, and everything above it waits for it."""
@@ -93,14 +114,25 @@ class Journal:
             self._db.execute("DELETE FROM transactions WHERE hash=?", (sent.hash,))
 
     def refuse(self, sent: Sent) -> None:
-        """Send a transaction no more. The account's next one takes its nonce: whatever a node does with it, one of the two is mined."""
+        """Send a transaction no more, in none of its copies.
+
+        The account's next one takes its nonce: whatever a node does with them, one is mined.
+        """
         with self._writing():
-            self._db.execute("UPDATE transactions SET final=? WHERE hash=?", (_REFUSED, sent.hash))
+            self._db.execute(
+                "UPDATE transactions SET final=? WHERE chain=? AND account=? AND nonce=? AND final=?",
+                (_REFUSED, self._chain, sent.account, sent.nonce, _OPEN),
+            )
 
     def finished(self, tx_hash: str) -> None:
-        """A transaction is final: it need not be sent again."""
+        """A transaction is final: it need not be sent again, and no other of its nonce can be mined."""
         with self._writing():
             self._db.execute("UPDATE transactions SET final=? WHERE hash=?", (_FINAL, tx_hash))
+            self._db.execute(
+                "DELETE FROM transactions WHERE hash<>?"
+                " AND (chain, account, nonce)=(SELECT chain, account, nonce FROM transactions WHERE hash=?)",
+                (tx_hash, tx_hash),
+            )
 
     def has(self, data: bytes) -> bool:
         """Whether a transaction here carries these bytes. One that can never be mined is not here (`drop`)."""
@@ -109,18 +141,33 @@ class Journal:
 
     def unfinished(self) -> list[Sent]:
         """Transactions that are not final yet, in the order of their nonces."""
-        return self._of(_OPEN)
+        return self._rows("final=?", _OPEN)
 
     def refused(self) -> list[Sent]:
         """Transactions that were refused and whose nonce is not known to be used."""
-        return self._of(_REFUSED)
+        return self._rows("final=?", _REFUSED)
 
-    def _of(self, final: int) -> list[Sent]:
-        rows = self._db.execute(
-            "SELECT hash, account, nonce, raw, purpose, made FROM transactions WHERE chain=? AND final=? ORDER BY account, nonce",
-            (self._chain, final),
-        )
-        return [replace(Sent(*row), refused=final == _REFUSED) for row in rows]
+    def at(self, account: Address, nonce: int) -> list[Sent]:
+        """Every row of a nonce, the oldest first."""
+        return self._rows("account=? AND nonce=?", account, nonce)
+
+    def waiting(self, account: Address) -> list[list[Sent]]:
+        """The rows of each nonce at which a transaction is sent until it is mined; the lowest nonce first, what is sent last."""
+        rows = self._rows("account=? AND final IN (?, ?)", account, _OPEN, _REFUSED)
+        found = [list(group) for _, group in itertools.groupby(rows, lambda each: each.nonce)]
+        return [sorted(group, key=lambda each: not each.refused) for group in found if not all(each.refused for each in group)]
+
+    def _rows(self, condition: str, *values: object) -> list[Sent]:
+        """Raises `Unavailable` when the file cannot be read."""
+        try:
+            rows = self._db.execute(
+                "SELECT hash, account, nonce, raw, purpose, made, final FROM transactions"  # noqa: S608 - the conditions are ours
+                f" WHERE chain=? AND {condition} ORDER BY account, nonce, made",
+                (self._chain, *values),
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise Unavailable(f"{self._path} cannot be read: {error}", path=str(self._path)) from error
+        return [replace(Sent(*row), refused=final == _REFUSED) for *row, final in rows]
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
