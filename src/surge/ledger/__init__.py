@@ -1,7 +1,7 @@
 """Talks to the chain: the only room that imports web3.
 
-Reads come from endpoints that are believed, writes are journalled before they are sent and sent again until final. This room knows
-contracts and transactions; what a voucher means, and when to redeem one, is for others.
+Reads come from endpoints that are believed, writes are journalled before they are sent and sent again, at rising prices, until final. This
+room knows contracts and transactions; what a voucher means, and when to redeem one, is for others.
 """
 
 from surge.core.stack import same_recursion_limit
