@@ -17,7 +17,7 @@ from eth_abi.abi import encode as abi_encode
 
 from ledger_support import COIN, Chain, answering, elsewhere, opened
 from surge.errors import LedgerError, Unavailable
-from surge.ledger import Ledger
+from surge.ledger import Ledger, endpoints, transactions
 from surge.ledger.endpoints import Refused
 from surge.wallet import KeySigner
 
@@ -165,6 +165,25 @@ async def test_endpoints_that_contradict_each_other_about_a_transaction_are_not_
             await ledger._sender.receipt(mined)
         node.lies["eth_getTransactionReceipt"] = None
         assert await ledger._sender.receipt(mined) is None
+    finally:
+        await ledger.close()
+
+
+async def test_an_endpoint_that_hides_a_receipt_has_no_payment_made_twice(
+    chain: Chain, liar: tuple[Liar, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nonce is used, and not everybody shows by what: that is not yet another program's transaction."""
+    monkeypatch.setattr(transactions, "RESEND_SECONDS", 0.1)
+    monkeypatch.setattr(endpoints, "HEAD_SECONDS", 0.0)
+    node, url = liar
+    sender, to = await chain.buyer(), KeySigner.random().address
+    ledger = await Ledger.connect(elsewhere(chain.network, url, chain.embedded.url), tmp_path / "x.db")
+    try:
+        node.lies["eth_getTransactionReceipt"] = None
+        with pytest.raises(Unavailable, match="not mined yet"):
+            await ledger._sender.send(sender, to, "0x", value=7, purpose="paying", patience=2.0)
+        assert await chain.ledger.gas_balance(to) == 7
+        assert [each.nonce for each in ledger._journal.unfinished()] == [0]
     finally:
         await ledger.close()
 

@@ -289,9 +289,10 @@ class Sender:
             if await self._count(sent.account) <= sent.nonce:
                 self.journal.refuse(sent)
                 raise explain(error, sent.account) from error
-            for each in copies.values():
-                self.journal.drop(each)
-            return False
+            if await self._unknown(copies.values()):
+                for each in copies.values():
+                    self.journal.drop(each)
+                return False
         return True
 
 
