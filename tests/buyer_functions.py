@@ -16,6 +16,10 @@ def add_one(item: int) -> int:
     return item + 1
 
 
+def same(item: Any) -> Any:
+    return item
+
+
 def broken(item: int) -> int:
     if item == 3:
         raise ValueError("three is not for me")

@@ -15,14 +15,15 @@ from surge.buyer.auditor import Party
 from surge.buyer.intake import Intake
 from surge.buyer.job import Job
 from surge.buyer.journal import ChannelRow, Journal
-from surge.buyer.outbox import pieces_of
 from surge.buyer.peers import Peer
+from surge.buyer.pieces import cut
 from surge.buyer.plan import MAP, Plan, Wishes, job_seed
 from surge.buyer.purse import Purse
 from surge.buyer.results import Progress, Results
 from surge.buyer.scheduler import Scheduler
 from surge.buyer.spool import Spool
 from surge.core import values
+from surge.core.messages.fields import MAX_CHUNK
 from surge.core.units import Limits
 from surge.errors import NotEnough
 
@@ -103,7 +104,7 @@ class Bed:
         )  # fmt: skip
         job = Job(
             plan, self.journal, intake, results.arrivals, self.recruit,
-            contents={key: (len(data), lambda data=data: pieces_of(data)) for key, data in (contents or {}).items()},
+            contents={key: (len(data), lambda data=data: cut([data], MAX_CHUNK)) for key, data in (contents or {}).items()},
             scheduler=Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000),
             spool=Spool(plan.id, self.journal), purse=Purse(plan.wishes.budget), progress=progress,
             ahead=None if total is None else 1 << 40,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from made_up_units import Ran, run_python
+from made_up_wire import Wire
 from surge.buyer.auditor import Party
 from surge.core import canonical, values
 from surge.core.channels import ProviderChannel
@@ -53,41 +54,6 @@ IMAGE = b"i" * 32
 PRICES = Prices(gigafuel=10**15, memory=10**9, transfer=10**15, compile=10**12, speed=10**9)
 
 
-class Wire:
-    """One end of a session in memory."""
-
-    def __init__(self) -> None:
-        self.incoming: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.other: Wire
-        self.closed = False
-
-    @classmethod
-    def pair(cls) -> tuple[Wire, Wire]:
-        one, two = cls(), cls()
-        one.other, two.other = two, one
-        return one, two
-
-    async def send(self, message: bytes) -> None:
-        if self.closed or self.other.closed:
-            raise Unavailable("the wire is cut")
-        self.other.incoming.put_nowait(message)
-
-    async def receive(self) -> bytes:
-        message = await self.incoming.get()
-        if message is None:
-            raise Unavailable("the wire is cut")
-        return message
-
-    async def close(self) -> None:
-        self.cut()
-
-    def cut(self) -> None:
-        for end in (self, self.other):
-            if not end.closed:
-                end.closed = True
-                end.incoming.put_nowait(None)
-
-
 @dataclass
 class FakeProvider:
     """A provider: `functions` are what units may call, by name."""
@@ -120,6 +86,8 @@ class FakeProvider:
         self.channel = ProviderChannel(DOMAIN, self.channel_id, self.buyer, self.signer.address, self.session.address, self.deposit)
         self.standing = Standing(window=self.window)
         self.kept: dict[bytes, Answer] = {}
+        self.outputs: dict[bytes, bytes] = {}
+        """Of those answers whose output follows them."""
         self.blobs: dict[bytes, bytes] = {}
         self.snapshots: set[bytes] = set()
         self.ran: list[bytes] = []
@@ -332,6 +300,7 @@ class FakeProvider:
         unit = self._unit_id(body, body.entry, hashlib.sha256(data).digest(), limits)
         if unit in self.kept:
             await self._say(wire, self._again(call.id, unit))
+            await self._send_output(wire, call.id, self.outputs.get(unit, b""))
             return
         if unit in self._under_way:
             self._under_way[unit] = (wire, call)
@@ -395,6 +364,10 @@ class FakeProvider:
         self.kept[unit] = answer
         await self._say(wire, answer)
         if not inline:
-            for at in range(0, len(blob), MAX_CHUNK):
-                piece = blob[at : at + MAX_CHUNK]
-                await self._say(wire, Output(call.id, at, piece, at + len(piece) == len(blob)))
+            self.outputs[unit] = blob
+            await self._send_output(wire, call.id, blob)
+
+    async def _send_output(self, wire: Wire, number: int, blob: bytes) -> None:
+        for at in range(0, len(blob), MAX_CHUNK):
+            piece = blob[at : at + MAX_CHUNK]
+            await self._say(wire, Output(number, at, piece, at + len(piece) == len(blob)))

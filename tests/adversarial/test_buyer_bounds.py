@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from buyer_support import Bed
-from made_up_provider import FakeProvider, Wire
+from made_up_provider import FakeProvider
+from made_up_wire import Wire
 from surge.buyer import bounds
 from surge.core.messages import Answer, Call, Prepared, decode_prepared, decode_run_unit, encode_body
 from surge.core.receipts import ReceiptKind

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from buyer_support import Bed
-from made_up_provider import FakeProvider, Wire
+from made_up_provider import FakeProvider
+from made_up_wire import Wire
 from surge.buyer.journal import unpack_receipt
 from surge.buyer.payer import Answer as Paid
 from surge.core import values

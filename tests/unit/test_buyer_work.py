@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surge.buyer.auditor import check_outcome, outcome_bytes
-from surge.buyer.encoding import Run, decode_run, encode_run
+from surge.buyer.encoding import Run, decode_run, encode_run, encode_value
 from surge.buyer.endings import command_value, outcome_of
 from surge.buyer.journal import pack_receipt, unpack_receipt
+from surge.buyer.pieces import cut
 from surge.buyer.plan import COMMANDS, MAP, Plan, Wishes, job_seed
-from surge.buyer.work import join, make_unit, quick_unit_id, unit_input
+from surge.buyer.work import LARGE_ITEM, join, make_unit, quick_unit_id, unit_input
 from surge.core import canonical, values
 from surge.core.messages import decode_run_unit
 from surge.core.messages.fields import MAX_INLINE
@@ -65,9 +66,27 @@ def test_the_call_describes_the_unit_that_is_expected() -> None:
 def test_a_large_input_is_named_not_carried() -> None:
     unit = make_unit(plan(), b"e" * 32, 0, [values.dumps(bytes(MAX_INLINE))], Limits(), PRICES)
     body = decode_run_unit(unit.body)
-    assert (body.items, body.content) == (b"", hashlib.sha256(unit.data).digest())
+    assert (body.items, body.content) == (b"", hashlib.sha256(b"".join(unit.parts)).digest())
     assert unit.content == body.content
+    assert unit.size == sum(map(len, unit.parts))
     assert unit.asked.moved == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 23, 24, 255, 256, 65535, 65536])
+def test_bytes_are_the_value_that_they_are(size: int) -> None:
+    assert encode_value(bytes(size)) == values.dumps(bytes(size))
+
+
+@given(sizes=st.lists(st.sampled_from([0, 1, 1000, LARGE_ITEM, 3 * LARGE_ITEM]), max_size=9))
+def test_an_input_in_parts_is_the_same_input(sizes: list[int]) -> None:
+    items = [values.dumps(bytes([number]) * size) for number, size in enumerate(sizes)]
+    unit = make_unit(plan(), b"e" * 32, 3, items, Limits(), PRICES)
+    whole = b"".join(unit.parts)
+    assert values.loads(whole) == [bytes([number]) * size for number, size in enumerate(sizes)]
+    assert whole == join(items)
+    assert unit.id == unit_id(plan().spec(b"e" * 32, plan().entry(3), hashlib.sha256(whole).digest(), Limits()))
+    assert b"".join(cut(unit.parts, 1000)) == whole
+    assert all(len(piece) == 1000 for piece in list(cut(unit.parts, 1000))[:-1])
 
 
 @given(argv=st.lists(st.text(max_size=20), max_size=5), stdin=st.binary(max_size=100))

@@ -6,12 +6,13 @@ A `UnitCall` makes no task: the peer's one reader hands it what arrives, and it 
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from surge.buyer.auditor import Asked, Party, audit
-from surge.buyer.journal import ResultRow
 from surge.buyer.payer import Answer as Paid
+from surge.buyer.pieces import ResultRow
 from surge.core import canonical
 from surge.core.messages import Answer, Output, Refusal, UnitDone, decode_unit_done
 from surge.core.receipts import Receipt
@@ -108,13 +109,13 @@ class UnitCall:
         self.digest = b""
         """The receipt's digest, once there is one."""
         self._answer: tuple[UnitDone, Outcome, Answer] | None = None
-        self._output = bytearray()
+        self._output = io.BytesIO()
         self._at = 0
         self._verifier: OutputVerifier | None = None
 
     def restart(self) -> None:
         """Forget what has come: the call is asked again in a new session."""
-        self._answer, self._output, self._at, self._verifier = None, bytearray(), 0, None
+        self._answer, self._output, self._at, self._verifier = None, io.BytesIO(), 0, None
 
     def answered(self, answer: Answer, party: Party) -> Paid | None:
         """See `Waiting`. Raises `PeerFault` when anything in it is wrong."""
@@ -142,17 +143,17 @@ class UnitCall:
         if not piece.data:
             raise PeerFault("a piece of output is empty", offset=piece.offset)
         self._verifier.update(piece.data)
-        self._output += piece.data
+        self._output.write(piece.data)
         self._at += len(piece.data)
         if not piece.last:
             return None
         self._verifier.finish()
-        return self._finish(bytes(self._output), party)
+        return self._finish(self._output.getvalue(), party)
 
     def _finish(self, blob: bytes, party: Party) -> Paid | None:
         assert self._answer is not None
         done, outcome, answer = self._answer
-        self._output = bytearray()
+        self._output = io.BytesIO()
         if answer.receipt is None:
             raise PeerFault("a unit's answer comes without a receipt", unit=self.asked.subject)
         audited = audit(self.asked, outcome, answer.receipt, party)

@@ -346,9 +346,8 @@ async def restored(
     if (took := await setup_took(journal, plan.id)) is not None:
         job.purse.setup_takes(took)
     job.lanes.restore(saved.terms, [row.device for row in await journal.channels() if row.id in tries], saved.worked)
-    query = "SELECT first, count, value, error FROM results WHERE job = ? ORDER BY first"
-    for first, count, value, error in await journal.read(query, (plan.id,)):
-        sink.put(Piece(first, count, value, None if error is None else error_of(error)))
+    for one in await journal.results(plan.id):
+        sink.put(Piece(one.first, one.count, one.value, None if one.error is None else error_of(one.error)))
     job.replay_endings({number: guest_fault(outcome_of(data), b"", "") for number, data in saved.bad.items()}, saved.lowered)
     await journal.set_job(plan.id, RUNNING)
     return job

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from surge.buyer.calls import Refused, UnitCall
 from surge.buyer.cuts import Assign, Recut
 from surge.buyer.journal import TryRow
-from surge.buyer.outbox import pieces_of
 from surge.buyer.peers import Peer
+from surge.buyer.pieces import cut
 from surge.buyer.plan import CALLS
 from surge.buyer.work import Unit, make_unit
+from surge.core.messages.fields import MAX_CHUNK
 from surge.core.pricing import unit_amount
 from surge.errors import NotEnough, SurgeError
 
@@ -94,14 +95,16 @@ class Desk:
                 claimed[one.lane].claimed -= 1
 
     async def _send(self, assigned: Sequence[Assign]) -> None:
-        blocks = self._job.spool.unsaved()
+        spool = self._job.spool
+        at_hand = {one.number: spool.at_hand(one.first, one.count) for one in assigned}
+        blocks = spool.unsaved()
         loaded: dict[int, list[bytes]] = {}
         for one in assigned:
-            items = self._job.spool.at_hand(one.first, one.count)
+            items = at_hand[one.number]
             if items is None:
                 await asyncio.wrap_future(self._job.journal.dispatch(self._job.plan.id, blocks=blocks))
                 blocks = []
-                items = await self._job.spool.load(one.first, one.count)
+                items = await spool.load(one.first, one.count)
             loaded[one.number] = items
         ready: list[tuple[Assign, Peer, UnitCall, Unit]] = []
         tries: list[TryRow] = []
@@ -142,6 +145,8 @@ class Desk:
             written = self._job.journal.dispatch(self._job.plan.id, blocks=blocks, cuts=cuts, retired=retired, tries=tries)
             if self._job.plan.kind != CALLS:
                 await asyncio.wrap_future(written)
+                for one in assigned:
+                    spool.saved(one.first, one.count)
         for one, peer, call, unit in ready:
             if one.lane not in self._job.lanes.peers:
                 self._job.purse.release((one.number, one.lane))
@@ -200,7 +205,7 @@ class Desk:
             if unit.id != row.unit or peer.device not in self._job.lanes.peers:
                 self._job.scheduler.unhold(row.number)
                 continue
-            amount = unit_amount(row.prices, row.fuel, limits.memory, len(unit.data) + limits.output)
+            amount = unit_amount(row.prices, row.fuel, limits.memory, unit.size + limits.output)
             self._job.purse.reserve((row.number, peer.device), amount, peer.terms.channel)
             self._job.scheduler.adopt(row.number, peer.device, time.monotonic())
             call = UnitCall(self._job, self._job.plan.id, row.number, peer.device, "run", unit.body, unit.asked)
@@ -220,7 +225,7 @@ class Desk:
         """A unit whose input is too large for its call: the input goes first, once. `again`: it has the prices it was asked at before."""
         assert unit.content is not None
         try:
-            await self._job.lanes.preparation.provide(peer, [(unit.content, len(unit.data))], {unit.content: lambda: pieces_of(unit.data)})
+            await self._job.lanes.preparation.provide(peer, [(unit.content, unit.size)], {unit.content: lambda: cut(unit.parts, MAX_CHUNK)})
         except Refused as error:
             self._job.unit_refused(call, error.refusal)
         except SurgeError as error:

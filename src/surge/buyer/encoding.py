@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from surge.buyer.work import command_item
+from surge.buyer.work import bytes_value, command_item
 from surge.core import values
 from surge.core.messages.fields import wei
 from surge.errors import InternalFault, InvalidInput, NotData
@@ -20,6 +20,8 @@ MAX_STDIN = 1 << 30
 
 def encode_value(value: Any) -> bytes:
     """A value's bytes. Raises `NotData` that names the place of what is no data."""
+    if type(value) is bytes:
+        return bytes_value(value)
     try:
         return values.dumps(value)
     except values.ValueRefused as refused:

@@ -19,8 +19,9 @@ from surge.buyer.desk import Desk
 from surge.buyer.doors import first_error
 from surge.buyer.endings import command_value, error_text, guest_fault, local_fault, local_status, tried_elsewhere
 from surge.buyer.ends import Feed, Sink
-from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, ResultRow, TryRow
+from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, TryRow
 from surge.buyer.lanes import Lanes, Recruit
+from surge.buyer.pieces import ResultRow
 from surge.buyer.plan import Plan
 from surge.buyer.preparing import Source
 from surge.buyer.purse import Purse

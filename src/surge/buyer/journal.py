@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import struct
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
@@ -23,7 +22,8 @@ from typing import Any
 
 import msgspec
 
-from surge.buyer.counting import count_old, failed_items
+from surge.buyer.counting import count_old
+from surge.buyer.pieces import Block, ResultRow, put_inputs, put_results, read_inputs, read_results
 from surge.buyer.plan import Plan
 from surge.buyer.schema import MIGRATIONS
 from surge.core import canonical
@@ -46,27 +46,6 @@ provider broke the protocol, and it is not used again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Items as they came, encoded one by one."""
-
-    first: int
-    items: Sequence[bytes]
-
-    def sizes(self) -> bytes:
-        """The items' lengths, 8 bytes each."""
-        return struct.pack(f">{len(self.items)}Q", *map(len, self.items))
-
-    @classmethod
-    def of(cls, first: int, sizes: bytes, data: bytes) -> Block:
-        """The block in a row."""
-        items, at = [], 0
-        for (size,) in struct.iter_unpack(">Q", sizes):
-            items.append(data[at : at + size])
-            at += size
-        return cls(first, items)
-
-
-@dataclass(frozen=True, slots=True)
 class TryRow:
     """A unit that was sent, or is about to be."""
 
@@ -77,17 +56,6 @@ class TryRow:
     """Its fuel limit."""
     prices: Prices
     """What it was asked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResultRow:
-    """The result of a run of items: a unit's output, or the error of one item as JSON."""
-
-    job: bytes
-    first: int
-    count: int
-    value: bytes | None
-    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,16 +164,14 @@ class Journal:
 
         The future answers once it is on disk: await it with `asyncio.wrap_future`, or leave it where nobody depends on it.
         """
-        rows = [(job, block.first, len(block.items), block.sizes(), b"".join(block.items)) for block in blocks]
         cut_rows = [(job, *cut) for cut in cuts]
         try_rows = [(job, one.number, one.channel, one.unit, one.fuel, _prices(one.prices)) for one in tries]
         gone = [(job, number) for number in retired]
 
         def work(db: sqlite3.Connection) -> None:
-            if rows:
-                db.executemany("INSERT OR REPLACE INTO inputs VALUES (?,?,?,?,?)", rows)
-                last = rows[-1]
-                db.execute("UPDATE jobs SET spooled = max(spooled, ?) WHERE id = ?", (last[1] + last[2], job))
+            if blocks:
+                put_inputs(db, job, blocks)
+                db.execute("UPDATE jobs SET spooled = max(spooled, ?) WHERE id = ?", (blocks[-1].first + len(blocks[-1].items), job))
             if total is not None:
                 db.execute("UPDATE jobs SET total = ? WHERE id = ?", (total, job))
             if cut_rows:
@@ -219,7 +185,7 @@ class Journal:
 
     async def save_results(self, results: Sequence[ResultRow]) -> None:
         """Results that come with no receipt."""
-        await self._db.write(lambda db: _put_results(db, results))
+        await self._db.write(lambda db: put_results(db, results))
 
     async def settle(self, voucher: Voucher, signature: bytes, receipts: Sequence[ReceiptRow], results: Sequence[ResultRow]) -> None:
         """Answered receipts, the results they are for, and the voucher that covers them, all or nothing."""
@@ -250,7 +216,7 @@ class Journal:
         def work(db: sqlite3.Connection) -> None:
             db.executemany("INSERT INTO receipts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
             db.executemany("UPDATE intents SET paid = paid + 1 WHERE channel = ? AND kind = ? AND subject = ? AND job = ?", billed)
-            _put_results(db, results)
+            put_results(db, results)
             db.execute("UPDATE channels SET amount = ?, count = ?, root = ?, signature = ? WHERE id = ?", state)
 
         await self._db.write(work)
@@ -261,7 +227,7 @@ class Journal:
 
     def results_soon(self, results: Sequence[ResultRow]) -> None:
         """`save_results` without waiting; the order of writes stays."""
-        self._db.submit(lambda db: _put_results(db, results))
+        self._db.submit(lambda db: put_results(db, results))
 
     def event_soon(self, job: bytes, text: str) -> None:
         """Something a user may want to know about a job. Nobody waits for it."""
@@ -294,18 +260,14 @@ class Journal:
 
     async def inputs(self, job: bytes, first: int, count: int) -> list[bytes]:
         """Items as they were spooled. Raises `InternalFault` when some are missing."""
-        rows = await self.read(
-            "SELECT first, sizes, data FROM inputs WHERE job = ? AND first < ? AND first + count > ? ORDER BY first",
-            (job, first + count, first),
-        )
-        items: list[bytes] = []
-        for start, sizes, data in rows:
-            for index, item in enumerate(Block.of(start, sizes, data).items, start):
-                if first <= index < first + count:
-                    items.append(item)
+        items = await self._db.read(lambda db: read_inputs(db, job, first, count))
         if len(items) != count:
             raise InternalFault(f"the journal lacks inputs of items {first} to {first + count}", job=job)
         return items
+
+    async def results(self, job: bytes) -> list[ResultRow]:
+        """What a job has, in order."""
+        return await self._db.read(lambda db: read_results(db, job))
 
     # Channels
 
@@ -375,13 +337,3 @@ class Journal:
     def read_now(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """`read` for callers without an event loop."""
         return self._db.read_now(lambda db: db.execute(query, tuple(values)).fetchall())
-
-
-def _put_results(db: sqlite3.Connection, results: Sequence[ResultRow]) -> None:
-    db.executemany(
-        "INSERT OR IGNORE INTO results VALUES (?,?,?,?,?,?)",
-        [
-            (row.job, row.first, row.count, row.value, row.error, failed_items(db, row.job, row.count, row.value, row.error))
-            for row in results
-        ],
-    )

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from surge.buyer.auditor import Asked, audit
 from surge.buyer.calls import Refused, UnitCall
 from surge.buyer.endings import command_value
-from surge.buyer.journal import SETUP, Journal, ResultRow
+from surge.buyer.journal import SETUP, Journal
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.peers import Peer
+from surge.buyer.pieces import ResultRow
 from surge.buyer.plan import Plan
 from surge.buyer.purse import Purse
 from surge.buyer.spool import Spool

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from surge.buyer.calls import Refused
 from surge.buyer.doors import Link
 from surge.core.messages import Chunk, Received, Refusal, SignedReceipt, encode
-from surge.core.messages.fields import MAX_CHUNK
 from surge.core.types import Address
 from surge.errors import PeerFault, SurgeError, Unavailable
 
@@ -139,9 +138,3 @@ class Uploads:
         for _, done in self._under_way.values():
             if not done.done():
                 done.set_exception(error)
-
-
-def pieces_of(data: bytes) -> Iterator[bytes]:
-    """A content in chunks as messages carry them."""
-    for at in range(0, len(data), MAX_CHUNK):
-        yield data[at : at + MAX_CHUNK]

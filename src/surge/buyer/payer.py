@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 from surge.buyer.auditor import Party
 from surge.buyer.intents import ONCE, Intents
-from surge.buyer.journal import Journal, ReceiptRow, ResultRow
+from surge.buyer.journal import Journal, ReceiptRow
+from surge.buyer.pieces import ResultRow
 from surge.core.channels import BuyerChannel
 from surge.core.messages import Acknowledge, encode
 from surge.core.messages.fields import wei_bytes

@@ -60,4 +60,10 @@ MIGRATIONS = (
     ALTER TABLE results ADD COLUMN failed INTEGER;
     CREATE INDEX results_counted ON results (job, failed, count);
     """,
+    """
+    CREATE TABLE pieces (
+        job BLOB NOT NULL, kind INTEGER NOT NULL, first INTEGER NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL,
+        PRIMARY KEY (job, kind, first, number)
+    ) WITHOUT ROWID;
+    """,
 )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from surge.buyer.journal import Block, Journal
+from surge.buyer.journal import Journal
+from surge.buyer.pieces import LARGE, Block
 
 MEMORY = 64 << 20
 """Bytes of inputs kept in memory; what lies further ahead is read back when it is needed."""
@@ -70,9 +71,18 @@ class Spool:
         loaded = await self._journal.inputs(self._job, first, count)
         return [self._items.get(index) or loaded[index - first] for index in range(first, first + count)]
 
+    def saved(self, first: int, count: int) -> None:
+        """These are in the journal: memory forgets the large ones, and reads them back should they be needed again."""
+        for index in range(first, first + count):
+            if len(self._items.get(index, b"")) > LARGE:
+                self._forget(index)
+
     def done(self, first: int, count: int) -> None:
         """These have their results: memory forgets them."""
         for index in range(first, first + count):
-            data = self._items.pop(index, None)
-            if data is not None:
-                self._size -= len(data)
+            self._forget(index)
+
+    def _forget(self, index: int) -> None:
+        data = self._items.pop(index, None)
+        if data is not None:
+            self._size -= len(data)

@@ -20,6 +20,12 @@ from surge.core.units import Limits, unit_id
 
 _LENGTH = struct.Struct(">I")
 
+_BYTES, _LIST = 0x40, 0x80
+"""First bytes of values, to which the length is added."""
+
+LARGE_ITEM = 1 << 16
+"""Bytes of a unit's items, on average, beyond which they are not copied into one piece."""
+
 NOTHING = hashlib.sha256(b"").digest()
 """The hash of no input."""
 
@@ -36,8 +42,10 @@ class Unit:
     """What its receipt must answer to."""
     content: bytes | None
     """The SHA-256 of its input, where that is too large to travel in the call and is uploaded first."""
-    data: bytes
-    """The input."""
+    parts: Sequence[bytes | memoryview]
+    """The input, in parts."""
+    size: int
+    """Bytes of the input."""
 
 
 def command_item(argv: Sequence[str], env: Sequence[tuple[str, str]], stdin: bytes) -> bytes:
@@ -48,22 +56,36 @@ def command_item(argv: Sequence[str], env: Sequence[tuple[str, str]], stdin: byt
 
 def join(items: Sequence[bytes]) -> bytes:
     """The value bytes of the list of these values, each encoded alone: version byte, list head, the items' bodies."""
-    count = len(items)
+    return _head(_LIST, len(items)) + b"".join([item[1:] for item in items])
+
+
+def bytes_value(data: bytes) -> bytes:
+    """The value bytes of bytes, which may be large: copied once."""
+    return b"".join((_head(_BYTES, len(data)), data))
+
+
+def _head(kind: int, count: int) -> bytes:
     if count < 24:
-        head = bytes((values.VERSION, 0x80 | count))
-    else:
-        width = next(width for width in (1, 2, 4, 8) if count < 1 << 8 * width)
-        head = bytes((values.VERSION, 0x97 + width.bit_length())) + count.to_bytes(width, "big")
-    return head + b"".join([item[1:] for item in items])
+        return bytes((values.VERSION, kind | count))
+    width = next(width for width in (1, 2, 4, 8) if count < 1 << 8 * width)
+    return bytes((values.VERSION, kind + 23 + width.bit_length())) + count.to_bytes(width, "big")
 
 
 def unit_input(plan: Plan, first: int, items: Sequence[bytes]) -> tuple[bytes, bytes]:
     """(entry, input bytes) of the unit over these items, the first of which has this index."""
     if plan.is_python:
         return plan.entry(first), join(items)
+    entry, parts = _in_parts(plan, first, items)
+    return entry, bytes(parts[0])
+
+
+def _in_parts(plan: Plan, first: int, items: Sequence[bytes]) -> tuple[bytes, Sequence[bytes | memoryview]]:
+    """`unit_input` without a copy: the input in parts."""
+    if plan.is_python:
+        return plan.entry(first), [_head(_LIST, len(items)), *(memoryview(item)[1:] for item in items)]
     (item,) = items
     end = _LENGTH.size + _LENGTH.unpack_from(item)[0]
-    return b"\x83" + item[_LENGTH.size : end] + canonical.encode(first), item[end:]
+    return b"\x83" + item[_LENGTH.size : end] + canonical.encode(first), [memoryview(item)[end:]]
 
 
 @lru_cache(maxsize=256)
@@ -83,9 +105,14 @@ def quick_unit_id(plan: Plan, engine: bytes, entry: bytes, items: bytes, limits:
 
 def make_unit(plan: Plan, engine: bytes, first: int, items: Sequence[bytes], limits: Limits, prices: Prices) -> Unit:
     """The unit over these items under these limits, for a device with this engine, at these prices."""
-    entry, data = unit_input(plan, first, items)
-    digest = hashlib.sha256(data).digest()
-    inline = len(data) <= MAX_INLINE
+    parts: Sequence[bytes | memoryview]
+    if sum(map(len, items)) > len(items) * LARGE_ITEM:
+        entry, parts = _in_parts(plan, first, items)
+    else:
+        entry, data = unit_input(plan, first, items)
+        parts = [data]
+    size, digest = sum(map(len, parts)), _hash(parts)
+    inline = size <= MAX_INLINE
     subject = quick_unit_id(plan, engine, entry, digest, limits)
     body = RunUnit(
         job=plan.id,
@@ -93,13 +120,20 @@ def make_unit(plan: Plan, engine: bytes, first: int, items: Sequence[bytes], lim
         bundle=plan.bundle or b"",
         setup=plan.setup,
         entry=entry,
-        items=data if inline else b"",
+        items=b"".join(parts) if inline else b"",
         content=b"" if inline else digest,
         limits=LimitsField.of(limits),
         salt=plan.salt,
     )
-    asked = Asked(ReceiptKind.UNIT, subject, limits, prices, len(data) if inline else 0)
-    return Unit(subject, encode_body(body), asked, None if inline else digest, data)
+    asked = Asked(ReceiptKind.UNIT, subject, limits, prices, size if inline else 0)
+    return Unit(subject, encode_body(body), asked, None if inline else digest, parts, size)
+
+
+def _hash(parts: Sequence[bytes | memoryview]) -> bytes:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.digest()
 
 
 def make_setup(plan: Plan, engine: bytes, limits: Limits, prices: Prices) -> tuple[bytes, Asked]:

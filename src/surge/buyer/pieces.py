@@ -1,0 +1,125 @@
+"""A job's inputs and results in its journal; the large ones in rows of a MiB each.
+
+SQLite copies what it is given, copies it again into a row, and keeps the last of it for as long as the statement is cached: in one row, a
+value of 64 MiB takes 192 MiB for a moment and 64 for good.
+"""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from surge.buyer.counting import failed_items
+
+LARGE = 1 << 20
+"""Bytes beyond which a value does not lie in its own row, and of a row of it."""
+
+_INPUT, _RESULT = 0, 1
+"""Kinds: the items of a block of inputs, one behind the other; a result's value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Items as they came, encoded one by one."""
+
+    first: int
+    items: Sequence[bytes]
+
+    def sizes(self) -> bytes:
+        """The items' lengths, 8 bytes each."""
+        return struct.pack(f">{len(self.items)}Q", *map(len, self.items))
+
+    @classmethod
+    def of(cls, first: int, sizes: bytes, data: bytes) -> Block:
+        """The block in a row."""
+        items, at = [], 0
+        for (size,) in struct.iter_unpack(">Q", sizes):
+            items.append(data[at : at + size])
+            at += size
+        return cls(first, items)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """The result of a run of items: a unit's output, or the error of one item as JSON."""
+
+    job: bytes
+    first: int
+    count: int
+    value: bytes | None
+    error: str | None = None
+
+
+def put_inputs(db: sqlite3.Connection, job: bytes, blocks: Sequence[Block]) -> None:
+    """Write items, in the place of those that may be there."""
+    for block in blocks:
+        is_large = sum(map(len, block.items)) > LARGE
+        data = None if is_large else b"".join(block.items)
+        db.execute("INSERT OR REPLACE INTO inputs VALUES (?,?,?,?,?)", (job, block.first, len(block.items), block.sizes(), data))
+        if is_large:
+            _put(db, job, _INPUT, block.first, block.items)
+
+
+def read_inputs(db: sqlite3.Connection, job: bytes, first: int, count: int) -> list[bytes]:
+    """Those of these items that are there."""
+    query = "SELECT first, sizes, data FROM inputs WHERE job = ? AND first < ? AND first + count > ? ORDER BY first"
+    items: list[bytes] = []
+    for start, sizes, data in db.execute(query, (job, first + count, first)).fetchall():
+        block = Block.of(start, sizes, _get(db, job, _INPUT, start) if data is None else data)
+        items += block.items[max(first - start, 0) : first + count - start]
+    return items
+
+
+def put_results(db: sqlite3.Connection, results: Sequence[ResultRow]) -> None:
+    """Write results, where there are none yet."""
+    for row in results:
+        value = row.value
+        is_large = value is not None and len(value) > LARGE
+        failed = failed_items(db, row.job, row.count, value, row.error)
+        fields = (row.job, row.first, row.count, None if is_large else value, row.error, failed)
+        made = db.execute("INSERT OR IGNORE INTO results VALUES (?,?,?,?,?,?)", fields)
+        if made.rowcount and value is not None and is_large:
+            _put(db, row.job, _RESULT, row.first, [value])
+
+
+def read_results(db: sqlite3.Connection, job: bytes) -> list[ResultRow]:
+    """All results of a job, in order."""
+    rows = db.execute("SELECT first, count, value, error FROM results WHERE job = ? ORDER BY first", (job,)).fetchall()
+    return [
+        ResultRow(job, first, count, _get(db, job, _RESULT, first) if value is None and error is None else value, error)
+        for first, count, value, error in rows
+    ]
+
+
+def _put(db: sqlite3.Connection, job: bytes, kind: int, first: int, parts: Iterable[bytes | memoryview]) -> None:
+    """Write a value, given in parts, in the place of one that may be there."""
+    db.execute("DELETE FROM pieces WHERE job = ? AND kind = ? AND first = ?", (job, kind, first))
+    rows = ((job, kind, first, number, piece) for number, piece in enumerate(cut(parts, LARGE)))
+    db.executemany("INSERT INTO pieces VALUES (?,?,?,?,?)", rows)
+
+
+def _get(db: sqlite3.Connection, job: bytes, kind: int, first: int) -> bytes:
+    """Read a value."""
+    found = io.BytesIO()
+    for (piece,) in db.execute("SELECT data FROM pieces WHERE job = ? AND kind = ? AND first = ? ORDER BY number", (job, kind, first)):
+        found.write(piece)
+    return found.getvalue()
+
+
+def cut(parts: Iterable[bytes | memoryview], size: int) -> Iterator[bytes]:
+    """The bytes of these parts in pieces of `size`, the last one smaller; none for none."""
+    gathered = bytearray()
+    for part in parts:
+        rest = memoryview(part)
+        while rest:
+            taken = rest[: size - len(gathered)]
+            gathered += taken
+            rest = rest[len(taken) :]
+            if len(gathered) == size:
+                yield bytes(gathered)
+                gathered.clear()
+    if gathered:
+        yield bytes(gathered)
