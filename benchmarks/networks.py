@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,7 +77,7 @@ def measure() -> Iterator[Row]:
         yield Row("round trip of one warm Python unit, p95", p95, "ms", "Dask task", dask_p95, p95 / dask_p95)
         yield Row("round trip of one warm Python unit, p95", p95, "ms", "Ray task", ray_p95, p95 / ray_p95)
         yield against("WASI units per second through the network, every one signed", _wasi_rate(joined), "1/s", "Ray tasks", ray, 1.0)
-        yield from _busy(pid)
+        yield from _busy(joined, pid)
 
 
 def _map_rate(joined: surge.Network, function: object, items: int) -> float:
@@ -130,14 +131,19 @@ def _idle(pid: int) -> Iterator[Row]:
     yield at_most("memory of an idle provider", statistics.median(sizes), "MB", 150)
 
 
-def _busy(pid: int) -> Iterator[Row]:
-    """What a worker that has worked holds for itself: its memory beside what it shares with its files."""
+def _busy(joined: surge.Network, pid: int) -> Iterator[Row]:
+    """What workers hold for themselves while they work: private memory, without what is mapped from a guest's `.memory`."""
+    load = threading.Thread(target=lambda: list(joined.map(work.fifty, range(HEAVY))))
+    load.start()
     sizes = []
-    for provider in _providers(pid):
-        for worker in provider.children():
-            with contextlib.suppress(psutil.Error, OSError):
-                info = worker.memory_info()
-                sizes.append((info.rss - info.shared) / 1e6)
+    while load.is_alive():
+        time.sleep(0.5)
+        for provider in _providers(pid):
+            for worker in provider.children():
+                with contextlib.suppress(psutil.Error, OSError):
+                    maps = worker.memory_maps(grouped=False)
+                    sizes.append(sum(each.private_clean + each.private_dirty for each in maps if ".memory" not in each.path) / 1e6)
+    load.join()
     if sizes:
         yield at_most("memory of a busy worker beyond its guest", statistics.median(sizes), "MB", 40)
 

@@ -95,6 +95,7 @@ def _copies(code: Path, snapshot: Path) -> list[float]:
 
 
 async def _wasi() -> Row:
+    """By the clock on the wall, messages to the worker and back included, as the peer's loop is."""
     import wasmtime
 
     code = bytes(wasmtime.wat2wasm(SMALL))
@@ -108,18 +109,17 @@ async def _wasi() -> Row:
         try:
             await sandbox.compile(module, image=image)
 
-            async def one() -> float:
-                return (await sandbox.run_command(image, ["small"], [], b"", None, Limits(), bytes(32))).seconds
+            async def one() -> None:
+                await sandbox.run_command(image, ["small"], [], b"", None, Limits(), bytes(32))
 
             await one()
-            inside = []
-            for start in range(0, UNITS, 100):
-                inside += await asyncio.gather(*(one() for _ in range(start, start + 100)))
+            start = time.perf_counter()
+            for first in range(0, UNITS, 100):
+                await asyncio.gather(*(one() for _ in range(first, first + 100)))
+            rate = UNITS / (time.perf_counter() - start)
         finally:
             await sandbox.close()
-    return against(
-        "WASI units per second inside one worker (small module)", len(inside) / sum(inside), "1/s", "bare wasmtime-py", bare, 0.6
-    )
+    return against("WASI units per second inside one worker (small module)", rate, "1/s", "bare wasmtime-py", bare, 0.6)
 
 
 def _bare(code: bytes) -> float:

@@ -257,7 +257,6 @@ def test_a_damaged_plan_is_said(place: Place, tmp_path: Path) -> None:
 # Kills
 
 
-@pytest.mark.slow
 def test_a_kill_of_surge_up_leaves_nothing_running_and_a_restart_finds_it_all(place: Place, up: Up) -> None:
     place.surge("map", "work.py:busy", "few.jsonl", "-o", "few.out")
     before = channels(place)
@@ -269,7 +268,6 @@ def test_a_kill_of_surge_up_leaves_nothing_running_and_a_restart_finds_it_all(pl
     assert lines(place.work / "out.jsonl") == RESULTS
 
 
-@pytest.mark.slow
 def test_a_kill_of_every_process_at_once_costs_nobody(place: Place, up: Up, mapping: Callable[[], Mapping]) -> None:
     under_way = mapping()
     under_way.wait_for(4)
@@ -281,7 +279,6 @@ def test_a_kill_of_every_process_at_once_costs_nobody(place: Place, up: Up, mapp
     assert_paid_once(up, under_way.job, len(ITEMS))
 
 
-@pytest.mark.slow
 def test_a_provider_killed_in_the_middle_of_a_map(place: Place, up: Up, mapping: Callable[[], Mapping]) -> None:
     under_way = mapping()
     under_way.wait_for(4)
@@ -293,7 +290,6 @@ def test_a_provider_killed_in_the_middle_of_a_map(place: Place, up: Up, mapping:
     assert up.child("provide", 0).pid != killed.pid
 
 
-@pytest.mark.slow
 def test_a_relay_killed_in_the_middle_of_a_map_and_then_both(place: Place, up: Up, mapping: Callable[[], Mapping]) -> None:
     under_way = mapping()
     under_way.wait_for(4)
@@ -310,7 +306,6 @@ def test_a_relay_killed_in_the_middle_of_a_map_and_then_both(place: Place, up: U
     assert_paid_once(up, again.job, len(ITEMS))
 
 
-@pytest.mark.slow
 def test_the_ledger_killed_in_the_middle_of_a_map(place: Place, up: Up, mapping: Callable[[], Mapping]) -> None:
     under_way = mapping()
     under_way.wait_for(4)
@@ -323,7 +318,6 @@ def test_the_ledger_killed_in_the_middle_of_a_map(place: Place, up: Up, mapping:
     assert lines(place.work / "out.jsonl") == RESULTS
 
 
-@pytest.mark.slow
 def test_a_buyer_killed_in_a_map_resumes_and_pays_for_nothing_twice(place: Place, up: Up, mapping: Callable[[], Mapping]) -> None:
     under_way = mapping()
     under_way.wait_for(6)
