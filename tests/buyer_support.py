@@ -98,7 +98,7 @@ class Bed:
         intake = Intake(items, values.dumps, lambda: loop.call_soon_threadsafe(job.poke))
         results = Results(
             plan.id.hex(), progress, errors=errors,
-            cancel=lambda: loop.call_soon_threadsafe(job.cancel),
+            cancel=lambda: loop.call_soon_threadsafe(lambda: job.cancel(by_reader=True)),
             consumed=lambda upto: loop.call_soon_threadsafe(job.consumed, upto),
             dropped=lambda: None,
         )  # fmt: skip
@@ -141,7 +141,7 @@ class Bed:
         job: Job
         results = Results(
             record.id, progress, errors=errors,
-            cancel=lambda: loop.call_soon_threadsafe(job.cancel),
+            cancel=lambda: loop.call_soon_threadsafe(lambda: job.cancel(by_reader=True)),
             consumed=lambda upto: loop.call_soon_threadsafe(job.consumed, upto),
             dropped=lambda: None,
         )  # fmt: skip

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from surge.errors import (
+    Cancelled,
     GuestFault,
     InternalFault,
     InvalidInput,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Cancelled",
     "GuestFault",
     "InternalFault",
     "InvalidInput",

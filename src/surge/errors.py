@@ -8,6 +8,7 @@
         RemoteError       the user's function raised in the guest (carries the guest's traceback)
       Unavailable         a relay, provider or RPC endpoint is away: may be tried again
         NoProvider        no offer passes the constraints         (says which excluded how many)
+      Cancelled           somebody called the job off            (`job` is its id)
       LedgerError         a transaction reverted, or lost a race
         NotEnough         too few tokens, too little gas money, or the budget is spent
       InternalFault       a bug or damaged state: stop
@@ -64,6 +65,10 @@ class Unavailable(SurgeError):
 
 class NoProvider(Unavailable):
     """No offer passes the constraints. `details["excluded"]` counts the offers each constraint excluded."""
+
+
+class Cancelled(SurgeError):
+    """Somebody else called the job off: its results are not all there. `details["job"]` is its id."""
 
 
 class LedgerError(SurgeError):

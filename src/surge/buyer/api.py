@@ -24,7 +24,7 @@ from surge.buyer.encoding import Run, RunResult, decode_run, encode_run, encode_
 from surge.buyer.home import find_home
 from surge.buyer.intake import Intake
 from surge.buyer.job import Job
-from surge.buyer.journal import CANCELLED, DONE
+from surge.buyer.journal import DONE
 from surge.buyer.listing import Listing
 from surge.buyer.options import Asked, chunk_of
 from surge.buyer.plan import CALLS, MAP, RUNS, Plan
@@ -183,7 +183,7 @@ class Network(Listing):
             progress,
             errors=errors,
             decode=decode,
-            cancel=lambda: each(Job.cancel),
+            cancel=lambda: each(lambda job: job.cancel(by_reader=True)),
             consumed=lambda upto: each(lambda job: job.consumed(upto)),
             dropped=lambda: each(Job.stop),
         )
@@ -301,7 +301,7 @@ class Network(Listing):
     # Going on with jobs
 
     def resume(self, job: str, items: Iterable[Any] | None = None, *, errors: str = "raise", budget: int | None = None) -> Results:
-        """Finish a job that was interrupted; its results from the first on, those already there included.
+        """Finish a job that was interrupted or cancelled; its results from the first on, those already there included.
 
         Accepted units are not run again and nothing is paid for twice. `items` continues the input where its maker was killed
         before all of it was recorded: pass the same iterable again. `budget` replaces the job's.
@@ -329,18 +329,17 @@ class Network(Listing):
         return results
 
     def cancel(self, job: str) -> None:
-        """Stop a job for good, also one that runs in another process; what was accepted stays paid and recorded.
+        """Stop a job, also one that runs in another process; what was accepted stays paid and recorded.
 
-        Raises `InvalidInput` for one that is done.
+        Whoever reads its results gets `Cancelled` behind those that are there, within a second or so, and so does whoever waits for a
+        single call of it. `resume` takes a cancelled job up again as it does any other. Raises `InvalidInput` for one that is done.
         """
         record = records.find_job(self._journal, job)
         running = self._client.jobs.get(bytes.fromhex(record.id))
         if running is not None:
             self._background.soon(running.cancel)
-        elif record.state == DONE:
+        elif not self._background.call(self._client.journal.cancel_job(bytes.fromhex(record.id))):
             raise InvalidInput(f"the job {record.id[:12]} is done: there is nothing to cancel", job=record.id)
-        else:
-            self._background.call(self._client.journal.set_job(bytes.fromhex(record.id), CANCELLED))
 
     # The end
 

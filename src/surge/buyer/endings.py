@@ -7,6 +7,7 @@ import json
 import msgspec
 
 from surge.buyer.calls import said_in
+from surge.buyer.plan import Plan
 from surge.buyer.tracebacks import setup_advice, users_part
 from surge.core import canonical
 from surge.core.messages import Refusal
@@ -14,7 +15,7 @@ from surge.core.messages.fields import wei_bytes
 from surge.core.receipts import Receipt
 from surge.core.text import printable
 from surge.core.units import EXACT, PROVABLE, Outcome, Part, Status
-from surge.errors import GuestFault, InternalFault, InvalidInput
+from surge.errors import Cancelled, GuestFault, InternalFault, InvalidInput, Unavailable
 
 _packer = msgspec.msgpack.Encoder()
 
@@ -101,6 +102,16 @@ def local_status(refusal: Refusal) -> Status | None:
     """The local ending that a refusal names in its details, if it names one."""
     name = said_in(refusal).get("status")
     return next((status for status in Status if status not in PROVABLE and status.name == name), None)
+
+
+def stopped(plan: Plan) -> Unavailable:
+    """The error of a job that was stopped before its end."""
+    return Unavailable(f"the job was stopped: {plan.advice('finishes it')}", job=plan.id.hex())
+
+
+def cancelled(plan: Plan) -> Cancelled:
+    """The error of a job that somebody else than its reader cancelled."""
+    return Cancelled(f"the job was cancelled before all of its results were there: {plan.advice('finishes it')}", job=plan.id.hex())
 
 
 def error_text(error: GuestFault) -> str:

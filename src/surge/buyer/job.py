@@ -17,7 +17,7 @@ from surge.buyer.calls import UnitCall
 from surge.buyer.cuts import Abandon, Deliver, Effect, Fault, Recut, Withdraw
 from surge.buyer.desk import Desk
 from surge.buyer.doors import first_error
-from surge.buyer.endings import command_value, error_text, guest_fault, local_fault, local_status, tried_elsewhere
+from surge.buyer.endings import cancelled, command_value, error_text, guest_fault, local_fault, local_status, stopped, tried_elsewhere
 from surge.buyer.ends import Feed, Sink
 from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, TryRow
 from surge.buyer.lanes import Lanes, Recruit
@@ -94,7 +94,7 @@ class Job:
         self._failure: BaseException | None = None
         self._fails_at: int | None = None
         self._stopping = False
-        self._cancelled = False
+        self._cancelled = self._by_reader = False
         self._waking = False
         self._next_look = time.monotonic()
         self._deadline = None if plan.wishes.deadline_ms is None else time.monotonic() + plan.wishes.deadline_ms / 1000
@@ -110,9 +110,10 @@ class Job:
         self._consumed = max(self._consumed, upto)
         self._poked.set()
 
-    def cancel(self) -> None:
-        """Stop for good."""
+    def cancel(self, *, by_reader: bool = False) -> None:
+        """Stop, as cancelled. Where it was whoever reads the results that asked for it, they end without an error."""
         self._cancelled = self._stopping = True
+        self._by_reader = self._by_reader or by_reader
         self._poked.set()
 
     def stop(self) -> None:
@@ -149,7 +150,7 @@ class Job:
             await self._end()
         except asyncio.CancelledError:
             self.desk.close()
-            self._sink.end(None, _stopped(self.plan))
+            self._sink.end(None, stopped(self.plan))
             raise
         finally:
             self._feed.stop()
@@ -353,11 +354,11 @@ class Job:
 
     async def _end(self) -> None:
         """Leave everything on disk as it is, then tell the user."""
-        whole = self._failure is None and not self._cancelled and self._is_whole()
+        whole = self._failure is None and self._is_whole()
         peers = list(self.lanes.peers.values())
         self.desk.close()
         self.lanes.leave()
-        if not whole and not self._cancelled:
+        if not whole:
             await self._keep_inputs()
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
@@ -374,8 +375,10 @@ class Job:
             self._sink.end(self.spool.count)
         elif self._failure is not None:
             self._sink.end(self._fails_at, self._failure)
+        elif self._by_reader:
+            self._sink.end(0)
         else:
-            self._sink.end(0 if self._cancelled else None, None if self._cancelled else _stopped(self.plan))
+            self._sink.end(None, cancelled(self.plan) if self._cancelled else stopped(self.plan))
 
     def _is_whole(self) -> bool:
         """Whether every item has its result; the last may have come as the job was told to stop."""
@@ -395,7 +398,3 @@ class Job:
         blocks = self.spool.unsaved()
         if blocks:
             await asyncio.wrap_future(self.journal.dispatch(self.plan.id, blocks=blocks))
-
-
-def _stopped(plan: Plan) -> Unavailable:
-    return Unavailable(f"the job was stopped: {plan.advice('finishes it')}", job=plan.id.hex())

@@ -150,6 +150,14 @@ class Journal:
 
         await self._db.write(work)
 
+    async def cancel_job(self, job: bytes) -> bool:
+        """Mark a job as cancelled; whoever runs it looks for that. Returns False for one that is done."""
+
+        def work(db: sqlite3.Connection) -> bool:
+            return db.execute("UPDATE jobs SET state = ? WHERE id = ? AND state != ?", (CANCELLED, job, DONE)).rowcount == 1
+
+        return await self._db.write(work)
+
     def dispatch(
         self,
         job: bytes,

@@ -206,7 +206,10 @@ class Results(Iterator[Any]):
             return [["error", "GuestFault", error.message, ""]] * piece.count
 
     def cancel(self) -> None:
-        """Stop the job: nothing more is sent out. What was accepted stays paid and recorded."""
+        """Stop the job: nothing more is sent out. What was accepted stays paid and recorded.
+
+        Iteration gives the results that are there and ends, without an error: its reader asked for it.
+        """
         self._cancel()
 
     # Inside

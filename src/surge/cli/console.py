@@ -42,6 +42,7 @@ EXIT_CODES: Mapping[int, str] = {
     5: "the ledger refused a transaction",
     6: "not enough tokens, gas money or budget",
     7: "a peer broke the protocol",
+    8: "the job was cancelled, from elsewhere: `surge job cancel`",
     70: "a bug, or damaged state on disk",
     130: "interrupted",
 }
@@ -54,6 +55,7 @@ _CODE_OF: Sequence[tuple[type[errors.SurgeError], int]] = (
     (errors.NotEnough, 6),
     (errors.LedgerError, 5),
     (errors.PeerFault, 7),
+    (errors.Cancelled, 8),
     (errors.InternalFault, 70),
 )
 

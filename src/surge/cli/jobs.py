@@ -153,8 +153,8 @@ def map_(target: str, inputs: str, output: str, chunk: str, network: str | None,
     """Run FUNCTION over the values in INPUTS.jsonl, one a line, and write one result a line, in order.
 
     A value whose call raised becomes {"error": ...} at its place, and the command ends with code 1; those that failed alike are told once,
-    with their number at the end. A map that is interrupted, or fails,
-    leaves an OUT.jsonl of before as it was; `surge job resume JOB -o OUT.jsonl` finishes it.
+    with their number at the end. A map that is interrupted, cancelled
+    or fails leaves an OUT.jsonl of before as it was; `surge job resume JOB -o OUT.jsonl` finishes it.
 
     A budget covers the floors of channels that the map opens, too: what a channel pays its provider at least, whatever is done on it.
     Channels that are open already are used first.
@@ -319,7 +319,7 @@ def show_(job_id: str, network: str | None, json_: bool) -> None:
 @click.option("--budget", type=Amount(), default=None, help="Most to pay for all of it, in SURGE, instead of what it had.")
 @network_option
 def resume(job_id: str, output: str, inputs: str | None, budget: int | None, network: str | None) -> int:
-    """Finish a job that was interrupted: accepted units are not run again, and nothing is paid for twice.
+    """Finish a job that was interrupted or cancelled: accepted units are not run again, and nothing is paid for twice.
 
     The one of a `surge run` gives the module's output and ends with its code. Fuel and price are those of the whole job.
     """
@@ -344,7 +344,10 @@ def resume(job_id: str, output: str, inputs: str | None, budget: int | None, net
 @click.argument("job_id", metavar="JOB")
 @network_option
 def cancel(job_id: str, network: str | None) -> None:
-    """Stop a job: nothing more is sent out; what was accepted stays paid and recorded."""
+    """Stop a job: nothing more is sent out; what was accepted stays paid and recorded.
+
+    A command that waits for it elsewhere ends with code 8. `surge job resume` takes it up again.
+    """
     with opened(network, offline=True) as surge:
         surge.cancel(job_id)
     err.print(f"cancelled {job_id}")
