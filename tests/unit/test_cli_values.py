@@ -1,0 +1,144 @@
+"""What the command line reads and writes: amounts, sizes, fuel, results as JSON, files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from surge import errors
+from surge.cli import console
+from surge.cli.console import Amount, Fuel, Size, parse_tokens, run_command, tokens
+from surge.cli.jobs import as_json_value, read_items
+from surge.cli.outputs import output_file
+from surge.errors import InvalidInput
+
+
+def test_amounts_are_exact() -> None:
+    assert parse_tokens("1.5") == 15 * 10**17
+    assert parse_tokens("0.000000000000000001") == 1
+    assert parse_tokens("123456789.123456789123456789") == 123456789123456789123456789
+    assert parse_tokens("1500wei") == 1500
+    for wrong in ("", "much", "-1", "1e999999", "nan", "0.0000000000000000001", "1.5wei", "inf"):
+        with pytest.raises((InvalidInput, click.BadParameter)):
+            Amount().convert(wrong, None, None)
+    assert tokens(15 * 10**17) == "1.5 SURGE"
+    assert tokens(1) == "0.000000000000000001 SURGE"
+    assert tokens(-(10**18)) == "-1 SURGE"
+
+
+def test_amounts_of_a_column_have_one_form(capsys: pytest.CaptureFixture[str]) -> None:
+    def column(*amounts: int) -> list[str]:
+        console.show([{"pay": amount} for amount in amounts], ["pay"], as_json=False, money=["pay"])
+        title, *lines = capsys.readouterr().out.splitlines()
+        assert title.strip() == "pay SURGE"
+        return [line.strip() for line in lines]
+
+    assert column(15 * 10**17, 2 * 10**18, 0) == ["1.5", "2.0", "0.0"]
+    assert column(10**23, 10**18) == ["100,000", "1"]
+    assert column(611630936379, 10**16) == ["0.000000611", "0.010000000"]
+    assert column(1, -(10**18)) == ["0.000000000000000001", "-1.000000000000000000"]
+
+
+def test_errors_are_said_in_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def fails() -> None:
+        raise errors.NotEnough("it holds 1500000000000000000 wei of SURGE, not 2000000000000000000 wei; 12 gwei")
+
+    assert run_command(fails, []) == 6
+    assert capsys.readouterr().err == "error: it holds 1.5 SURGE, not 2 SURGE; 12 gwei\n"
+
+
+@pytest.mark.parametrize(("text", "size"), [("512M", 512 << 20), ("4G", 4 << 30), ("4GiB", 4 << 30), ("1.5k", 1536), ("1048576", 1 << 20)])
+def test_sizes(text: str, size: int) -> None:
+    assert Size().convert(text, None, None) == size
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1G", "-5", "nanG", "infG", "1e999G"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Size().convert(text, None, None)
+
+
+@pytest.mark.parametrize(("text", "fuel"), [("20G", 20 * 10**9), ("1.5M", 1_500_000), ("2k", 2000), ("1T", 10**12), ("77", 77)])
+def test_fuel(text: str, fuel: int) -> None:
+    assert Fuel().convert(text, None, None) == fuel
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1G", "0", "nanG", "1e99G"])
+def test_fuel_that_is_none(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Fuel().convert(text, None, None)
+
+
+@pytest.mark.parametrize("value", [[10**5000], [-(10**5000)], {10**5000: 1}, {(1, 10**5000): 1}])
+def test_a_result_with_more_digits_than_python_writes_is_written_as_hex(value: object) -> None:
+    assert re.search(r"0x[0-9a-f]{4000}", json.dumps(as_json_value(value)))
+
+
+def test_results_are_written_as_json() -> None:
+    assert as_json_value({(1, 2): [True, -(2**70), 1.5, None, {b"\x01"}]}) == {"(1, 2)": [True, -(2**70), 1.5, None, ["0x01"]]}
+
+
+def test_a_file_is_replaced_when_it_is_whole_and_left_as_it_was_otherwise(tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    with output_file(str(target)) as file:
+        file.write("first")
+    target.chmod(0o640)
+    with contextlib.suppress(KeyboardInterrupt), output_file(str(target)) as file:
+        file.write("half")
+        raise KeyboardInterrupt
+    assert target.read_text() == "first"
+    with output_file(str(target)) as file:
+        file.write("second")
+    assert target.read_text() == "second"
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_link_and_a_device_stay_what_they_are(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("old")
+    link.symlink_to(real)
+    with output_file(str(link)) as file:
+        file.write("new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with output_file(str(tmp_path / "pipe")) as file:
+        file.write("through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("target", [".", "missing/out.jsonl", "file/out.jsonl"])
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match="cannot be written"), output_file(target):
+        pytest.fail("it was entered")
+
+
+def test_a_full_disk_is_said_with_the_files_name() -> None:
+    with pytest.raises(InvalidInput, match="/dev/full cannot be written"), output_file("/dev/full") as file:
+        file.write("x")
+
+
+@pytest.mark.parametrize(
+    ("data", "part"), [(b"1\n{\n", "line 2"), (b"\xff\n", "line 1"), (b"[" * 100_000, "line 1"), (None, "cannot be read")]
+)
+def test_inputs_that_cannot_be_read_are_named(tmp_path: Path, data: bytes | None, part: str) -> None:
+    path = tmp_path / "in.jsonl"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(InvalidInput, match=part):
+        list(read_items(str(path)))
