@@ -173,6 +173,7 @@ def test_the_shell_completes_commands_and_options() -> None:
     assert complete("rec") == ["receipt"]
     assert complete("receipt", "v") == ["verify"]
     assert complete("network", "o") == ["offers"]
+    assert complete("network", "offers", "--max") == ["--max-price"]
     assert complete("map", "--bud") == ["--budget"]
     assert complete("check", "--max") == ["--max-output", "--max-price"]
 

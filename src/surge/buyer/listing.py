@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from surge.buyer import cases, records
 from surge.buyer.accounts import Lease
 from surge.buyer.background import Background
 from surge.buyer.client import Client
 from surge.buyer.journal import CLOSED, CLOSING, RUNNING, STOPPED, Journal
+from surge.buyer.offered import offer_row
+from surge.buyer.options import Asked, check_known, limits_of, wishes_of
 from surge.buyer.records import JobRecord
 from surge.core.receipts import Receipt
 from surge.core.types import address
@@ -194,24 +196,17 @@ class Listing:
 
     # Offers
 
-    def offers(self) -> list[dict[str, Any]]:
-        """What is offered now, the cheapest first. Prices in wei."""
+    def offers(self, **asked: Unpack[Asked]) -> list[dict[str, Any]]:
+        """What is offered now, the cheapest first, with everything that an offer says (`surge.buyer.offered.offer_row` has the units).
+
+        `excluded_by` names what of `asked`, or of a job that asks for nothing, keeps an offer out; it is empty where nothing does.
+        """
+        check_known(asked)
+        wishes, memory = wishes_of(asked), limits_of(asked).memory
 
         async def read() -> list[dict[str, Any]]:
             market = await self._client.market()
-            return [
-                {
-                    "device": signed.offer.device,
-                    "operator": signed.offer.operator,
-                    "region": signed.offer.region,
-                    "cores": signed.offer.cores,
-                    "memory": signed.offer.memory,
-                    "gigafuel_price": signed.offer.prices.gigafuel,
-                    "engine": signed.offer.engine_label,
-                    "expires": signed.offer.expires,
-                }
-                for signed in sorted(await market.offers(), key=lambda each: each.offer.prices.gigafuel)
-            ]
+            return [offer_row(signed.offer, memory, failed) for signed, failed in await market.judged(wishes, memory)]
 
         return self._background.call(read())
 

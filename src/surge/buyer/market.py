@@ -15,13 +15,13 @@ from surge.buyer.accounts import acknowledgement_since
 from surge.buyer.doors import Link
 from surge.buyer.journal import OPEN, ChannelRow, Journal
 from surge.buyer.peers import Peer
-from surge.buyer.plan import Plan
+from surge.buyer.plan import Plan, Wishes
 from surge.buyer.purse import Purse
 from surge.buyer.treasury import Account, Bearer, Treasury, is_over_budget
 from surge.core import canonical
 from surge.core.messages import VERSION
 from surge.core.network import NetworkFile
-from surge.core.offers import Constraints, Match, Offer, SignedOffer, cheapest, match
+from surge.core.offers import Constraints, Match, Offer, SignedOffer, cheapest, excluded_by, match
 from surge.core.types import Address
 from surge.errors import LedgerError, NoProvider, NotEnough, PeerFault, SurgeError, Unavailable
 from surge.relay.board import OfferQuery
@@ -83,18 +83,25 @@ class Market:
 
     async def matching(self, plan: Plan, excluded: Iterable[str] = ()) -> Match:
         """The offers that pass a job's wishes, the cheapest first, and what excluded the others."""
-        wishes = plan.wishes
-        constraints = Constraints(
+        memory = plan.limits.memory
+        found = match(await self.offers(), self._constraints(plan.wishes, memory, excluded))
+        return Match(tuple(cheapest(found.chosen, memory)), found.excluded)
+
+    async def judged(self, wishes: Wishes, memory: int) -> list[tuple[SignedOffer, str | None]]:
+        """Every offer, the cheapest first, with the constraint that keeps it from a job with these wishes; None where none does."""
+        constraints = self._constraints(wishes, memory)
+        return [(signed, excluded_by(signed.offer, constraints)) for signed in cheapest(await self.offers(), memory)]
+
+    def _constraints(self, wishes: Wishes, memory: int, excluded: Iterable[str] = ()) -> Constraints:
+        return Constraints(
             service=SERVICE,
             max_price=wishes.max_price,
             region=wishes.region,
             providers=frozenset(Address(each) for each in wishes.providers) if isinstance(wishes.providers, tuple) else frozenset(),
             excluded=frozenset(Address(each) for each in (*self._banned, *excluded)),
-            memory=plan.limits.memory,
+            memory=memory,
             relays=frozenset(self._relays.connected),
         )
-        found = match(await self.offers(), constraints)
-        return Match(tuple(cheapest(found.chosen, plan.limits.memory)), found.excluded)
 
     # Peers
 

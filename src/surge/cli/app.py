@@ -23,7 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "channel": ("surge.cli.money:channel", "List, open and close payment channels."),
     "earnings": ("surge.cli.money:earnings", "What a provider has earned, and why it waits."),
     "receipt": ("surge.cli.receipts:receipt", "List, show, export, verify and replay receipts."),
-    "network": ("surge.cli.networks:network", "Deploy a network's contracts, look at one, trust one."),
+    "network": ("surge.cli.networks:network", "Deploy a network's contracts, look at one and its offers, trust one."),
     "doctor": ("surge.cli.doctor:doctor", "What this machine lacks, and the command that mends it."),
     "completion": ("surge.cli.doctor:completion", "Print the line that switches on completion in your shell."),
 }

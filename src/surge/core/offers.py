@@ -295,13 +295,17 @@ class Match:
         return f"{len(self.chosen)} of {total} offers pass" + (f": {reasons}" if reasons else "")
 
 
+def excluded_by(offer: Offer, constraints: Constraints) -> str | None:
+    """The first constraint that the offer fails; None if it passes them all."""
+    return next((name for name, test in constraints.tests().items() if not test(offer)), None)
+
+
 def match(offers: Iterable[SignedOffer], constraints: Constraints) -> Match:
     """The offers that pass, and how many each constraint excluded."""
-    tests = constraints.tests()
     chosen: list[SignedOffer] = []
     excluded: dict[str, int] = {}
     for signed in offers:
-        failed = next((name for name, test in tests.items() if not test(signed.offer)), None)
+        failed = excluded_by(signed.offer, constraints)
         if failed is None:
             chosen.append(signed)
         else:
