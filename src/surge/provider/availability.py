@@ -10,6 +10,7 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 import psutil
@@ -19,6 +20,9 @@ from surge.provider.config import ProviderConfig
 
 IDLE_SHARE = 0.2
 """Of all processor time: what others may use while the device still counts as idle."""
+
+SUPPLIES = Path("/sys/class/power_supply")
+"""Where Linux tells what feeds the machine."""
 
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)\Z")
 
@@ -78,10 +82,41 @@ def unavailable(machine: Machine, config: ProviderConfig) -> str:
     return ""
 
 
+def runs_on_battery(supplies: Path = SUPPLIES) -> bool:
+    """Whether the machine draws on a battery: it has one of its own, and nothing that is plugged in gives power.
+
+    `supplies` is laid out as Linux's /sys/class/power_supply (Documentation/ABI/testing/sysfs-class-power). The batteries of mice and the
+    like (`scope` Device) do not count. A battery that discharges while no mains adapter is listed, as where USB-C alone feeds the machine,
+    says by that that nothing is plugged in.
+    """
+    if not supplies.is_dir():
+        battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+        return battery is not None and battery.power_plugged is False
+    batteries, mains = [], []
+    for supply in sorted(supplies.iterdir()):
+        if _said(supply, "type") in ("Battery", "UPS"):
+            if _said(supply, "scope") != "Device":
+                batteries.append(_said(supply, "status"))
+        elif _said(supply, "online"):
+            if _said(supply, "online") != "0":
+                return False
+            mains.append(_said(supply, "type") == "Mains")
+    return "Discharging" in batteries or (bool(batteries) and any(mains))
+
+
+def _said(supply: Path, name: str) -> str:
+    """An attribute of a power supply; empty where it has none, or is unplugged just now."""
+    try:
+        return (supply / name).read_text().strip()
+    except OSError:
+        return ""
+
+
 class LocalHost:
     """The machine we are on. The processor's use by others is what all use, less this process and its children, since the last look."""
 
-    def __init__(self) -> None:
+    def __init__(self, supplies: Path = SUPPLIES) -> None:
+        self._supplies = supplies
         self._process = psutil.Process()
         self._last: tuple[float, float, float] | None = None
         self._others = 0.0
@@ -89,9 +124,8 @@ class LocalHost:
     def look(self) -> Machine:
         """See `Host`."""
         now = datetime.now()
-        battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
         self._measure()
-        return Machine(now.hour * 60 + now.minute, battery is not None and battery.power_plugged is False, self._others)
+        return Machine(now.hour * 60 + now.minute, runs_on_battery(self._supplies), self._others)
 
     def _measure(self) -> None:
         times = psutil.cpu_times()
