@@ -14,6 +14,7 @@ from made_up_provider import FakeProvider
 from made_up_units import Ended
 from surge.buyer.journal import ChannelRow
 from surge.buyer.plan import Wishes
+from surge.buyer.records import find_job
 from surge.core.messages import NewPrices
 from surge.core.pricing import unit_amount
 from surge.core.units import Limits, Status
@@ -214,3 +215,20 @@ async def test_the_floors_of_channels_that_a_job_opened_count_after_a_kill(beds:
     await bed.kill()
     job, _ = await beds(one).resume(plan.id, budget=10**18)
     assert job.purse.bound == 10**16
+
+
+async def test_a_buyer_killed_before_its_first_unit_has_its_input_recorded(beds: Callable[..., Bed]) -> None:
+    """Setups and transfers are paid by then."""
+    one = FakeProvider(functions={"f": add_one}, setup_seconds=5)
+    bed = beds(one)
+    plan = bed.plan(chunk=1)
+    job, _ = await bed.start(plan, range(30), total=30)
+    while not one.setups or job.spool.count < 30:
+        await asyncio.sleep(0.01)
+    await bed.kill()
+    again = beds(FakeProvider(functions={"f": add_one}))
+    again.plan()
+    record = find_job(again.journal, plan.id.hex())
+    assert (record.spooled, record.total) == (30, 30)
+    _, results = await again.resume(plan.id)
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 31))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from surge.buyer.peers import Peer
+from surge.buyer.purse import in_surge
 from surge.core.messages import NewPrices, Reprice, encode
 from surge.core.pricing import why_too_dear
 from surge.core.receipts import Terms
@@ -80,4 +81,6 @@ class Agreements:
         self._job.journal.terms_soon(plan.id, terms.channel, terms.encode())
         signature = peer.payer.signer.sign(terms.digest(peer.payer.party.domain))
         peer.reprice(encode(Reprice(message.terms, signature)))
-        self._job.say(f"{peer.device} has new prices for this job: {asked.gigafuel} wei a gigafuel instead of {offered.gigafuel}")
+        self._job.say(
+            f"{peer.device} has new prices for this job: {in_surge(asked.gigafuel)} a gigafuel instead of {in_surge(offered.gigafuel)}"
+        )

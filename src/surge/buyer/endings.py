@@ -8,6 +8,7 @@ import msgspec
 
 from surge.buyer.calls import said_in
 from surge.buyer.plan import Plan
+from surge.buyer.results import Progress
 from surge.buyer.tracebacks import setup_advice, users_part
 from surge.core import canonical
 from surge.core.messages import Refusal
@@ -112,6 +113,12 @@ def stopped(plan: Plan) -> Unavailable:
 def cancelled(plan: Plan) -> Cancelled:
     """The error of a job that somebody else than its reader cancelled."""
     return Cancelled(f"the job was cancelled before all of its results were there: {plan.advice('finishes it')}", job=plan.id.hex())
+
+
+def late(plan: Plan, progress: Progress) -> Unavailable:
+    """The error of a job whose deadline passed."""
+    done, total = progress.done, progress.total
+    return Unavailable(f"the deadline passed with {done} of {total if total is not None else '?'} items done: {plan.advice('finishes it')}")
 
 
 def error_text(error: GuestFault) -> str:

@@ -12,19 +12,19 @@ import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
+from surge.buyer import endings
 from surge.buyer.auditor import Asked
 from surge.buyer.calls import UnitCall
 from surge.buyer.cuts import Abandon, Deliver, Effect, Fault, Recut, Withdraw
 from surge.buyer.desk import Desk
 from surge.buyer.doors import first_error
-from surge.buyer.endings import cancelled, command_value, error_text, guest_fault, local_fault, local_status, stopped, tried_elsewhere
 from surge.buyer.ends import Feed, Sink
 from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, TryRow
 from surge.buyer.lanes import Lanes, Recruit
 from surge.buyer.pieces import ResultRow
 from surge.buyer.plan import Plan
 from surge.buyer.preparing import Source
-from surge.buyer.purse import Purse
+from surge.buyer.purse import Purse, in_surge
 from surge.buyer.results import Piece, Progress
 from surge.buyer.scheduler import Scheduler
 from surge.buyer.spool import Spool
@@ -150,7 +150,7 @@ class Job:
             await self._end()
         except asyncio.CancelledError:
             self.desk.close()
-            self._sink.end(None, stopped(self.plan))
+            self._sink.end(None, endings.stopped(self.plan))
             raise
         finally:
             self._feed.stop()
@@ -176,7 +176,7 @@ class Job:
             self._take_items()
             now = time.monotonic()
             if self._deadline is not None and now > self._deadline:
-                self.fail(self._late())
+                self.fail(endings.late(self.plan, self.progress))
                 return
             self.desk.look(now)
             if (nobody := self.lanes.reach.look(now)) is not None:
@@ -210,6 +210,8 @@ class Job:
             self.scheduler.items_ended()
             if self._feed.error is None:
                 self.progress.total = self.spool.count
+                if self.plan.is_resumable:  # before anything is paid, and ahead of every unit in the journal's queue
+                    self.journal.dispatch(self.plan.id, blocks=self.spool.unsaved(), total=self.spool.count)
         if not ended:
             self._want()
 
@@ -228,12 +230,6 @@ class Job:
             self._asked_for = target
             self._feed.want(target)
 
-    def _late(self) -> Unavailable:
-        done, total = self.progress.done, self.progress.total
-        return Unavailable(
-            f"the deadline passed with {done} of {total if total is not None else '?'} items done: {self.plan.advice('finishes it')}"
-        )
-
     # What comes back (see `calls.Owner`)
 
     def unit_done(self, call: UnitCall, outcome: Outcome, blob: bytes, done: UnitDone, receipt: Receipt) -> Sequence[ResultRow]:
@@ -248,7 +244,7 @@ class Job:
         if good:
             if cut is not None:
                 self.purse.measured(cut.count, outcome.fuel)
-            value = blob[: outcome.value.size] if self.plan.is_python else command_value(outcome, blob, receipt, call.digest)
+            value = blob[: outcome.value.size] if self.plan.is_python else endings.command_value(outcome, blob, receipt, call.digest)
             effects = self.scheduler.finished(number, lane, now=time.monotonic(), seconds=done.seconds_us / 1e6)
             self._apply(effects, rows, value=value)
         else:
@@ -257,7 +253,7 @@ class Job:
                 self.fail(self.out_of_money())
                 return rows
             effects = self.scheduler.ended_badly(number, lane, lowered=lowered)
-            self._apply(effects, rows, error=guest_fault(outcome, blob, done.detail))
+            self._apply(effects, rows, error=endings.guest_fault(outcome, blob, done.detail))
         self.lanes.unit_done(receipt)
         self.poke()
         return rows
@@ -276,14 +272,14 @@ class Job:
             self.scheduler.released(number, lane)
             self.lanes.dismiss(lane, Unavailable(f"{lane} refuses ({code}): {refusal.text}", for_good=True))
         else:
-            status = local_status(refusal)
+            status = endings.local_status(refusal)
             if call.wanted:
                 self.say(f"a unit ended locally at {lane}: {refusal.text}")
                 if status in SPLITTABLE:
-                    self.progress.tell_once(tried_elsewhere(status))
+                    self.progress.tell_once(endings.tried_elsewhere(status))
             rows: list[ResultRow] = []
             effects = self.scheduler.ended_locally(number, lane, now=now, split=status in SPLITTABLE)
-            self._apply(effects, rows, error=local_fault(refusal))
+            self._apply(effects, rows, error=endings.local_fault(refusal))
             if rows:
                 self.journal.results_soon(rows)
         self.poke()
@@ -299,7 +295,7 @@ class Job:
             elif isinstance(effect, Fault):
                 assert error is not None
                 fault = GuestFault(f"item {effect.index}: {error.message}", **{**error.details, "index": effect.index})
-                rows.append(ResultRow(self.plan.id, effect.index, 1, None, error_text(fault)))
+                rows.append(ResultRow(self.plan.id, effect.index, 1, None, endings.error_text(fault)))
                 self._deliver(Piece(effect.index, 1, None, fault))
             elif isinstance(effect, Recut):
                 self.desk.recut(effect)
@@ -345,9 +341,9 @@ class Job:
     def out_of_money(self) -> NotEnough:
         """The error of a job whose budget is used up."""
         left, spent, bound = self.purse.left, self.purse.spent, self.purse.bound
-        floors = f" ({bound} are bound by channels' floors)" if bound else ""
+        floors = f" ({in_surge(bound)} are bound by channels' floors)" if bound else ""
         done = counted(self.progress.done, "item")
-        text = f"the budget is used up: {spent} wei are spent, {left} wei buy no further unit{floors}; {done} done"
+        text = f"the budget is used up: {in_surge(spent)} are spent, {in_surge(left or 0)} buy no further unit{floors}; {done} done"
         return NotEnough(f"{text}: {self.plan.advice('with a larger --budget goes on with it')}", spent=spent, left=left)
 
     # The end
@@ -378,7 +374,7 @@ class Job:
         elif self._by_reader:
             self._sink.end(0)
         else:
-            self._sink.end(None, cancelled(self.plan) if self._cancelled else stopped(self.plan))
+            self._sink.end(None, endings.cancelled(self.plan) if self._cancelled else endings.stopped(self.plan))
 
     def _is_whole(self) -> bool:
         """Whether every item has its result; the last may have come as the job was told to stop."""

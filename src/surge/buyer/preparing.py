@@ -13,6 +13,7 @@ from surge.buyer.endings import guest_fault, setup_fault
 from surge.buyer.orphans import pay_setup
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.peers import Peer
+from surge.buyer.purse import in_surge
 from surge.buyer.records import setup_before
 from surge.buyer.work import make_setup
 from surge.core.messages import Answer, Prepare, UnitDone, decode_prepared, decode_unit_done, encode_body
@@ -128,9 +129,9 @@ class Preparation:
         allowance = job.purse.allow_setup(prices, plan.limits, channel, alone=not self._lanes.any_prepared, before=before)
         if allowance is None:
             left = job.purse.left_on(channel)
-            raise NotEnough(
-                f"the budget has {left} wei left for {peer.device}, which do not buy the job's setup there: give it a larger one", left=left
-            )
+            left_here = f"the budget has {in_surge(left or 0)} left for {peer.device}"
+            text = f"{left_here}, which do not buy the job's setup there: give it a larger one"
+            raise NotEnough(text, left=left)
         body, asked = make_setup(plan, peer.terms.engine, allowance.limits, prices)
         key = ("setup", peer.device)
 
@@ -175,7 +176,9 @@ class Preparation:
         purse, key, channel = self._job.purse, object(), peer.terms.channel
         left = purse.left_on(channel)
         if left is not None and amount > left:
-            raise NotEnough(f"the budget has {left} wei left, and preparing a provider costs {amount}", left=left, amount=amount)
+            raise NotEnough(
+                f"the budget has {in_surge(left)} left, and preparing a provider costs {in_surge(amount)}", left=left, amount=amount
+            )
         purse.reserve(key, amount, channel)
         try:
             async with peer.payer.intents.asking(kind, subject, self._job.plan.id, size, amount):

@@ -147,7 +147,9 @@ class Treasury:
     async def open_for(self, offer: Offer, deposit: int) -> bytes:
         """Open a channel with a deposit of the user's choice; returns its id."""
         if deposit < offer.opening:
-            raise InvalidInput(f"{offer.device} asks for a floor of {offer.opening} wei, more than {deposit}", needed=offer.opening)
+            raise InvalidInput(
+                f"{offer.device} asks for a floor of {in_surge(offer.opening)}, more than {in_surge(deposit)}", needed=offer.opening
+            )
         async with self._devices.setdefault(offer.device, asyncio.Lock()):
             account = await self._open(offer, deposit, secrets.token_bytes(32))
         account.lease.release()
@@ -256,8 +258,8 @@ class Treasury:
         deposit = min(wished, max(held // SHARE, min(held, 2 * offer.opening)))
         if deposit <= 0 or deposit < offer.opening:
             raise NotEnough(
-                f"the wallet {self.wallet.address} holds {held} wei of SURGE, and a channel to {offer.device} costs {offer.opening} to "
-                "open: send it tokens (`surge wallet show` has the address)",
+                f"the wallet {self.wallet.address} holds {in_surge(held)}, and a channel to {offer.device} costs {in_surge(offer.opening)} "
+                "to open: send it tokens (`surge wallet show` has the address)",
                 held=held,
                 needed=offer.opening,
             )
@@ -279,8 +281,8 @@ class Treasury:
             amount = min(wished, max(held // 2, min(held, worthwhile)))
             if amount < least:
                 raise NotEnough(
-                    f"the wallet {self.wallet.address} holds {held} wei of SURGE, and a channel needs {worthwhile} more: send it tokens, "
-                    "then resume the job",
+                    f"the wallet {self.wallet.address} holds {in_surge(held)}, and a channel needs {in_surge(worthwhile)} more: send it "
+                    "tokens, then resume the job",
                     held=held,
                     needed=worthwhile,
                 )

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -33,7 +33,12 @@ class Finding:
 
 
 def findings() -> Iterator[Finding]:
-    """Everything the doctor looks at."""
+    """Everything the doctor looks at; only what is not well has a mend."""
+    for each in _looked_at():
+        yield replace(each, mend="") if each.ok else each
+
+
+def _looked_at() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("python", sys.version_info >= (3, 11), version, "install Python 3.11 or later")
     missing = False
