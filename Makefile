@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup demo test test-all check format bench lock clean
+.PHONY: help setup demo test test-all check format bench picture lock clean
 
 help:
 	@echo "make demo      set everything up, then run the main job on real input"
@@ -13,6 +13,7 @@ help:
 	@echo "make check     linters, formatting, types, the layers of imports"
 	@echo "make format    put the code into its format"
 	@echo "make bench     measure, beside Dask and Ray, into benchmarks/results/"
+	@echo "make picture   run the demonstration and draw it, as docs/demo.svg"
 	@echo "make lock      pin anew what pyproject.toml and package.json ask for"
 	@echo "make clean     remove what setup and the tools made here"
 
@@ -61,6 +62,9 @@ bench: setup .venv/.installed-bench
 
 # Hashes and no index: whoever installs takes the files from the index they trust, and gets these or nothing.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+picture: setup
+	$(BIN)/python docs/picture.py
 
 lock: setup
 	$(PIP) install uv==0.13.9

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import html
+import re
+from pathlib import Path
+
 import pytest
 
 from surge.cli import demo
+
+PICTURE = (Path(__file__).parents[2] / "docs" / "demo.svg").read_text()
 
 
 def test_what_the_demonstration_shows_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -16,3 +22,15 @@ def test_what_the_demonstration_shows_explains_itself(capsys: pytest.CaptureFixt
     assert "in all 0.99 SURGE to the providers, 0.01 SURGE of fees: for units, and for setups, transfers" in said
     assert "accepted for 1.5 SURGE" in said
     assert "wei" not in said
+
+
+def test_the_picture_shows_what_the_demonstration_says_today() -> None:
+    """`make picture` draws it anew."""
+    shown = html.unescape(PICTURE).replace("\xa0", " ")
+    source = Path(demo.__file__).read_text()
+    said = [*re.findall(r'(?:title="\\n|err\.print\(")([^"]+)"', source), "of fees: for units, and for setups, transfers"]
+    assert len(said) == 6
+    for text in said:
+        assert text in shown, text
+    assert "/tmp" not in shown
+    assert not re.search(r"\bwei\b", shown)
