@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import surge
 from buyer_functions import add_one, spin, turn
 from network_support import Town
+from surge.buyer.cases import verify_case
 from surge.provider.config import ProviderConfig, Rates
 
 ITEMS = list(range(24))
@@ -204,6 +206,14 @@ def test_a_job_that_is_slower_than_its_fuel_says_has_new_prices_after_its_first_
         assert list(results) == WANTED
         assert any("has new prices" in event["text"] for event in network.job_log(results.job))
         units = [row for row in network.receipts(results.job) if row["kind"] == 1]
-        prices = [row["amount"] / row["quantity"] for row in units]
+        prices = [price(row) for row in units]
         assert 1.5 * min(prices) < max(prices) < 16 * min(prices)
         assert all(row["accepted"] for row in units)
+        for row in (min(units, key=price), max(units, key=price)):
+            report = verify_case(network.export_case(row["receipt"], tmp_path / "case.json"), town.network.rpc)
+            assert all(check.holds for check in report.checks), report.as_dict()
+
+
+def price(row: dict[str, Any]) -> float:
+    """Wei for a unit of fuel, as a receipt bills it."""
+    return float(row["amount"] / row["quantity"])

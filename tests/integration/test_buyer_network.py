@@ -18,7 +18,6 @@ import pytest
 import surge
 from buyer_functions import add_one, broken, draw, draw_all, shout, shout_one, spin, turn, where
 from network_support import Town
-from surge.buyer.cases import replay_case, verify_case
 from surge.buyer.encoding import Run
 from surge.core import values
 from surge.wallet import Keystore
@@ -227,42 +226,6 @@ def test_check_rehearses_for_nothing_and_says_the_price(network: surge.Network) 
     assert [row["quantity"] for row in units] == [rehearsal.fuel]
     with pytest.raises(surge.RemoteError, match="three is not for me"):
         network.check(broken, 3)
-
-
-def test_a_receipt_is_exported_verified_and_replayed(town: Town, network: surge.Network, tmp_path: Path) -> None:
-    results = network.map(add_one, range(20))
-    list(results)
-    unit = next(row for row in network.receipts(results.job) if row["kind"] == 1)
-    case = network.export_case(unit["receipt"], tmp_path / "case.json", inputs=True)
-    report = verify_case(case, town.network.rpc)
-    assert report.holds, report.as_dict()
-    assert len(report.checks) == 8
-    replayed = replay_case(case)
-    assert replayed.holds, replayed.as_dict()
-    assert network.replay(unit["receipt"]).holds
-
-
-@pytest.mark.parametrize("change", ["amount", "quantity", "result", "accepted", "path", "fuel limit"])
-def test_a_case_that_was_tampered_with_does_not_hold(town: Town, network: surge.Network, tmp_path: Path, change: str) -> None:
-    import json
-
-    results = network.map(add_one, range(3))
-    list(results)
-    unit = next(row for row in network.receipts(results.job) if row["kind"] == 1)
-    case = network.export_case(unit["receipt"], tmp_path / "case.json")
-    document = json.loads(case.read_text())
-    if change in ("amount", "quantity"):
-        document["receipt"][change] += 1
-    elif change == "result":
-        document["receipt"]["result"] = "0x" + "11" * 32
-    elif change == "accepted":
-        document["acknowledgement"]["accepted"] = False
-    elif change == "path":
-        document["proof"]["path"] = ["0x" + "22" * 32, *document["proof"]["path"][1:]]
-    else:
-        document["unit"]["limits"][1] -= 1
-    case.write_text(json.dumps(document))
-    assert not verify_case(case, town.network.rpc).holds
 
 
 def test_jobs_channels_and_offers_are_listed(network: surge.Network) -> None:

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from buyer_support import Bed
-from made_up_provider import PRICES, FakeProvider
+from made_up_provider import DOMAIN, PRICES, FakeProvider
+from surge.buyer import signed_terms
+from surge.buyer.journal import Journal
 from surge.buyer.plan import Wishes
-from surge.errors import PeerFault
+from surge.core.signing import check_signed
+from surge.errors import InternalFault, PeerFault
 
 
 def add_one(item: int) -> int:
@@ -32,6 +35,41 @@ async def test_new_prices_are_agreed_on_once_and_after_the_first_unit(make_bed: 
     plan = bed.plan(chunk=1)
     assert await bed.map(plan, range(5)) == [1, 2, 3, 4, 5]
     assert one.job_prices == {plan.id: one.quote}
+
+
+async def test_what_the_device_signed_as_terms_is_kept(make_bed: Callable[..., Bed]) -> None:
+    one = provider()
+    one.quote = replace(one.prices, gigafuel=one.prices.gigafuel * 7, speed=one.prices.speed // 7)
+    bed = make_bed(one)
+    plan = bed.plan(chunk=1)
+    await bed.map(plan, range(5))
+    await bed.kill()
+    journal = Journal(bed.folder / "buyer.db")
+    kept = await signed_terms.of_channel(journal, one.channel_id)
+    await journal.close()
+    assert [terms for terms, _ in kept] == [replace(one.terms(), job=plan.id, prices=one.quote), one.terms()]
+    for terms, signature in kept:
+        check_signed(terms.digest(DOMAIN), signature, one.device, "terms")
+
+
+async def test_a_signature_over_the_terms_is_on_disk_before_anything_is_asked(
+    make_bed: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = provider()
+    bed = make_bed(one)
+    full = InternalFault("the disk is full")
+    monkeypatch.setattr(bed.journal, "keep_terms", raising(full))
+    peer = await bed.peer(one)
+    with pytest.raises(InternalFault):
+        await asyncio.wait_for(bed.tasks[0], 10)
+    assert not peer.is_open
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    async def fail(*_: Any) -> None:
+        raise error
+
+    return fail
 
 
 @pytest.mark.parametrize("change", [{"memory": 10**24}, {"transfer": 10**24}, {"compile": 0}, {"gigafuel": 0, "memory": 2 * 10**9}])

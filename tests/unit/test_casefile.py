@@ -73,6 +73,8 @@ ODD: dict[str, tuple[tuple[str, ...], Any]] = {
     "a size that is a list": (("outcome",), outcome(0, 0, [ZERO, []], PART, PART, [], b"")),
     "a state that is a number": (("outcome",), outcome(0, 0, PART, PART, PART, [], 1 << 50)),
     "files that are a number": (("outcome",), outcome(0, 0, PART, PART, PART, 5, b"")),
+    "a signature over the terms that is too short": (("terms_signature",), "0x11"),
+    "a signature over the terms that is a number": (("terms_signature",), 5),
     "a network that is a list": (("network",), []),
     "contents that are a list": (("contents",), []),
 }

@@ -78,7 +78,7 @@ class Agreements:
         if (why := why_too_dear(asked, offered, plan.wishes.max_price, plan.limits.memory)) is not None:
             raise Unavailable(f"{peer.device} {why}: max_price says what it may cost", device=peer.device, for_good=True)
         self._terms[peer.device] = terms
-        self._job.journal.terms_soon(plan.id, terms.channel, terms.encode())
+        self._job.journal.terms_soon(terms, message.signature)
         signature = peer.payer.signer.sign(terms.digest(peer.payer.party.domain))
         peer.reprice(encode(Reprice(message.terms, signature)))
         self._job.say(

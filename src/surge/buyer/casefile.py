@@ -53,6 +53,8 @@ class Case:
     """What the result hash is over."""
     carried: int = 0
     """Bytes of input that travelled in the call, and are in the price."""
+    terms_signature: bytes | None = None
+    """The device's over the terms; None in cases out of journals that did not keep it: then nothing proves the terms."""
     contents: Mapping[bytes, bytes] = field(default_factory=dict)
     """Code and input, by SHA-256, where the buyer gives them away."""
 
@@ -74,6 +76,7 @@ def encode(case: Case) -> bytes:
         "version": VERSION,
         "network": json.loads(case.network.encode()),
         "terms": _hex(case.terms.encode()),
+        "terms_signature": None if case.terms_signature is None else _hex(case.terms_signature),
         "receipt": {
             name: _hex(value) if isinstance(value, bytes) else value
             for name, value in ((name, getattr(receipt, name)) for name in Receipt.__slots__)
@@ -146,6 +149,7 @@ def decode(data: bytes) -> Case:
             unit=None if document["unit"] is None else _unit(document["unit"]),
             outcome=None if document["outcome"] is None else _outcome(document["outcome"]),
             carried=_count(document["carried"]),
+            terms_signature=None if document.get("terms_signature") is None else _bytes(document["terms_signature"], 65),
             contents={bytes.fromhex(digest): base64.b64decode(text, validate=True) for digest, text in document["contents"].items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:

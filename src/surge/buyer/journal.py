@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from surge.buyer import signed_terms
 from surge.buyer.counting import count_old
 from surge.buyer.pieces import Block, ResultRow, put_inputs, put_results, read_inputs, read_results
 from surge.buyer.plan import Plan
@@ -30,7 +31,7 @@ from surge.core import canonical
 from surge.core.channels import Answered
 from surge.core.messages.fields import wei, wei_bytes
 from surge.core.pricing import Prices
-from surge.core.receipts import Receipt, Voucher
+from surge.core.receipts import Receipt, Terms, Voucher
 from surge.errors import InternalFault
 from surge.store import Database
 
@@ -242,9 +243,13 @@ class Journal:
         row = (job, time.time(), text)
         self._db.submit(lambda db: db.execute("INSERT INTO events VALUES (?,?,?)", row))
 
-    def terms_soon(self, job: bytes, channel: bytes, terms: bytes) -> None:
-        """New prices agreed on for a job. Nobody waits for it; what depends on it is written later."""
-        self._db.submit(lambda db: db.execute("INSERT OR REPLACE INTO job_terms VALUES (?,?,?)", (job, channel, terms)))
+    def terms_soon(self, terms: Terms, signature: bytes) -> None:
+        """New prices agreed on for a job, as its device signed them. Nobody waits for it; what depends on it is written later."""
+        self._db.submit(lambda db: signed_terms.agree(db, terms, signature))
+
+    async def keep_terms(self, terms: Terms, signature: bytes) -> None:
+        """The terms under which a channel was opened, as its device signed them."""
+        await self._db.write(lambda db: signed_terms.keep(db, terms, signature))
 
     def channel_broken_soon(self, channel: bytes) -> None:
         """A channel whose provider broke the protocol. Nobody waits for it."""

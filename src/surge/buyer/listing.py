@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from surge.buyer import cases, records
+from surge.buyer import cases, exporting, records
 from surge.buyer.accounts import Lease
 from surge.buyer.background import Background
 from surge.buyer.client import Client
@@ -15,6 +15,7 @@ from surge.buyer.journal import CLOSED, CLOSING, RUNNING, STOPPED, Journal
 from surge.buyer.offered import offer_row
 from surge.buyer.options import Asked, check_known, limits_of, wishes_of
 from surge.buyer.records import JobRecord
+from surge.buyer.statements import Report
 from surge.core.receipts import Receipt
 from surge.core.types import address
 from surge.errors import InvalidInput, SurgeError, Unavailable
@@ -99,10 +100,10 @@ class Listing:
         that covers the receipt was redeemed yet.
         """
         record = self._receipt(named)
-        case = self._background.call(cases.export_case(self._client, record, inputs=inputs))
-        return cases.write(case, Path(output))
+        case = self._background.call(exporting.export_case(self._client, record, inputs=inputs))
+        return exporting.write(case, Path(output))
 
-    def replay(self, named: str) -> cases.Report:
+    def replay(self, named: str) -> Report:
         """Run a receipt's unit again on this machine and compare result and fuel, bit for bit."""
         record = self._receipt(named)
         return self._background.call(cases.replay_own(self._client, record))

@@ -24,6 +24,7 @@ async def open_channel(session: Link, device: Address, terms: Terms, payer: Paye
 
     1. The provider agrees to our terms.
     2. Its log is ours, or a prefix of ours.
+    3. Its signature over the terms is on disk before anything is asked under them.
     """
     digest = terms.digest(payer.party.domain)
     root = payer.channel.log.root()
@@ -44,6 +45,8 @@ async def open_channel(session: Link, device: Address, terms: Terms, payer: Paye
     # 2
     if not payer.channel.knows(opened.count, opened.root) or wei(opened.amount) > payer.amount:
         raise PeerFault(f"{device} holds another log of the channel than ours", count=opened.count, root=opened.root)
+    # 3
+    await payer.keep_terms(terms, opened.signature)
     return opened, seconds
 
 

@@ -23,7 +23,7 @@ from surge.buyer.pieces import ResultRow
 from surge.core.channels import BuyerChannel
 from surge.core.messages import Acknowledge, encode
 from surge.core.messages.fields import wei_bytes
-from surge.core.receipts import FUELLED, Receipt
+from surge.core.receipts import FUELLED, Receipt, Terms
 from surge.core.signing import Signer
 from surge.errors import InternalFault, PeerFault
 
@@ -130,6 +130,10 @@ class Payer:
         self._idle.clear()
         self._woken.set()
         return True
+
+    async def keep_terms(self, terms: Terms, signature: bytes) -> None:
+        """Keep the device's signature over the terms it works under."""
+        await self._journal.keep_terms(terms, signature)
 
     def waiting(self, job: bytes) -> int:
         """Wei of a job's accepted receipts that are not on disk yet."""

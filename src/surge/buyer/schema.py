@@ -66,4 +66,9 @@ MIGRATIONS = (
         PRIMARY KEY (job, kind, first, number)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE signed_terms (
+        channel BLOB NOT NULL, terms BLOB NOT NULL, signature BLOB NOT NULL, signed REAL NOT NULL, PRIMARY KEY (channel, terms)
+    ) WITHOUT ROWID;
+    """,
 )

@@ -12,8 +12,9 @@ import click
 
 from surge.cli import places
 from surge.cli.children import stop_event
-from surge.cli.console import Size, err, in_tokens, out, print_json, show, tokens
+from surge.cli.console import Size, err, out, print_json, show, tokens
 from surge.cli.progress import job_progress
+from surge.cli.receipts import show_checks
 from surge.core.text import counted
 from surge.errors import Unavailable
 
@@ -180,11 +181,10 @@ def _check_receipt(receipt: str, case: Path) -> dict[str, Any]:
     from surge.buyer.cases import replay_case, verify_case
 
     verified, replayed = verify_case(case), replay_case(case)
-    checks = [{"holds": check.holds, "text": check.text} for check in [*verified.checks, *replayed.checks]]
+    checks = [*verified.as_dict()["checks"], *replayed.as_dict()["checks"]]
     return {"receipt": receipt, "case": str(case), "verified": verified.holds, "replayed": replayed.holds, "checks": checks}
 
 
 def _show_checks(report: dict[str, Any]) -> None:
     out.print(f"\nReceipt {report['receipt']}, exported to {report['case']}", markup=False, soft_wrap=True)
-    for check in report["checks"]:
-        out.print(f"{'yes' if check['holds'] else 'NO':>4}  {in_tokens(check['text'])}", markup=False, soft_wrap=True)
+    show_checks(report["checks"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +15,9 @@ from surge.cli.money import SHORT
 from surge.cli.options import as_json, complete_file, network_option, opened
 from surge.core import network as network_file
 from surge.core.receipts import FUELLED, ReceiptKind
+
+if TYPE_CHECKING:
+    from surge.buyer.statements import Report
 
 
 @click.group()
@@ -107,18 +112,33 @@ def verify(case: Path, urls: tuple[str, ...], json_: bool) -> int:
 
     Ends with code 1 if something in it does not hold, and with 4 if no endpoint answered.
     """
-    from surge.buyer import casefile
     from surge.buyer.cases import verify_case
+
+    _check_urls(case, urls)
+    return _tell(verify_case(case, urls), json_=json_)
+
+
+def _check_urls(case: Path, urls: tuple[str, ...]) -> None:
+    """Raise `InvalidInput` unless these can be the endpoints of the case's network."""
+    from surge.buyer import casefile
 
     if urls:
         network_file.decode(replace(casefile.read(case).network, rpc=urls).encode())
-    report = verify_case(case, urls)
+
+
+def _tell(report: Report, *, json_: bool) -> int:
     if json_:
         print_json(report.as_dict())
     else:
-        for check in report.checks:
-            out.print(f"{'yes' if check.holds else 'NO':>4}  {in_tokens(check.text)}", markup=False, soft_wrap=True)
+        show_checks(report.as_dict()["checks"])
     return 0 if report.holds else 1
+
+
+def show_checks(checks: Sequence[Mapping[str, Any]]) -> None:
+    """What was checked, line by line: whether it holds, or a question mark where that could not be seen."""
+    for check in checks:
+        mark = {True: "yes", False: "NO", None: "?"}[check["holds"]]
+        out.print(f"{mark:>4}  {in_tokens(check['text'])}", markup=False, soft_wrap=True)
 
 
 @receipt.command()
@@ -145,9 +165,4 @@ def replay(case: str, network: str | None, json_: bool) -> int:
             if surge.job(surge.receipt(case)["job"]).plan.is_python:
                 ensure_image()
             report = surge.replay(case)
-    if json_:
-        print_json(report.as_dict())
-    else:
-        for check in report.checks:
-            out.print(f"{'yes' if check.holds else 'NO':>4}  {in_tokens(check.text)}", markup=False, soft_wrap=True)
-    return 0 if report.holds else 1
+    return _tell(report, json_=json_)
