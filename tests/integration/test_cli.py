@@ -222,6 +222,9 @@ def test_a_receipt_is_exported_verified_and_replayed(place: Place, mapped: dict[
     assert all(check["holds"] for check in report["checks"])
     assert all(check["holds"] for check in place.json("receipt", "replay", case)["checks"])
     assert all(check["holds"] for check in place.json("receipt", "replay", named)["checks"])
+    forged = case.with_name("forged.json")
+    forged.write_text(case.read_text().replace('"amount": ', '"amount": 1'))
+    assert "  NO  the device " in place.surge("receipt", "replay", forged, code=1).text
 
     assert "'foo' in rpc" in place.surge("receipt", "verify", case, "--rpc", "foo", code=3).err
     place.surge("receipt", "verify", case, "--rpc", "http://127.0.0.1:1", code=4)

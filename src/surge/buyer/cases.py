@@ -1,7 +1,7 @@
 """Checking cases: a receipt with everything a stranger needs to check it.
 
 `verify_case` needs the file and an RPC endpoint and believes nothing else in it: signatures, unit id, result, price and place
-in the log are computed again, and the ledger is asked. `replay_case` runs the unit again and compares, bit for bit.
+in the log are computed again, and the ledger is asked. `replay_case` does the same and then runs the unit again and compares, bit for bit.
 """
 
 from __future__ import annotations
@@ -97,29 +97,64 @@ async def _check_on_ledger(case: Case, network: NetworkFile, report: Report) -> 
 # Replaying
 
 
-def replay_case(path: str | Path, contents: Mapping[bytes, bytes] | None = None) -> Report:
-    """Run a case's unit again on this machine and compare result and fuel, bit for bit.
+def replay_case(path: str | Path, contents: Mapping[bytes, bytes] | None = None, urls: Sequence[str] = ()) -> Report:
+    """Verify a case, then run its unit again on this machine and compare result and fuel, bit for bit.
 
-    The unit's code and input come from the file (`surge receipt export --inputs`) or from `contents`, by SHA-256.
+    The unit's code and input come from the file (`surge receipt export --inputs`) or from `contents`, by SHA-256. Where no ledger can be
+    asked, the report says that it was not; a unit that is not the receipt's is not run.
     """
     case = casefile.read(Path(path))
-    return asyncio.run(_replay(case, {**case.contents, **(contents or {})}))
+    return asyncio.run(_replay_case(case, {**case.contents, **(contents or {})}, urls))
 
 
-async def replay_own(client: Client, record: ReceiptRecord) -> Report:
-    """Replay a receipt of one's own: code and input are here."""
+async def _replay_case(case: Case, contents: Mapping[bytes, bytes], urls: Sequence[str]) -> Report:
+    if case.unit is None:
+        raise InvalidInput("the case is for no unit that ran, so there is nothing to run again")
+    report = check_statement(case)
+    try:
+        await _check_on_ledger(case, _network(case, urls), report)
+    except Unavailable as error:
+        report.add(_unasked(error), None, ON_LEDGER)
+    return await _replay(case, contents, report)
+
+
+async def replay_own(client: Client, record: ReceiptRecord, urls: Sequence[str] = ()) -> Report:
+    """Verify and replay a receipt of one's own: code and input are here. A voucher that is not redeemed yet is not redeemed for it."""
     case, items = await case_of(client, record)
     if case.unit is None:
         raise InvalidInput(f"the receipt {record.id[:12]} is for no unit that ran, so there is nothing to run again", receipt=record.id)
-    return await _replay(case, await contents_of(client, case.unit, items))
+    contents = await contents_of(client, case.unit, items)
+    network, redeemed, on_ledger = _network(case, urls), 0, Report()
+    try:
+        async with _ledger_of(network) as ledger:
+            redeemed = (await ledger.channel(record.receipt.channel)).count
+        if redeemed > record.index:
+            case, _ = await case_of(client, record, redeemed)
+            await _check_on_ledger(case, network, on_ledger)
+        else:
+            on_ledger.add("whether the ledger has the receipt was not checked: no voucher that covers it is redeemed yet", None, ON_LEDGER)
+    except Unavailable as error:
+        on_ledger.add(_unasked(error), None, ON_LEDGER)
+    except SurgeError as error:
+        on_ledger.add(f"the ledger confirms it: {error}", False, ON_LEDGER)
+    report = check_statement(case)
+    report.checks += on_ledger.checks
+    return await _replay(case, contents, report)
 
 
-async def _replay(case: Case, contents: Mapping[bytes, bytes]) -> Report:
-    if case.unit is None:
-        raise InvalidInput("the case is for no unit that ran, so there is nothing to run again")
-    if unit_id(case.unit) != case.signed.receipt.subject:
-        raise InvalidInput("the case's unit is not the one its receipt is for")
-    return await compare(case.unit, case.signed, contents, setup=case.signed.receipt.kind == ReceiptKind.SETUP)
+def _unasked(error: Unavailable) -> str:
+    return f"whether the ledger has the receipt was not checked: {error}"
+
+
+async def _replay(case: Case, contents: Mapping[bytes, bytes], report: Report) -> Report:
+    unit, receipt = case.unit, case.signed.receipt
+    assert unit is not None, "the caller has seen to it"
+    if unit_id(unit) != receipt.subject:
+        report.add("nothing was run again: the case's unit is not the one its receipt is for", None, REPLAYED)
+        return report
+    ran = await compare(unit, case.signed, contents, setup=receipt.kind == ReceiptKind.SETUP)
+    report.checks += ran.checks
+    return report
 
 
 async def compare(unit: UnitSpec, signed: Signed, contents: Mapping[bytes, bytes], *, setup: bool) -> Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -103,10 +104,13 @@ class Listing:
         case = self._background.call(exporting.export_case(self._client, record, inputs=inputs))
         return exporting.write(case, Path(output))
 
-    def replay(self, named: str) -> Report:
-        """Run a receipt's unit again on this machine and compare result and fuel, bit for bit."""
+    def replay(self, named: str, *, rpc: Sequence[str] = ()) -> Report:
+        """Verify a receipt, then run its unit again on this machine and compare result and fuel, bit for bit.
+
+        The ledger is asked through `rpc`, or the network's own endpoints; the report says where it could not be.
+        """
         record = self._receipt(named)
-        return self._background.call(cases.replay_own(self._client, record))
+        return self._background.call(cases.replay_own(self._client, record, rpc))
 
     def _receipt(self, named: str) -> records.ReceiptRecord:
         self._background.call(self._client.flush())

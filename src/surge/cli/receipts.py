@@ -143,10 +143,11 @@ def show_checks(checks: Sequence[Mapping[str, Any]]) -> None:
 
 @receipt.command()
 @click.argument("case", metavar="CASE-OR-RECEIPT", shell_complete=complete_file)
+@click.option("--rpc", "urls", multiple=True, metavar="URL", help="A JSON-RPC endpoint of your own choice. Repeatable.")
 @network_option
 @as_json
-def replay(case: str, network: str | None, json_: bool) -> int:
-    """Run a receipt's unit again on this machine and compare result and fuel, bit for bit.
+def replay(case: str, urls: tuple[str, ...], network: str | None, json_: bool) -> int:
+    """Verify a receipt, then run its unit again on this machine and compare result and fuel, bit for bit.
 
     A case file must be one of `surge receipt export --inputs`; a receipt of this wallet, named by its id, needs no file.
     """
@@ -156,13 +157,12 @@ def replay(case: str, network: str | None, json_: bool) -> int:
 
     path = Path(case)
     if path.is_file():
+        _check_urls(path, urls)
         unit = casefile.read(path).unit
         if unit is not None and unit.setup:
             ensure_image()
-        report = replay_case(path)
-    else:
-        with opened(network, offline=True) as surge:
-            if surge.job(surge.receipt(case)["job"]).plan.is_python:
-                ensure_image()
-            report = surge.replay(case)
-    return _tell(report, json_=json_)
+        return _tell(replay_case(path, urls=urls), json_=json_)
+    with opened(network, offline=True) as surge:
+        if surge.job(surge.receipt(case)["job"]).plan.is_python:
+            ensure_image()
+        return _tell(surge.replay(case, rpc=urls), json_=json_)
