@@ -5,8 +5,10 @@ from __future__ import annotations
 import boa
 import pytest
 
-from contracts_support import BUYER, DEVICE, OPERATOR, STRANGER, Place
-from surge.core.receipts import DeviceConsent
+from contracts_support import DEVICE, OPERATOR, STRANGER, Place
+from surge.core.receipts import DeviceConsent, RelayConsent
+
+RELAY, URL = DEVICE, "nats://relay.example:4222"
 
 
 def consent(place: Place, operator, nonce: int, device=DEVICE) -> bytes:
@@ -54,18 +56,76 @@ def test_operator_and_device_may_part(place: Place, who) -> None:
             place.registry.remove_device(DEVICE.address)
 
 
-def test_relays_list_themselves(place: Place) -> None:
-    with boa.env.prank(BUYER.address):
-        with boa.reverts("registry: no url"):
-            place.registry.register_relay("")
+def relay_consent(place: Place, operator, nonce: int, relay=RELAY) -> bytes:
+    return relay.sign(RelayConsent(operator.address, RELAY.address, nonce).digest(place.registry_domain))
+
+
+def name_relay(place: Place, operator, nonce: int = 0, url: str = URL, metadata: str = "", **kwargs) -> None:
+    with boa.env.prank(operator.address):
+        place.registry.register_relay(RELAY.address, url, metadata, relay_consent(place, operator, nonce, **kwargs))
+
+
+def test_a_relay_consents_to_one_operator_who_says_where_it_is(place: Place) -> None:
+    name_relay(place, OPERATOR, metadata="Reykjavik")
+    (event,) = place.registry.get_logs()
+    assert (event.operator.lower(), event.relay.lower(), event.url, event.metadata) == (OPERATOR.address, RELAY.address, URL, "Reykjavik")
+    assert place.registry.operator_of_relay(RELAY.address).lower() == OPERATOR.address
+    assert (place.registry.relay_url(RELAY.address), place.registry.relay_metadata(RELAY.address)) == (URL, "Reykjavik")
+    with boa.reverts("registry: relay has an operator"):
+        name_relay(place, STRANGER, 1)
+    name_relay(place, OPERATOR, 1, url="tls://relay.example:443", metadata="Oslo")
+    assert place.registry.relay_url(RELAY.address) == "tls://relay.example:443"
+    assert place.registry.relay_metadata(RELAY.address) == "Oslo"
+    assert place.registry.operator_of(RELAY.address) == "0x" + "00" * 20, "a relay is no device"
+
+
+def test_nobody_names_a_relay_without_its_consent(place: Place) -> None:
+    with boa.reverts("registry: no consent"):
+        name_relay(place, STRANGER, relay=STRANGER)
+    with boa.env.prank(STRANGER.address), boa.reverts("registry: no consent"):
+        place.registry.register_relay(RELAY.address, URL, "", relay_consent(place, OPERATOR, 0))
+    with boa.env.prank(OPERATOR.address), boa.reverts("registry: no consent"):
+        place.registry.register_relay(RELAY.address, URL, "", consent(place, OPERATOR, 0))
+    with boa.env.prank(STRANGER.address), boa.reverts("registry: no relay"):
+        place.registry.register_relay("0x" + "00" * 20, URL, "", b"")
+    with boa.reverts("registry: no url"):
+        name_relay(place, OPERATOR, url="")
+
+
+def test_a_relays_consent_is_used_once(place: Place) -> None:
+    name_relay(place, OPERATOR)
+    with boa.reverts("registry: no consent"):
+        name_relay(place, OPERATOR, 0)
+    with boa.env.prank(OPERATOR.address):
+        place.registry.remove_relay(RELAY.address)
+    with boa.reverts("registry: no consent"):
+        name_relay(place, OPERATOR, 1)
+    name_relay(place, OPERATOR, 2)
+
+
+@pytest.mark.parametrize("who", [OPERATOR, RELAY])
+def test_operator_and_relay_may_part(place: Place, who) -> None:
+    name_relay(place, OPERATOR, metadata="Oslo")
+    with boa.env.prank(STRANGER.address), boa.reverts("registry: not yours to remove"):
+        place.registry.remove_relay(RELAY.address)
+    with boa.env.prank(who.address):
+        place.registry.remove_relay(RELAY.address)
+        (event,) = place.registry.get_logs()
+        assert (event.operator.lower(), event.relay.lower()) == (OPERATOR.address, RELAY.address)
         with boa.reverts("registry: no such relay"):
-            place.registry.remove_relay()
-        place.registry.register_relay("nats://relay.example:4222")
-        assert place.registry.relay_url(BUYER.address) == "nats://relay.example:4222"
-        place.registry.remove_relay()
-    assert place.registry.relay_url(BUYER.address) == ""
+            place.registry.remove_relay(RELAY.address)
+    assert (place.registry.relay_url(RELAY.address), place.registry.relay_metadata(RELAY.address)) == ("", "")
+
+
+def test_an_operator_describes_itself(place: Place) -> None:
+    with boa.env.prank(OPERATOR.address):
+        place.registry.set_metadata("three laptops in Oslo")
+    assert place.registry.operator_metadata(OPERATOR.address) == "three laptops in Oslo"
+    assert place.registry.operator_metadata(STRANGER.address) == ""
 
 
 def test_the_digest_is_that_of_the_core(place: Place) -> None:
     found = DeviceConsent(OPERATOR.address, DEVICE.address, 3).digest(place.registry_domain)
     assert place.registry.consent_digest(OPERATOR.address, DEVICE.address, 3) == found
+    found = RelayConsent(OPERATOR.address, RELAY.address, 3).digest(place.registry_domain)
+    assert place.registry.relay_consent_digest(OPERATOR.address, RELAY.address, 3) == found

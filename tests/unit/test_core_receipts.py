@@ -16,7 +16,7 @@ from surge.core import canonical
 from surge.core.eip712 import Domain, channels_domain, registry_domain
 from surge.core.keccak import keccak256
 from surge.core.pricing import Prices
-from surge.core.receipts import Acknowledgement, Close, DeviceConsent, Receipt, Signed, Terms, Voucher, conflict
+from surge.core.receipts import Acknowledgement, Close, DeviceConsent, Receipt, RelayConsent, Signed, Terms, Voucher, conflict
 from surge.core.signing import check_signed, personal_digest, recover
 from surge.core.types import Address, address
 from surge.errors import InvalidInput, PeerFault
@@ -33,6 +33,7 @@ VOUCHER = Voucher(b"\x01" * 32, 10**30, 8, b"\x05" * 32)
 CLOSE = Close(b"\x01" * 32, 10**30, 8, b"\x05" * 32)
 TERMS = Terms(b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, b"\x04" * 32, Prices(5, 6, 7, 8, 9), 10, 11, 12)
 CONSENT = DeviceConsent(BUYER.address, DEVICE.address, 3)
+RELAY_CONSENT = RelayConsent(BUYER.address, DEVICE.address, 3)
 
 TYPES: dict[str, list[tuple[str, str]]] = {
     "Receipt": [
@@ -51,6 +52,7 @@ TYPES: dict[str, list[tuple[str, str]]] = {
     "Voucher": [("channel", "bytes32"), ("amount", "uint256"), ("count", "uint256"), ("root", "bytes32")],
     "Close": [("channel", "bytes32"), ("amount", "uint256"), ("count", "uint256"), ("root", "bytes32")],
     "DeviceConsent": [("operator", "address"), ("device", "address"), ("nonce", "uint256")],
+    "RelayConsent": [("operator", "address"), ("relay", "address"), ("nonce", "uint256")],
     "Terms": [
         ("channel", "bytes32"),
         ("job", "bytes32"),
@@ -101,6 +103,7 @@ def test_digests_are_those_of_eth_account(statement: Any, domain: Domain) -> Non
 def test_a_consents_digest_is_that_of_eth_account() -> None:
     domain = registry_domain(31337, CONTRACT)
     assert CONSENT.digest(domain) == reference(domain, CONSENT)
+    assert RELAY_CONSENT.digest(domain) == reference(domain, RELAY_CONSENT)
     assert CONSENT.digest(domain) != CONSENT.digest(DOMAIN)
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from surge.cli.console import err
 from surge.cli.places import passphrase
+from surge.cli.registry import metadata, register_relay
 from surge.core import network as network_file
 from surge.core.network import NetworkFile, RelayAddress
+from surge.errors import InvalidInput
 from surge.ledger import Ledger, deploy, load_genesis, verify_contracts
 from surge.wallet import KeySigner, Keystore
 
@@ -22,14 +24,17 @@ BUYER_COIN = 100 * 10**18
 """Wei of the chain's coin it begins with, for gas."""
 
 PROVIDER_COIN = 10 * 10**18
-"""Wei of the chain's coin that each operator and device begins with, for gas."""
+"""Wei of the chain's coin that each operator, of a device or a relay, and each device begins with, for gas."""
 
 
 async def found(data: Path, plan: Plan) -> Path:
     """The folder's network.json, made with its contracts and keys at the first start. The ledger is running."""
     path = data / "network.json"
     if path.is_file():
-        await verify_contracts(network_file.decode(path.read_bytes()))
+        try:
+            await verify_contracts(network_file.decode(path.read_bytes()))
+        except InvalidInput as error:
+            raise InvalidInput(f"{error.message}. If another version of Surge founded it, start in another folder: --data DIR") from error
         return path
     err.print("founding the network: deploying its contracts", style="dim")
     genesis = load_genesis(data / "ledger")
@@ -67,5 +72,10 @@ async def _fund(data: Path, plan: Plan, network: NetworkFile, treasury: KeySigne
             keys = Keystore(data / "providers" / str(index) / "wallet")
             for name in ("operator", "device"):
                 await ledger.transfer(treasury, keys.load_or_create(name, passphrase()).address, native=PROVIDER_COIN)
+        for index, relay in enumerate(network.relays):
+            keys = Keystore(data / "relays" / str(index) / "wallet")
+            operator = keys.load_or_create("operator", passphrase())
+            await ledger.transfer(treasury, operator.address, native=PROVIDER_COIN)
+            await register_relay(ledger, network, operator, keys.load("relay", passphrase()), relay.url, metadata())
     finally:
         await ledger.close()

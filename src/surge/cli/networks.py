@@ -1,4 +1,4 @@
-"""`surge network`: deploy one, look at one and at what is offered there, trust one."""
+"""`surge network`: deploy one, look at one and at what is offered there, trust one, take part in it as an operator (`registry`)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from typing import Any
 import click
 
 from surge.buyer.home import user_keystore
-from surge.cli import places
+from surge.cli import places, registry
 from surge.cli.console import Size, err, out, print_json, show
 from surge.cli.options import as_json, choice, given, network_option, opened
 from surge.cli.places import passphrase
 from surge.core import network as network_file
 from surge.core.network import Contract, NetworkFile, RelayAddress
-from surge.core.receipts import DeviceConsent
-from surge.core.signing import check_signed
 from surge.core.types import Address, address
-from surge.errors import InvalidInput, PeerFault
+from surge.errors import InvalidInput
 
 
 @click.group()
@@ -123,41 +121,8 @@ def _offer_row(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@network.command()
-@click.argument("device", metavar="DEVICE")
-@click.argument("consent", metavar="CONSENT")
-@click.option("--key", default=None, help="The operator's key in your wallet.")
-@network_option
-def register(device: str, consent: str, key: str | None, network: str | None) -> None:
-    """Name DEVICE as yours, as its operator, with the CONSENT that `surge provide --operator` prints: from then on you are paid."""
-    from surge.buyer.trust import require_trusted
-    from surge.ledger import Ledger
-
-    home = places.find_home(network)
-    require_trusted(home.file, home.network)
-    home.check_running()
-    named = address(device)
-    try:
-        signature = bytes.fromhex(consent.removeprefix("0x"))
-    except ValueError:
-        raise InvalidInput(f"a consent is 0x and 130 hex digits, as `surge provide --operator` prints it, not {consent[:140]!r}") from None
-    signer = home.key(key)
-
-    async def work() -> None:
-        chain = await Ledger.connect(home.network, home.transactions)
-        try:
-            nonce = await chain.device_nonce(named)
-            digest = DeviceConsent(signer.address, named, nonce).digest(home.network.registry_domain)
-            check_signed(digest, signature, named, f"a consent of {named} to work for {signer.address}")
-            await chain.register_device(signer, named, "", signature)
-        finally:
-            await chain.close()
-
-    try:
-        asyncio.run(work())
-    except PeerFault as error:
-        raise InvalidInput(f"{error.message}: `surge provide --operator {signer.address}` prints a fresh one on the device") from error
-    err.print(f"{named} works for {signer.address}", markup=False, soft_wrap=True)
+for _command in (registry.register, registry.register_relay_, registry.describe, registry.members):
+    network.add_command(_command)
 
 
 @network.command()

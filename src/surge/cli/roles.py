@@ -8,13 +8,14 @@ import logging
 import os
 import textwrap
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from surge.cli import places
+from surge.cli import places, registry
 from surge.cli.children import say_ready, stop_event, stopped
 from surge.cli.children import with_parent as die_with_parent
 from surge.cli.console import Amount, Size, err
@@ -22,15 +23,12 @@ from surge.cli.options import network_option
 from surge.cli.places import passphrase
 from surge.core import network as network_file
 from surge.core.network import NetworkFile
-from surge.core.receipts import DeviceConsent
 from surge.core.text import counted, printable
-from surge.errors import InvalidInput, NotEnough
+from surge.errors import Unavailable
 
 if TYPE_CHECKING:
-    from surge.core.types import Address
-    from surge.ledger import Ledger
     from surge.provider.config import ProviderConfig
-    from surge.wallet import KeySigner
+    from surge.wallet import KeySigner, Keystore
 
 
 LINES_PER_SECOND, LINES_AT_ONCE = 10.0, 1000.0
@@ -128,6 +126,12 @@ async def _ledger(data: Path, port: int) -> None:
 @click.option("--tls-cert", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Certificate, PEM.")
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The certificate's key, PEM.")
 @click.option("--network", metavar="FILE", default=None, help="Keep only offers of this network.")
+@click.option("--register", is_flag=True, help="Name it in the network's registry, with the key `operator` in the folder's wallet.")
+@click.option(
+    "--operator", metavar="ADDRESS", default=None, help="Who names the relay in the network's registry, with a key kept elsewhere."
+)
+@click.option("--url", default=None, help="Where others reach it, as the registry is told. [default: where it listens]")
+@click.option("--region", default="", help="Where it is, as the registry is told.")
 @click.option("--with-parent", type=int, hidden=True)
 def relay(
     data: Path | None,
@@ -137,31 +141,64 @@ def relay(
     tls_key: Path | None,
     network: str | None,
     with_parent: int | None,
+    **naming: Any,
 ) -> None:
     """Let devices behind NAT be reached: run and supervise a nats-server that carries sealed sessions."""
     begin(with_parent)
     if (tls_cert is None) != (tls_key is None):
         raise click.BadParameter("a certificate needs its key, and a key its certificate", param_hint="--tls-cert")
-    asyncio.run(_relay(data or places.home() / "relay", host, port, tls_cert, tls_key, network))
+    if naming["register"] and naming["operator"]:
+        raise click.BadParameter("the operator's key is in the folder's wallet, or elsewhere", param_hint="--register")
+    if network is None and (naming["register"] or naming["operator"]):
+        raise click.BadParameter("the registry is that of a network", param_hint="--network")
+    if host in ("0.0.0.0", "::") and not naming["url"] and (naming["register"] or naming["operator"]):  # noqa: S104
+        raise click.BadParameter("it listens everywhere: say where others reach it", param_hint="--url")
+    asyncio.run(_relay(data or places.home() / "relay", host, port, tls_cert, tls_key, network, naming))
 
 
-async def _relay(data: Path, host: str, port: int, tls_cert: Path | None, tls_key: Path | None, network: str | None) -> None:
+async def _relay(
+    data: Path, host: str, port: int, tls_cert: Path | None, tls_key: Path | None, network: str | None, naming: Mapping[str, Any]
+) -> None:
     from surge.relay.server import RelayServer, TlsFiles
     from surge.wallet import Keystore
 
-    identity = Keystore(data / "wallet").load_or_create("relay", passphrase())
-    network_id = load_network(places.find_network(network)).network_id if network else None
+    keys = Keystore(data / "wallet")
+    identity = keys.load_or_create("relay", passphrase())
+    described = load_network(places.find_network(network)) if network else None
+    network_id = described.network_id if described else None
     tls = TlsFiles(tls_cert, tls_key) if tls_cert and tls_key else None
     server = RelayServer(data / "nats", identity, host=host, port=port, tls=tls, network=network_id)
     stop = asyncio.create_task(stopped())
     try:
         await server.start()
         err.print(f"relay {identity.address} at {server.url}", style="dim", markup=False, soft_wrap=True)
+        if described and (naming["register"] or naming["operator"]):
+            await _name_relay(described, data, keys, identity, naming["url"] or server.url, naming)
         say_ready()
         await stop
     finally:
         stop.cancel()
         await server.close()
+
+
+async def _name_relay(network: NetworkFile, data: Path, keys: Keystore, identity: KeySigner, url: str, naming: Mapping[str, Any]) -> None:
+    """See that the registry names the relay. While no endpoint answers it serves all the same: it needs no ledger for that."""
+    from surge.core.types import address
+    from surge.ledger import Ledger
+
+    said = registry.metadata(region=naming["region"])
+    try:
+        chain = await Ledger.connect(network, data / "transactions.db")
+        try:
+            if naming["operator"]:
+                await registry.require_relay(chain, network, address(naming["operator"]), identity, url, said)
+            else:
+                operator = keys.load_or_create("operator", passphrase())
+                await registry.register_relay(chain, network, operator, identity, url, said)
+        finally:
+            await chain.close()
+    except Unavailable as error:
+        err.print(f"whether the registry names the relay was not seen: {error}", style="yellow", markup=False, soft_wrap=True)
 
 
 @click.command()
@@ -218,22 +255,18 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
     async with contextlib.AsyncExitStack() as stack:
         chain = await Ledger.connect(network, data / "transactions.db", patience=30.0)
         stack.push_async_callback(chain.close)
+        sandbox = Sandbox(places.cache(), workers=config.cores, memory=config.memory)
+        stack.push_async_callback(sandbox.close)
+        said = registry.metadata(engine=sandbox.engine_label, region=config.region)
         if paid:
             operator = address(paid)
-            if await chain.operator_of(device.address) != operator:
-                signature = await consent(chain, network, operator, device)
-                raise InvalidInput(
-                    f"the registry does not name the device {device.address} as {operator}'s. Whoever holds that key says so once, with\n"
-                    f"  surge network register {device.address} 0x{signature.hex()} --key NAME"
-                )
+            await registry.require_device(chain, network, operator, device, said)
         else:
             operator_key = keys.load_or_create("operator", passphrase())
             operator = operator_key.address
-            await register(chain, network, operator_key, device)
+            await registry.register_device(chain, network, operator_key, device, said)
         relays = await Relays.connect(network.relays, device, network=network.network_id, timeout=30.0)
         stack.push_async_callback(relays.close)
-        sandbox = Sandbox(places.cache(), workers=config.cores, memory=config.memory)
-        stack.push_async_callback(sandbox.close)
         sending = asyncio.create_task(chain.run(), name="sending transactions again")
         stack.callback(sending.cancel)
         provider = Provider(
@@ -279,26 +312,3 @@ def provider_config(options: dict[str, Any]) -> ProviderConfig:
         config = replace(config, opening=options["opening"])
     check(config)
     return config
-
-
-async def register(chain: Ledger, network: NetworkFile, operator: KeySigner, device: KeySigner) -> None:
-    """See that the registry names the device as the operator's."""
-    found = await chain.operator_of(device.address)
-    if found == operator.address:
-        return
-    if found is not None:
-        raise InvalidInput(f"the device {device.address} works for {found} already: remove it there first", device=device.address)
-    if not await chain.gas_balance(operator.address):
-        raise NotEnough(
-            f"registering this device takes gas, and so does redeeming what it earns: send its operator and the device some of the chain's "
-            f"coin from a wallet that has some, and start again\n"
-            f"  surge wallet send {operator.address} 1 --coin\n"
-            f"  surge wallet send {device.address} 1 --coin"
-        )
-    await chain.register_device(operator, device.address, "", await consent(chain, network, operator.address, device))
-
-
-async def consent(chain: Ledger, network: NetworkFile, operator: Address, device: KeySigner) -> bytes:
-    """The device's signature that it works for the operator: good once, and for nobody else."""
-    nonce = await chain.device_nonce(device.address)
-    return device.sign(DeviceConsent(operator, device.address, nonce).digest(network.registry_domain))

@@ -5,16 +5,15 @@
 @title Registry: operators, their devices, and relays
 @license GNU Affero General Public License v3.0 only
 @author Surge
-@notice An operator names the devices that work for it; each
-        device consents with a signature. Relays are listed by
-        those who run them.
-@custom:security Invariants: a device has at most one operator,
-                 and only with its own signed consent; a consent
-                 is used once, because the device's nonce moves
-                 with every change; nobody but the operator or
-                 the device itself removes the device; nobody
-                 but its owner changes a relay's entry. The
-                 contract holds no money.
+@notice An operator names the devices that work for it, and the
+        relays that it runs; each of them consents with a
+        signature.
+@custom:security Invariants: a device, and a relay, has at most
+                 one operator, and only with its own signed
+                 consent; a consent is used once, because the
+                 nonce of who gave it moves with every change;
+                 nobody but the operator or the device or relay
+                 itself removes it. The contract holds no money.
 """
 
 
@@ -34,6 +33,10 @@ exports: eip712.eip712Domain
 CONSENT_TYPE: constant(bytes32) = keccak256("DeviceConsent(address operator,address device,uint256 nonce)")
 
 
+# @dev The EIP-712 type of a relay's consent.
+RELAY_CONSENT_TYPE: constant(bytes32) = keccak256("RelayConsent(address operator,address relay,uint256 nonce)")
+
+
 # @dev The operator of each device; empty if it has none.
 operator_of: public(HashMap[address, address])
 
@@ -50,8 +53,20 @@ device_metadata: public(HashMap[address, String[256]])
 operator_metadata: public(HashMap[address, String[256]])
 
 
-# @dev The URL of each relay, by the relay's own identity.
+# @dev The operator of each relay; empty if it has none.
+operator_of_relay: public(HashMap[address, address])
+
+
+# @dev Counts a relay's changes, so that no consent is used twice.
+relay_nonce: public(HashMap[address, uint256])
+
+
+# @dev Where each relay is reached, by the relay's own identity.
 relay_url: public(HashMap[address, String[256]])
+
+
+# @dev What an operator says of a relay.
+relay_metadata: public(HashMap[address, String[256]])
 
 
 event DeviceRegistered:
@@ -70,12 +85,15 @@ event OperatorDescribed:
     metadata: String[256]
 
 
-event RelayListed:
+event RelayRegistered:
+    operator: indexed(address)
     relay: indexed(address)
     url: String[256]
+    metadata: String[256]
 
 
 event RelayRemoved:
+    operator: indexed(address)
     relay: indexed(address)
 
 
@@ -133,24 +151,42 @@ def set_metadata(metadata: String[256]):
 
 
 @external
-def register_relay(url: String[256]):
+def register_relay(relay: address, url: String[256], metadata: String[256], consent: Bytes[65]):
     """
-    @dev Lists the calling relay, or changes its URL.
+    @dev Names a relay of the caller's, or describes it anew.
+    @param relay The relay's address: the identity that logins name.
     @param url Where it is reached.
+    @param metadata What the operator says of it.
+    @param consent The relay's signature over
+           RelayConsent(caller, relay, the relay's nonce).
     """
+    assert relay != empty(address), "registry: no relay"
     assert len(url) > 0, "registry: no url"
-    self.relay_url[msg.sender] = url
-    log RelayListed(relay=msg.sender, url=url)
+    assert self.operator_of_relay[relay] in [empty(address), msg.sender], "registry: relay has an operator"
+    nonce: uint256 = self.relay_nonce[relay]
+    digest: bytes32 = eip712._hash_typed_data_v4(keccak256(abi_encode(RELAY_CONSENT_TYPE, msg.sender, relay, nonce)))
+    assert ecdsa._recover_sig(digest, consent) == relay, "registry: no consent"
+    self.relay_nonce[relay] = nonce + 1
+    self.operator_of_relay[relay] = msg.sender
+    self.relay_url[relay] = url
+    self.relay_metadata[relay] = metadata
+    log RelayRegistered(operator=msg.sender, relay=relay, url=url, metadata=metadata)
 
 
 @external
-def remove_relay():
+def remove_relay(relay: address):
     """
-    @dev Takes the calling relay off the list.
+    @dev Takes a relay off the list.
+    @param relay The relay's address.
     """
-    assert len(self.relay_url[msg.sender]) > 0, "registry: no such relay"
-    self.relay_url[msg.sender] = ""
-    log RelayRemoved(relay=msg.sender)
+    operator: address = self.operator_of_relay[relay]
+    assert operator != empty(address), "registry: no such relay"
+    assert msg.sender in [operator, relay], "registry: not yours to remove"
+    self.relay_nonce[relay] += 1
+    self.operator_of_relay[relay] = empty(address)
+    self.relay_url[relay] = ""
+    self.relay_metadata[relay] = ""
+    log RelayRemoved(operator=operator, relay=relay)
 
 
 @external
@@ -164,3 +200,16 @@ def consent_digest(operator: address, device: address, nonce: uint256) -> bytes3
     @return bytes32 The EIP-712 digest.
     """
     return eip712._hash_typed_data_v4(keccak256(abi_encode(CONSENT_TYPE, operator, device, nonce)))
+
+
+@external
+@view
+def relay_consent_digest(operator: address, relay: address, nonce: uint256) -> bytes32:
+    """
+    @dev What a relay signs to consent.
+    @param operator Who will be its operator.
+    @param relay The relay.
+    @param nonce Its nonce.
+    @return bytes32 The EIP-712 digest.
+    """
+    return eip712._hash_typed_data_v4(keccak256(abi_encode(RELAY_CONSENT_TYPE, operator, relay, nonce)))

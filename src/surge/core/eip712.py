@@ -34,7 +34,7 @@ def channels_domain(chain_id: int, contract: Address) -> Domain:
 
 
 def registry_domain(chain_id: int, contract: Address) -> Domain:
-    """The domain of a device's consent."""
+    """The domain of a device's or relay's consent."""
     return Domain("Surge registry", chain_id, contract)
 
 

@@ -67,7 +67,7 @@ class NetworkFile:
     token: Contract
     """The token."""
     registry: Contract
-    """Operators and their devices."""
+    """Operators, their devices and their relays."""
     channels: Contract
     """Payment channels."""
     relays: tuple[RelayAddress, ...]
@@ -87,7 +87,7 @@ class NetworkFile:
 
     @property
     def registry_domain(self) -> Domain:
-        """The domain of a device's consent."""
+        """The domain of a device's or relay's consent."""
         return registry_domain(self.chain_id, self.registry.address)
 
     def encode(self) -> bytes:

@@ -48,6 +48,7 @@ _TERMS = type_hash(
     "uint256 transferPrice,uint256 compilePrice,uint256 speed,uint32 window,uint64 auditSeconds,uint64 offlineSeconds)"
 )
 _CONSENT = type_hash("DeviceConsent(address operator,address device,uint256 nonce)")
+_RELAY_CONSENT = type_hash("RelayConsent(address operator,address relay,uint256 nonce)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +271,22 @@ class DeviceConsent:
     def digest(self, domain: Domain) -> bytes:
         """What the device signs: 32 bytes."""
         return typed_digest(domain, keccak256(_CONSENT + address_word(self.operator) + address_word(self.device) + word(self.nonce)))
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConsent:
+    """A relay agrees that an operator names it. Its domain is the registry's."""
+
+    operator: Address
+    """Who says that it runs the relay."""
+    relay: Address
+    """The identity that logins name; it signs this."""
+    nonce: int
+    """The registry's count for the relay, so that an old consent is not used again."""
+
+    def digest(self, domain: Domain) -> bytes:
+        """What the relay signs: 32 bytes."""
+        return typed_digest(domain, keccak256(_RELAY_CONSENT + address_word(self.operator) + address_word(self.relay) + word(self.nonce)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ with same_recursion_limit():
     from surge.ledger.anvil import EmbeddedLedger, Genesis, find_anvil, load_genesis
     from surge.ledger.chain import Ledger
     from surge.ledger.deploy import Deployed, chain_id, deploy, verify_contracts
+    from surge.ledger.members import Member
     from surge.ledger.states import ChannelState, Redemption
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "EmbeddedLedger",
     "Genesis",
     "Ledger",
+    "Member",
     "Redemption",
     "chain_id",
     "deploy",

@@ -25,6 +25,7 @@ from surge.ledger import answers
 from surge.ledger.answers import Log, Mined
 from surge.ledger.endpoints import Endpoints, Refused
 from surge.ledger.journal import Journal
+from surge.ledger.members import DEVICE, RELAY, Member, members
 from surge.ledger.states import REDEEMED, ChannelState, Redemption, least, read_redemption, read_state
 from surge.ledger.transactions import Sender, checksum, explain
 
@@ -121,6 +122,34 @@ class Ledger:
         """The count that a device's next consent names."""
         (found,) = await self._read("registry", "device_nonce", checksum(device))
         return int(found)
+
+    async def device(self, device: Address) -> Member | None:
+        """What the registry says of a device; None if nobody names it."""
+        operator = await self.operator_of(device)
+        if operator is None:
+            return None
+        (metadata,) = await self._read("registry", "device_metadata", checksum(device))
+        return Member(DEVICE, device, operator, "", metadata)
+
+    async def relay(self, relay: Address) -> Member | None:
+        """What the registry says of a relay; None if nobody names it."""
+        names = ("operator_of_relay", "relay_url", "relay_metadata")
+        operator, url, metadata = [(await self._read("registry", name, checksum(relay)))[0] for name in names]
+        return Member(RELAY, relay, address(operator), url, metadata) if int(operator, 16) else None
+
+    async def relay_nonce(self, relay: Address) -> int:
+        """The count that a relay's next consent names."""
+        (found,) = await self._read("registry", "relay_nonce", checksum(relay))
+        return int(found)
+
+    async def members(self) -> list[Member]:
+        """Everybody whom the registry names, in the order in which they were first named."""
+        found: list[Member] = await self._endpoints.call(
+            "eth_getLogs",
+            {"address": checksum(self.network.registry.address), "fromBlock": "0x0", "toBlock": "latest"},
+            read=lambda answer: members(each for each in answers.logs(answer) if each.address == self.network.registry.address),
+        )
+        return found
 
     async def fee_bps(self) -> int:
         """The protocol's fee in basis points."""
@@ -265,6 +294,18 @@ class Ledger:
         receipt = await self._write(
             signer, "registry", "register_device", checksum(device), metadata, consent, purpose=f"registering the device {device}"
         )
+        return receipt.transaction
+
+    async def register_relay(self, signer: Signer, relay: Address, url: str, metadata: str, consent: bytes) -> str:
+        """Name a relay of the signer's, with the relay's consent; returns the transaction."""
+        receipt = await self._write(
+            signer, "registry", "register_relay", checksum(relay), url, metadata, consent, purpose=f"registering the relay {relay}"
+        )
+        return receipt.transaction
+
+    async def describe_operator(self, signer: Signer, metadata: str) -> str:
+        """Say something of the signer as an operator; returns the transaction."""
+        receipt = await self._write(signer, "registry", "set_metadata", metadata, purpose="describing an operator")
         return receipt.transaction
 
     async def transfer(self, signer: Signer, to: Address, *, tokens: int = 0, native: int = 0) -> list[str]:

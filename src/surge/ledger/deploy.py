@@ -38,7 +38,7 @@ class Deployed:
     token: Contract
     """The token."""
     registry: Contract
-    """Operators and devices."""
+    """Operators, devices and relays."""
     channels: Contract
     """Payment channels."""
 
