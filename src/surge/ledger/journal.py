@@ -134,6 +134,22 @@ class Journal:
                 (tx_hash, tx_hash),
             )
 
+    def reopen(self, account: Address, count: int) -> list[Sent]:
+        """Have what was final sent again from nonce `count` on: the chain uses no more, so it lost those blocks. Returns what it was."""
+        lost = self._rows("account=? AND nonce>=? AND final=?", account, count, _FINAL)
+        if lost:
+            with self._writing():
+                self._db.execute(
+                    "UPDATE transactions SET final=? WHERE chain=? AND account=? AND nonce>=? AND final=?",
+                    (_OPEN, self._chain, account, count, _FINAL),
+                )
+        return lost
+
+    def accounts(self) -> list[Address]:
+        """The accounts that signed something here."""
+        rows = self._db.execute("SELECT account FROM nonces WHERE chain=?", (self._chain,))
+        return [Address(account) for (account,) in rows]
+
     def has(self, data: bytes) -> bool:
         """Whether a transaction here carries these bytes. One that can never be mined is not here (`drop`)."""
         rows = self._db.execute("SELECT 1 FROM transactions WHERE chain=? AND instr(raw, ?) LIMIT 1", (self._chain, data.hex()))

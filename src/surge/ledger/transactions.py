@@ -146,8 +146,13 @@ class Sender:
             await asyncio.sleep(1.0)
 
     async def watch(self) -> None:
-        """Send what is not final again, until cancelled."""
+        """Send what is not final again, and what is no longer, until cancelled."""
         while True:
+            for account in self.journal.accounts():
+                try:
+                    await self._recover(account)
+                except (LedgerError, Unavailable) as error:
+                    log.info("whether the chain lost transactions of %s is not known: %s", account, error)
             for sent in [*self.journal.unfinished(), *self.journal.refused()]:
                 try:
                     await self.settle(sent)
@@ -169,6 +174,12 @@ class Sender:
                 self.journal.drop(sent)
         elif not sent.refused:
             await self._broadcast(sent)
+
+    async def _recover(self, account: Address) -> None:
+        """Send again what was final, where the chain went back further than that: no endpoint says that its nonce is used."""
+        rows = await self.endpoints.every("eth_getTransactionCount", checksum(account), "latest", read=answers.quantity)
+        for sent in self.journal.reopen(account, max(count for _, count in rows)):
+            log.warning("the chain has lost %s (nonce %d), which was final: it is sent again", sent.purpose, sent.nonce)
 
     async def _newest(self, patience: float = 0.0) -> list[Block]:
         """Each endpoint's last block, the one that burnt least a gas first. The middle one is no single liar's."""
@@ -225,6 +236,7 @@ class Sender:
         What goes wrong here is told in the log only: it is the earlier transactions', and tried again.
         """
         try:
+            await self._recover(signer.address)
             late = [rows for rows in self.journal.waiting(signer.address) if time.time() - _last(rows) >= REPRICE_SECONDS]
             if not late:
                 return
