@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 
 import surge
 from buyer_functions import add_one, spin, turn
-from network_support import Town
+from network_support import Town, free_port
 from surge.buyer.cases import verify_case
+from surge.core.network import RelayAddress
 from surge.provider.config import ProviderConfig, Rates
+from surge.wallet import KeySigner, Keystore
 
 ITEMS = list(range(24))
 WANTED = [spin(item) for item in ITEMS]
@@ -186,11 +189,41 @@ def test_an_error_in_the_middle_of_a_job_says_how_to_go_on(tmp_path: Path) -> No
 
 
 def test_a_relay_that_is_not_there_and_a_file_that_is_none(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=1) as town:
+        town.file.write_bytes(replace(town.network, relays=(*nobody(1), *town.network.relays)).encode())
+        with surge.connect(town.file) as network:
+            assert list(network.map(add_one, range(3))) == [1, 2, 3]
     (tmp_path / "network.json").write_text("hello")
     with pytest.raises(surge.InvalidInput, match="JSON"):
         surge.connect(tmp_path / "network.json")
     with pytest.raises(surge.InvalidInput, match="no network file"):
         surge.connect(tmp_path / "nowhere.json")
+
+
+def test_a_stale_network_file_whose_relays_are_gone_names_them(tmp_path: Path) -> None:
+    """Its contracts are right and the ledger answers, so that nothing but the relays is to blame."""
+    with Town(tmp_path, providers=1) as town:
+        gone, buyer = nobody(2), Keystore(town.folder / "buyer" / "wallet").address("buyer")
+        held = town.call(town.ledger.token_balance(buyer))
+        town.file.write_bytes(replace(town.network, relays=gone).encode())
+        began = time.monotonic()
+        with pytest.raises(surge.Unavailable) as caught:
+            surge.connect(town.file)
+        assert time.monotonic() - began < 30
+        assert "0 of 2 relays answered" in caught.value.message
+        assert "take a newer network file" in caught.value.message
+        for relay in gone:
+            assert f"{relay.url} (cannot connect" in caught.value.message
+        assert town.network.rpc[0] not in caught.value.message
+        assert town.call(town.ledger.token_balance(buyer)) == held, "nothing was deposited"
+        town.file.write_bytes(town.network.encode())
+        with surge.connect(town.file) as network:
+            assert list(network.map(add_one, range(3))) == [1, 2, 3]
+
+
+def nobody(count: int) -> tuple[RelayAddress, ...]:
+    """Relays at which nobody listens."""
+    return tuple(RelayAddress(f"nats://127.0.0.1:{free_port()}", KeySigner.random().address) for _ in range(count))
 
 
 def test_a_job_that_is_slower_than_its_fuel_says_has_new_prices_after_its_first_unit(tmp_path: Path) -> None:

@@ -108,9 +108,10 @@ class Relays:
                     await self._news.wait()
         if connected < minimum:
             failures = self.troubles
-            said = "; ".join(failures.values())
+            said = "; ".join(f"{url} ({why})" for url, why in failures.items())
             raise Unavailable(
-                f"{connected} of {len(self._links)} relays answered, of {minimum} needed: {said}. See that they run and can be reached",
+                f"{connected} of {len(self._links)} relays answered, of {minimum} needed: {said}. See that they run and can be reached; "
+                "if they moved, take a newer network file",
                 failures=failures,
             )
 
