@@ -28,7 +28,9 @@ class Books:
     def __init__(self, chain: Chain, folder: Path, operator: KeySigner, device: KeySigner) -> None:
         self.chain, self.folder, self.operator, self.device = chain, folder, operator, device
         self.journal = Journal(folder / JOURNAL, device.address)
-        self.earnings = Earnings(self.journal, chain.ledger, device, device, ProviderConfig(), lambda channel, why: None)
+        self.earnings = Earnings(
+            self.journal, chain.ledger, device, device, ProviderConfig(), lambda channel, why: None, lambda channel: None
+        )
 
     async def channel(self, *, units: int = 50, price: int = COIN // 10, forged: bool = False) -> tuple[Work, Voucher]:
         """A channel whose work was vouched for; by somebody else's key if `forged`."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from provider_support import DEVICE, NETWORK, PRICE, Bench, Client, until, work
+from surge.core import canonical
 from surge.core.messages import Answer, ChannelOpened, CloseChannel, ClosedTogether, Received, Refusal
 from surge.core.messages.fields import wei, wei_bytes
 from surge.core.receipts import Close
@@ -275,6 +276,25 @@ async def test_a_channel_lost_with_the_chains_last_blocks_is_redeemed_when_it_is
         bench.ledger.channels[client.channel] = state
         await provider.earnings.settle(last_chance=True)
         assert state.redeemed == PRICE
+
+
+async def test_on_a_channel_that_the_ledger_lost_no_work_is_done_until_it_is_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from surge.provider import reception
+
+    monkeypatch.setattr(reception, "DEPOSIT_PAUSE", 0.0)
+    async with bench.running() as provider:
+        client = Client(bench)
+        await client.open()
+        await client.vouch(1)
+        state = bench.ledger.channels.pop(client.channel)
+        await provider.earnings.settle(last_chance=True)
+        refusal = await client.ask(work(number=5))
+        assert isinstance(refusal, Refusal)
+        assert (refusal.code, canonical.decode(refusal.details)["deposit"]) == ("deposit", 0)
+        bench.ledger.channels[client.channel] = state
+        answer = await client.ask(work(number=5))
+        assert isinstance(answer, Answer)
+        await client.acknowledge(answer.receipt)
 
 
 async def test_when_a_close_begins_on_the_ledger_the_voucher_is_redeemed_and_no_more_work_taken(bench: Bench) -> None:

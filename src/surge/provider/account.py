@@ -67,6 +67,8 @@ class Account:
         """Sequences of units' and setups' receipts that are on disk and not acknowledged, by subject."""
         self.typical = 0
         """Wei of the last unit, or of work that the deposit did not cover: what another one will ask of it."""
+        self.lost = False
+        """Whether the ledger has the channel no more: it lost the blocks that it was opened in."""
         self.quotes: dict[bytes, tuple[Terms, bytes]] = {}
         """New prices of jobs that the buyer has not agreed to, with our signature."""
         self._common = common
@@ -184,9 +186,11 @@ class Account:
             self.output(sequence).unlink(missing_ok=True)
 
     async def look_at_deposit(self) -> None:
-        """Ask the ledger whether the deposit has grown."""
+        """Ask the ledger whether the deposit has grown, and whether it is there."""
         deposit = await self._common.deposit(self.row.id)
         if deposit is not None:
+            self.lost = deposit == 0
+        if deposit:
             self.channel.deposit = deposit
 
     # Answers to them

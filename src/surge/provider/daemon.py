@@ -140,7 +140,7 @@ class Provider:
         self._looked = asyncio.Event()
         self._unlent = ""
         self._data = data
-        self.earnings = Earnings(self._journal, ledger, device, self._gas, config, self._stop_channel)
+        self.earnings = Earnings(self._journal, ledger, device, self._gas, config, self._stop_channel, self._lost_channel)
         common = Common(
             device=device,
             domain=network.channels_domain,
@@ -171,6 +171,11 @@ class Provider:
             desk.account.stop(why)
         elif (row := self._journal.channel(channel)) is not None:
             self._journal.stop(row.number, why)
+
+    def _lost_channel(self, channel: bytes) -> None:
+        desk = self.reception.desk(channel)
+        if desk is not None:
+            desk.account.lost = True
 
     # Life
 

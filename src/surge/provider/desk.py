@@ -145,7 +145,7 @@ class Desk:
         1. What is under way is not begun again: its answer goes to everyone who asked.
         2. What was answered and not acknowledged is answered the same.
         3. The channel takes work and is not overdrawn, at prices that were agreed, and its receipt could be written.
-        4. The deposit covers another unit like the last, or the ledger is asked whether it grew.
+        4. The deposit is there and covers another unit like the last, or the ledger is asked whether it is and does.
         5. The buyer's window has room.
         """
         subject, account = order.subject, self.account
@@ -161,7 +161,7 @@ class Desk:
         # 3
         self._check_open(order.job)
         work = Work(order, [(port, number)])
-        if order.weight is not Weight.FREE and account.left < max(account.typical, 1):
+        if account.lost or (order.weight is not Weight.FREE and account.left < max(account.typical, 1)):
             # 4
             self._start(work, self._after_top_up(work))
         else:
@@ -217,7 +217,9 @@ class Desk:
         account = self.account
         await account.look_at_deposit()
         try:
-            if account.left < max(account.typical, 1):
+            if account.lost:
+                raise Refused("deposit", "the ledger lost the channel: work waits until its opening is mined again", left=0, deposit=0)
+            if work.order.weight is not Weight.FREE and account.left < max(account.typical, 1):
                 text, left = "the channel's deposit does not cover another unit", max(account.left, 0)
                 raise Refused("deposit", text, left=left, deposit=account.channel.deposit)
             self._begin(work)

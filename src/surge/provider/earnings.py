@@ -134,6 +134,7 @@ class Earnings:
         gas_signer: Signer,
         config: ProviderConfig,
         stop: Callable[[bytes, str], None],
+        lost: Callable[[bytes], None],
     ) -> None:
         self.waits_for = ""
         """Why pay is not being redeemed now; empty when all is well."""
@@ -149,6 +150,7 @@ class Earnings:
         self._gas = gas_signer
         self._config = config
         self._stop = stop
+        self._lost = lost
         self._woken = asyncio.Event()
         self._sweep_at = time.monotonic() + SWEEP_SECONDS
         self._absent_since: dict[bytes, float] = {}
@@ -254,6 +256,7 @@ class Earnings:
             # The chain lost the blocks it was opened in; the buyer's wallet sends that transaction again, so the voucher is kept.
             since = self._absent_since.setdefault(row.id, time.monotonic())
             log.warning("the ledger has lost the channel %s, for %.0f s now", row.id.hex(), time.monotonic() - since)
+            self._lost(row.id)
             return False
         self._absent_since.pop(row.id, None)
         if (state.redeemed, state.deposit, state.closed) != (row.redeemed, row.deposit, row.closed):

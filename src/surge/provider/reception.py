@@ -281,7 +281,7 @@ class Reception:
             raise Unavailable(f"the ledger does not answer within {LEDGER_SECONDS:.0f} s") from error
 
     async def deposit(self, channel: bytes) -> int | None:
-        """A channel's deposit on the ledger; None when it was just asked for, or cannot be."""
+        """A channel's deposit on the ledger, 0 where it has none; None when it was just asked for, or cannot be."""
         now = time.monotonic()
         if now - self._looked.get(channel, -DEPOSIT_PAUSE) < DEPOSIT_PAUSE:
             return None
@@ -289,7 +289,8 @@ class Reception:
         if len(self._looked) > 1024:
             self._looked.pop(next(iter(self._looked)))
         try:
-            return (await self._look(channel)).deposit
+            state = await self._look(channel)
+            return state.deposit if state.exists else 0
         except (Unavailable, LedgerError) as error:
             log.info("the deposit of %s cannot be looked at: %s", channel.hex(), error)
             return None
