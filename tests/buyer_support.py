@@ -37,6 +37,8 @@ class Bed:
         self.journal = Journal(folder / "buyer.db")
         self.peers: dict[str, Peer] = {}
         self.tasks: list[asyncio.Task[Any]] = []
+        self.jobs: dict[bytes, Job] = {}
+        """Who works on a job now."""
         self.is_broke = False
         """Whether the wallet has nothing left for deposits."""
 
@@ -109,8 +111,7 @@ class Bed:
             spool=Spool(plan.id, self.journal), purse=Purse(plan.wishes.budget), progress=progress,
             ahead=None if total is None else 1 << 40,
         )  # fmt: skip
-        intake.start()
-        self.tasks.append(asyncio.create_task(job.run()))
+        self._run(job, intake)
         return job, results
 
     async def map(self, plan: Plan, items: Any, **options: Any) -> list[Any]:
@@ -149,9 +150,14 @@ class Bed:
         job = await restored(
             self.journal, saved, intake, results.arrivals, self.recruit, contents={}, progress=progress, budget=budget,
         )  # fmt: skip
+        self._run(job, intake)
+        return job, results
+
+    def _run(self, job: Job, intake: Intake) -> None:
+        self.jobs[job.plan.id] = job
+        job.current = lambda: self.jobs[job.plan.id]
         intake.start()
         self.tasks.append(asyncio.create_task(job.run()))
-        return job, results
 
     async def close(self) -> None:
         for task in self.tasks:

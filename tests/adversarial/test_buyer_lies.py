@@ -196,12 +196,14 @@ async def test_a_unit_is_not_paid_twice_under_two_sequences(make_bed: Callable[.
     assert first == 1
     peer = bed.peers[one.device]
     await asyncio.wait_for(peer.payer.drain(), 5)
-    (row,) = await bed.journal.read("SELECT receipt FROM receipts WHERE kind = 1 LIMIT 1")
-    receipt = unpack_receipt(row[0])
+    ((packed, digest),) = await bed.journal.read("SELECT receipt, digest FROM receipts WHERE kind = 1 LIMIT 1")
+    receipt = unpack_receipt(packed)
     again = dataclasses.replace(receipt, sequence=999)
     with pytest.raises(PeerFault, match="twice"):
         peer.payer.take(Paid(again, bytes(65), bytes(32), True, None, None, ()))
-    assert not peer.payer.take(Paid(receipt, bytes(65), bytes(32), True, None, None, ()))
+    assert not peer.payer.take(Paid(receipt, bytes(65), digest, True, None, None, ()))
+    with pytest.raises(PeerFault, match="one sequence"):
+        peer.payer.take(Paid(receipt, bytes(65), bytes(32), True, None, None, ()))
 
 
 async def test_a_provider_with_another_log_is_dropped(make_bed: Callable[..., Bed]) -> None:

@@ -6,16 +6,19 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from buyer_support import Bed
 from made_up_provider import ENGINE, IMAGE, PRICES, FakeProvider
+from surge.buyer import desk
 from surge.buyer.job import Job
 from surge.buyer.orphans import Orphans
 from surge.buyer.payer import MAX_REFUSED
 from surge.buyer.plan import Plan, Wishes
-from surge.core.messages import Answer, Refusal
+from surge.core.messages import Answer, Refusal, decode_setup
 from surge.core.pricing import compile_amount, transfer_amount
 from surge.core.receipts import ReceiptKind
-from surge.errors import PeerFault
+from surge.errors import NotEnough, PeerFault
 
 CONTENT, SIZE = b"c" * 32, 1000
 
@@ -191,3 +194,80 @@ async def test_a_receipt_that_another_key_signed_ends_the_session(beds: Callable
     await peer.wait_open(5)
     await Orphans(bed.journal, lambda _: None).settle(peer)
     assert isinstance(peer.gone, PeerFault)
+
+
+async def test_a_unit_billed_when_the_budget_is_spent_is_refused(beds: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job went on elsewhere, since who was asked stayed away; now that one comes back."""
+    monkeypatch.setattr(desk, "HOLD_SECONDS", 0.3)
+    monkeypatch.setattr(desk, "RETURN_SECONDS", 0.3)
+    away = FakeProvider(functions={"f": add_one}, fuel_each=3 * 10**9, seconds=lambda count: 0.3, cores=8, window=8)
+    other = FakeProvider(functions={"f": add_one}, fuel_each=3 * 10**9)
+    bed = beds(away)
+    budget = 10**17
+    plan = bed.plan(chunk=1, wishes=Wishes(budget=budget))
+    await bed.start(plan, range(100), total=100)
+    async with asyncio.timeout(5):
+        while len(away.ran) < 4:
+            await asyncio.sleep(0.002)
+    await bed.kill()
+    async with asyncio.timeout(5):
+        while away.busy:
+            await asyncio.sleep(0.01)
+    away.reachable = False
+    bed = beds(other)
+    bed.plan()
+    job, results = await bed.resume(plan.id, budget=budget)
+    with pytest.raises(NotEnough):
+        await asyncio.wait_for(asyncio.to_thread(list, results), 25)
+    await asyncio.wait_for(job.settled.wait(), 5)
+    away.reachable = True
+    assert away.channel.pending
+    await settle(bed, away)
+    rows = await bed.journal.read("SELECT amount FROM receipts WHERE job = ? AND accepted", (plan.id,))
+    assert sum(int(amount) for (amount,) in rows) <= budget
+    assert False in [accepted for _, accepted in away.acknowledged]
+
+
+async def test_a_setup_answered_after_its_job_went_on_elsewhere_is_paid_from_what_is_left(beds: Callable[..., Bed]) -> None:
+    """The first provider was asked for all that the budget had; the job was cancelled, resumed, and spent it at the other."""
+    gate = asyncio.Event()
+
+    class Late(FakeProvider):
+        refuses = False
+
+        async def _setup(self, wire: Any, call: Any) -> None:
+            self._spawn(self._late(wire, call))
+
+        async def _late(self, wire: Any, call: Any) -> None:
+            if self.refuses:
+                return await self._refuse(wire, call.id, "invalid", "no")
+            self.setup_fuel = decode_setup(call.body).limits.limits().fuel
+            self.setups.append(0)
+            await gate.wait()
+            await self._set_up(wire, call)
+
+    late, other = Late(functions={"f": add_one}), FakeProvider(functions={"f": add_one}, fuel_each=10**9)
+    bed = beds(late)
+    budget = 3 * 10**16
+    plan = bed.plan(chunk=1, wishes=Wishes(budget=budget))
+    job, _ = await bed.start(plan, range(40), total=40)
+    async with asyncio.timeout(5):
+        while not late.setups:
+            await asyncio.sleep(0.005)
+    job.cancel()
+    await asyncio.wait_for(job.settled.wait(), 15)
+    late.refuses = True
+    bed.providers.append(other)
+    bed.plan()
+    job, results = await bed.resume(plan.id, budget=budget)
+    with pytest.raises(NotEnough):
+        await asyncio.wait_for(asyncio.to_thread(list, results), 20)
+    await asyncio.wait_for(job.settled.wait(), 5)
+    late.refuses = False
+    gate.set()
+    async with asyncio.timeout(5):
+        while not late.acknowledged:
+            await asyncio.sleep(0.005)
+    assert [accepted for _, accepted in late.acknowledged] == [False]
+    rows = await bed.journal.read("SELECT amount FROM receipts WHERE job = ? AND accepted", (plan.id,))
+    assert sum(int(amount) for (amount,) in rows) <= budget

@@ -98,7 +98,7 @@ async def test_new_prices_above_the_bound_are_refused(make_bed: Callable[..., Be
     job, results = await bed.start(bed.plan(chunk=1, wishes=Wishes(max_price=max_price)), range(5), total=5)
     assert await asyncio.wait_for(asyncio.to_thread(list, results), 30) == [1, 2, 3, 4, 5]
     assert not dear.job_prices
-    assert dear.device in job.lanes.left_for_good()
+    assert dear.device in job.lanes.reach.left_for_good()
 
 
 async def test_new_prices_up_to_the_users_bound_are_agreed_on(make_bed: Callable[..., Bed]) -> None:
@@ -119,7 +119,7 @@ async def test_new_prices_before_the_first_unit_are_not_agreed_on(make_bed: Call
     assert await asyncio.wait_for(asyncio.to_thread(list, results), 30) == [1, 2, 3, 4, 5]
     assert not early.job_prices
     assert not early.ran
-    assert early.device in job.lanes.left_for_good()
+    assert early.device in job.lanes.reach.left_for_good()
 
 
 async def test_a_unit_made_before_new_prices_were_agreed_is_made_again(make_bed: Callable[..., Bed], monkeypatch: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from surge.buyer.job import Job
 
 
+AGREEMENTS = 4
+"""Times that a provider may have new prices for one job: each is signed, and kept."""
+
+
 class Agreements:
     """The terms of one job, by provider."""
 
@@ -28,6 +33,7 @@ class Agreements:
         """Channels on which a unit of the job was done, or may have been before a restart."""
         self._quoted: dict[str, tuple[Terms, NewPrices]] = {}
         """New prices that wait for the first unit, by device."""
+        self._agreed_on: Counter[str] = Counter()
 
     def restore(self, terms: Iterable[Terms], worked: Iterable[bytes]) -> None:
         """Go on from a journal: terms agreed on, and the channels on which units were done."""
@@ -55,6 +61,10 @@ class Agreements:
         """Whether a unit of the job was done on its channel, or may have been."""
         return peer.terms.channel in self._worked
 
+    def may_come(self, peer: Peer) -> bool:
+        """Whether prices that it asks for can be agreed on yet: it has named some, and did a unit, or is about to."""
+        return self.has_worked(peer) and peer.device in self._quoted
+
     def quote(self, peer: Peer, terms: Terms, message: NewPrices) -> bool:
         """It quotes new prices for fuel. Whether they can be weighed now: before its first unit there is nothing to quote from.
 
@@ -63,6 +73,10 @@ class Agreements:
         known = peer.terms
         if replace(terms, job=known.job, prices=known.prices) != known or not terms.prices.differ_in_fuel_alone(known.prices):
             raise PeerFault(f"{peer.device} changes more than the price of fuel", terms=terms)
+        if terms == self._terms.get(peer.device):
+            return False
+        if self._agreed_on[peer.device] >= AGREEMENTS:
+            raise PeerFault(f"{peer.device} changes its prices again and again", terms=terms)
         self._quoted[peer.device] = terms, message
         return self.has_worked(peer)
 
@@ -78,6 +92,7 @@ class Agreements:
         if (why := why_too_dear(asked, offered, plan.wishes.max_price, plan.limits.memory)) is not None:
             raise Unavailable(f"{peer.device} {why}: max_price says what it may cost", device=peer.device, for_good=True)
         self._terms[peer.device] = terms
+        self._agreed_on[peer.device] += 1
         self._job.journal.terms_soon(terms, message.signature)
         signature = peer.payer.signer.sign(terms.digest(peer.payer.party.domain))
         peer.reprice(encode(Reprice(message.terms, signature)))

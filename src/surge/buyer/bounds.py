@@ -24,7 +24,7 @@ PREPARINGS = 5
 """Times that a device that said it is prepared may turn out to miss something, with no unit done in between."""
 
 TOP_UPS = 5
-"""Times that a device may call a deposit too low of which less than 1/`FREE` is promised: each doubles it."""
+"""Times that a device may call a deposit too low of which less than 1/`FREE` is promised: each doubles it. Over all jobs on its channel."""
 
 FREE = 4
 """See `TOP_UPS`."""
@@ -46,7 +46,6 @@ class Bounds:
         self._sent: Counter[tuple[str, bytes]] = Counter()
         self._compiled: Counter[str] = Counter()
         self._prepared: Counter[str] = Counter()
-        self._raised: Counter[str] = Counter()
         self._looked: Counter[str] = Counter()
 
     def check_sending(self, device: str, content: bytes) -> None:
@@ -90,7 +89,9 @@ class Bounds:
             return False
         self._looked.pop(device, None)
         if (payer.amount + payer.owed) * FREE < deposit:
-            _count(self._raised, device, TOP_UPS, f"{device} keeps asking for a larger deposit than its work takes")
+            payer.raised += 1
+            if payer.raised > TOP_UPS:
+                raise PeerFault(f"{device} keeps asking for a larger deposit than its work takes", times=TOP_UPS)
         return True
 
 

@@ -218,6 +218,7 @@ class Client:
 
     def _run(self, job: Job, lease: Lease) -> Job:
         self.jobs[job.plan.id] = job
+        job.current = lambda: self.jobs.get(job.plan.id, job)
 
         def end() -> None:
             self.jobs.pop(job.plan.id, None)
@@ -253,7 +254,7 @@ class Client:
 
     async def _recruit(self, job: Job, count: int, first: Sequence[str]) -> Sequence[Peer]:
         market = await self.market()
-        return await market.recruit(job.plan, count, job.purse, has=job.lanes.peers, without=job.lanes.left_for_good(), first=first)
+        return await market.recruit(job.plan, count, job.purse, has=job.lanes.peers, without=job.lanes.reach.left_for_good(), first=first)
 
     async def flush(self) -> None:
         """Wait until everything answered so far is on disk."""

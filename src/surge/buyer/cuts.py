@@ -27,6 +27,8 @@ class Lane:
     """Seconds of a unit, measured; 0 while none was."""
     running: set[int] = field(default_factory=set)
     """Cuts in flight."""
+    refusals: int = 0
+    """Units refused in a row."""
     failures: int = 0
     """Local endings in a row."""
     rests_until: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -133,7 +133,7 @@ class Desk:
             self._job.purse.reserve((one.number, one.lane), allowance.reserved, terms.channel)
             tries.append(TryRow(one.number, terms.channel, unit.id, allowance.limits.fuel, terms.prices))
             call = UnitCall(self._job, self._job.plan.id, one.number, one.lane, "run", unit.body, unit.asked)
-            call.lowered, call.stage = allowance.lowered, self._job.lanes.stage(one.lane)
+            call.lowered, call.stage = allowance.lowered, self._stage(one.lane)
             ready.append((one, peer, call, unit))
             if one.number not in self._known_cuts:
                 self._known_cuts.add(one.number)
@@ -164,8 +164,19 @@ class Desk:
             self._starved_since = None
             return
         self._starved_since = self._starved_since or now
-        if not job.lanes.is_better_off(starved) or now - self._starved_since > STARVED_SECONDS:
+        if not self._is_better_off(starved) or now - self._starved_since > STARVED_SECONDS:
             job.fail(job.out_of_money())
+
+    def _is_better_off(self, channels: Collection[bytes]) -> bool:
+        """Whether the budget has more left for some lane than for those on these channels, on which it buys nothing now."""
+        purse, peers = self._job.purse, self._job.lanes.peers
+        most = max((purse.left_on(channel) or 0 for channel in channels), default=0)
+        return any((purse.left_on(peers[key].terms.channel) or 0) > most for key in self._job.scheduler.lanes if key in peers)
+
+    def _stage(self, key: str) -> int:
+        """See `cuts.Lane.stage`."""
+        lane = self._job.scheduler.lanes.get(key)
+        return 0 if lane is None else lane.stage
 
     def _is_stale(self, one: Assign, call: UnitCall) -> bool:
         """Whether other prices were agreed since the unit was made: then it is made again, and this one never asked for."""
@@ -209,7 +220,7 @@ class Desk:
             self._job.purse.reserve((row.number, peer.device), amount, peer.terms.channel)
             self._job.scheduler.adopt(row.number, peer.device, time.monotonic())
             call = UnitCall(self._job, self._job.plan.id, row.number, peer.device, "run", unit.body, unit.asked)
-            call.lowered, call.stage = row.fuel < self._job.plan.limits.fuel, self._job.lanes.stage(peer.device)
+            call.lowered, call.stage = row.fuel < self._job.plan.limits.fuel, self._stage(peer.device)
             one = Assign(row.number, cut.first, cut.count, peer.device, copy=False, whole=False)
             if unit.content is None:
                 peer.ask(call)

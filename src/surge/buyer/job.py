@@ -82,6 +82,8 @@ class Job:
         """Set once the job has ended and its end is on disk."""
         self.on_end: Callable[[], None] | None = None
         """Called then, before the user hears of it."""
+        self.current: Callable[[], Job] = lambda: self
+        """Who works on the job now: this, or whoever went on with it when this had ended. Its purse has the money."""
         self.spool = spool
         self.desk = Desk(self, tries or {})
         self._feed = feed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from surge.buyer.agreements import Agreements
@@ -39,6 +39,9 @@ LOOK_PAUSE = 1.0
 
 ATTEMPTS = 3
 """Times that preparing is tried on one provider."""
+
+RESTED, REFUSALS = 64, 4096
+"""Units that a provider may refuse in a row before it rests between them, and before it is given up: a window of them may be in flight."""
 
 
 class Lanes:
@@ -86,17 +89,6 @@ class Lanes:
         """What this provider asks for the job."""
         return self._agreements.terms(peer).prices
 
-    def is_better_off(self, channels: Collection[bytes]) -> bool:
-        """Whether the budget has more left for some lane than for those on these channels, on which it buys nothing now."""
-        purse = self._job.purse
-        most = max((purse.left_on(channel) or 0 for channel in channels), default=0)
-        return any((purse.left_on(self.peers[key].terms.channel) or 0) > most for key in self._job.scheduler.lanes if key in self.peers)
-
-    def stage(self, key: str) -> int:
-        """See `cuts.Lane.stage`."""
-        lane = self._job.scheduler.lanes.get(key)
-        return 0 if lane is None else lane.stage
-
     def withdraw(self, key: str, number: int) -> None:
         """The answer of this lane is no longer wanted."""
         peer = self.peers.get(key)
@@ -113,10 +105,6 @@ class Lanes:
     def any_prepared(self) -> bool:
         """Whether the job is ready to run anywhere."""
         return any(map(self.is_prepared, self._job.scheduler.lanes))
-
-    def left_for_good(self) -> list[str]:
-        """Devices that broke the protocol, or cannot run the job: they are not asked to come back."""
-        return [key for key, error in self.left.items() if error.details.get("for_good") or isinstance(error, PeerFault)]
 
     def dismiss(self, key: str, error: SurgeError) -> None:
         """The lane takes no further part in this job."""
@@ -153,14 +141,21 @@ class Lanes:
         lane, peer = self._job.scheduler.lanes.get(key), self.peers.get(key)
         if lane is None or peer is None:
             return
+        lane.refusals += 1
+        if lane.refusals > REFUSALS:
+            return self.give_up(peer, Unavailable(f"{key} has refused {REFUSALS} units in a row", device=key, for_good=True))
+        if lane.refusals > RESTED:
+            lane.rests_until = time.monotonic() + LOOK_PAUSE / 4
         if refusal.code in ("missing", "deposit"):
             if call.stage == lane.stage and key not in self._preparing:
                 lane.ready = False
                 self._start(key, self._add_deposit(peer, refusal) if refusal.code == "deposit" else self._prepare(peer, again=True))
         elif refusal.code == "price":
-            lane.ready = self._agreements.are_new(peer) and key not in self._preparing
-            if not lane.ready and not self._agreements.has_worked(peer) and not any(peer.calls_of(self._job)):
-                self.give_up(peer, Unavailable(f"{key} asks for new prices before it did a unit of the job", device=key, for_good=True))
+            agreed = self._agreements.are_new(peer)
+            lane.ready = agreed and key not in self._preparing
+            if not agreed and not self._agreements.may_come(peer) and not any(peer.calls_of(self._job)):
+                text = f"{key} asks for new prices that it does not name, or before it did a unit of the job"
+                self.give_up(peer, Unavailable(text, device=key, for_good=True))
         elif refusal.code == "draining":
             peer.draining = True
 
@@ -212,7 +207,10 @@ class Lanes:
             if self._preparing.get(key) is finished:
                 del self._preparing[key]
             if not finished.cancelled() and (error := finished.exception()) is not None:
-                self._job.fail(error)
+                if isinstance(error, PeerFault | Unavailable) and (peer := self.peers.get(key)) is not None:
+                    self.give_up(peer, error)
+                else:
+                    self._job.fail(error)
 
         task.add_done_callback(done)
 
@@ -231,9 +229,7 @@ class Lanes:
             except GuestFault as error:
                 return self._job.fail(error)
             except NotEnough as error:
-                if not self._others(peer):
-                    return self._job.fail(error)
-                return self.give_up(peer, error)
+                return self._do_without(peer, error)
             except Refused as error:
                 if not await self._may_retry(peer, error, last=attempt == ATTEMPTS - 1):
                     return
@@ -263,20 +259,17 @@ class Lanes:
     async def _may_retry(self, peer: Peer, error: Refused, *, last: bool) -> bool:
         """Whether a refusal to prepare may pass; if not, the provider is given up, or the job has failed."""
         key = peer.device
-        if error.code == "guest":
-            self._job.fail(GuestFault(error.refusal.text, device=key))
+        self._local_endings += error.code == "local"
+        if error.code == "guest" or (error.code == "local" and self._local_endings >= ATTEMPTS):
+            # Nothing is signed: one that says so is believed when nobody else is there.
+            fault = GuestFault(error.refusal.text, device=key) if error.code == "guest" else setup_fault(local_fault(error.refusal))
+            if self._others(peer):
+                self.give_up(peer, Unavailable(f"{key} cannot prepare the job: {fault}", device=key, for_good=True))
+            else:
+                self._job.fail(fault)
             return False
-        if error.code == "local":
-            self._local_endings += 1
-            if self._local_endings >= ATTEMPTS:
-                self._job.fail(setup_fault(local_fault(error.refusal)))
-                return False
-        if error.code == "deposit":
-            try:
-                await self.bounds.fund(peer, error.refusal)
-            except NotEnough as poor:
-                self._job.fail(poor)
-                return False
+        if error.code == "deposit" and not await self._fund(peer, error.refusal):
+            return False
         passing = error.code in ("busy", "window", "local", "missing", "internal", "deposit", "price", "cancelled")
         if passing and not last:
             return True
@@ -324,18 +317,27 @@ class Lanes:
 
     async def _add_deposit(self, peer: Peer, refusal: Refusal) -> None:
         """The provider says the deposit is too low for another unit."""
+        if await self._fund(peer, refusal):
+            self._ready(peer)
+
+    async def _fund(self, peer: Peer, refusal: Refusal) -> bool:
+        """Top up a deposit that is called too low. False where that cannot be: then the job does without this provider."""
         try:
             await self.bounds.fund(peer, refusal)
         except SurgeError as error:
-            if isinstance(error, NotEnough) and not self._others(peer):
-                self._job.fail(error)
-            else:
-                if isinstance(error, Unavailable):
-                    self.reach.deposit(error)
-                self.give_up(peer, error)
-            return
+            if isinstance(error, Unavailable):
+                self.reach.deposit(error)
+            self._do_without(peer, error)
+            return False
         self.reach.deposit(None)
-        self._ready(peer)
+        return True
+
+    def _do_without(self, peer: Peer, error: SurgeError) -> None:
+        """Give the provider up; where it is the last that can be paid, and money is what lacks, the job ends."""
+        if isinstance(error, NotEnough) and not self._others(peer):
+            self._job.fail(error)
+        else:
+            self.give_up(peer, error)
 
     # What peers say (see `peers.Listener`)
 
@@ -356,7 +358,7 @@ class Lanes:
     def peer_gone(self, peer: Peer, error: SurgeError) -> None:
         """It is given up: its units go elsewhere."""
         self._job.say(f"{peer.device} is given up: {error}")
-        if isinstance(error, NotEnough):
+        if isinstance(error, NotEnough) and not self._others(peer):
             self._job.fail(error)
         calls = [call for call in peer.calls_of(self._job) if call.wanted]
         self.dismiss(peer.device, error)

@@ -89,7 +89,18 @@ class Orphans:
             running = self._running(job)
             if running is not None and running.expects(number, peer.device):
                 return False
-            await self._ask_again(peer, wire, Plan.decode(plan), job, number, fuel, Prices(*canonical.decode(prices)))
+            amount = wei(wire.amount)
+            if number != SETUP and not await self._affords(peer, job, amount):
+                log.warning("%s bills a unit when its job has spent its budget: refused", peer.device)
+                peer.pay(Paid(signed.receipt, signed.signature, digest, False, None, job, ()))
+                return True
+            if number != SETUP and running is not None:
+                running.purse.reserve(("orphan", wire.sequence), amount, peer.terms.channel)
+            try:
+                await self._ask_again(peer, wire, Plan.decode(plan), job, number, fuel, Prices(*canonical.decode(prices)))
+            finally:
+                if running is not None:
+                    running.purse.release(("orphan", wire.sequence))
             return True
         await self._settle_once(peer, signed, digest)
         return True
@@ -104,7 +115,7 @@ class Orphans:
         unit = make_unit(plan, peer.terms.engine, first, items, limits, prices)
         if unit.id != wire.subject:
             raise Unavailable(f"the engine of {peer.device} has changed since", device=peer.device)
-        owner = _Heir(plan, first, count)
+        owner = _Heir(plan, first, count, self._running)
         peer.ask(UnitCall(owner, job, number, peer.device, "run", unit.body, unit.asked))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -160,15 +171,19 @@ class Orphans:
 class _Heir:
     """Takes the answer of a unit whose asker is gone: it is journalled for whoever resumes the job."""
 
-    def __init__(self, plan: Plan, first: int, count: int) -> None:
+    def __init__(self, plan: Plan, first: int, count: int, running: Callable[[bytes], Job | None]) -> None:
         self.over = asyncio.Event()
         self._plan = plan
         self._first = first
         self._count = count
+        self._running = running
 
     def unit_done(self, call: UnitCall, outcome: Outcome, blob: bytes, done: UnitDone, receipt: Receipt) -> Sequence[ResultRow]:
         """See `calls.Owner`."""
         self.over.set()
+        if (running := self._running(self._plan.id)) is not None:
+            running.purse.release(("orphan", receipt.sequence))
+            running.paid(receipt)
         if self._plan.is_python and outcome.status is Status.FINISHED:
             return [ResultRow(self._plan.id, self._first, self._count, blob[: outcome.value.size])]
         if not self._plan.is_python and outcome.status in (Status.FINISHED, Status.EXITED):

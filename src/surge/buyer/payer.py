@@ -85,10 +85,13 @@ class Payer:
         self._woken = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._sequences = set(channel.answered)
+        self._digests: dict[int, bytes] = {}
+        """Of receipts that wait for their place in the log, by sequence."""
         self._subjects = set(subjects)
         self._topping: asyncio.Task[None] | None = None
         self._refused = 0
+        self.raised = 0
+        """Times that the deposit was raised though little of it was promised (`bounds`)."""
 
     @property
     def amount(self) -> int:
@@ -102,19 +105,23 @@ class Payer:
 
     def knows(self, sequence: int) -> bool:
         """Whether the receipt with this sequence was answered."""
-        return sequence in self._sequences
+        return sequence in self._digests or sequence in self.channel.answered
 
     def take(self, answer: Answer) -> bool:
         """Take a receipt with its answer. False when it was answered before: then nothing is owed for it.
 
         Raises `PeerFault` when the device bills a unit twice under two sequences, an upload or a compilation that was not asked, or again
-        and again what is refused.
+        and again what is refused; or gives one sequence to two receipts.
         """
         receipt = answer.receipt
-        if receipt.sequence in self._sequences:
+        if self.knows(receipt.sequence):
+            self._keep(answer)
+            if answer.digest != self._digest(receipt):
+                raise PeerFault("a device gives one sequence to two receipts", receipt=receipt)
             return False
         if receipt.kind in FUELLED:
             if receipt.subject in self._subjects and answer.accepted:
+                self._keep(answer)
                 raise PeerFault("a device asks to be paid for one unit twice", receipt=receipt)
             self._subjects.add(receipt.subject)
         if receipt.kind in ONCE and answer.accepted and not self.intents.pay(receipt, answer.job):
@@ -123,7 +130,7 @@ class Payer:
             self._refused += 1
             if self._refused > MAX_REFUSED:
                 raise PeerFault("a device asks again and again to be paid for what was not asked", receipt=receipt)
-        self._sequences.add(receipt.sequence)
+        self._digests[receipt.sequence] = answer.digest
         if answer.accepted:
             self.owed += receipt.amount
         self._waiting.append(answer)
@@ -134,6 +141,19 @@ class Payer:
     async def keep_terms(self, terms: Terms, signature: bytes) -> None:
         """Keep the device's signature over the terms it works under."""
         await self._journal.keep_terms(terms, signature)
+
+    def _keep(self, answer: Answer) -> None:
+        """Write results down whose receipt is not paid: the user may have them already."""
+        if answer.results:
+            self._journal.results_soon(answer.results)
+
+    def _digest(self, receipt: Receipt) -> bytes | None:
+        """Of the receipt that was answered under this one's sequence; None if it was for something else."""
+        if (known := self._digests.get(receipt.sequence)) is not None:
+            return known
+        query = "SELECT digest FROM receipts WHERE subject = ? AND channel = ? AND sequence = ?"
+        rows = self._journal.read_now(query, (receipt.subject, receipt.channel, receipt.sequence))
+        return rows[0][0] if rows else None
 
     def waiting(self, job: bytes) -> int:
         """Wei of a job's accepted receipts that are not on disk yet."""
@@ -203,8 +223,9 @@ class Payer:
         await self._journal.settle(voucher, signature, rows, results)
         self.committed = voucher.count
         self.owed -= channel.amount - before
-        for _ in batch:
+        for answer in batch:
             self._waiting.popleft()
+            del self._digests[answer.receipt.sequence]
         if self.send is not None:
             self.send(encode(Acknowledge(entries, wei_bytes(voucher.amount), voucher.count, voucher.root, signature)))
             if self.sent is not None:

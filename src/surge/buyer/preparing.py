@@ -139,11 +139,12 @@ class Preparation:
             job.purse.release(key)
             done = decode_unit_done(answer.body)
             if answer.receipt is not None:
-                left = job.purse.left_on(channel)
+                payer = job.current()
+                left = payer.purse.left_on(channel)
                 affords = left is None or wei(answer.receipt.amount) <= left
                 receipt = pay_setup(peer, asked, done, answer.receipt, plan.id, affords=affords)
                 if receipt is not None:
-                    job.paid(receipt)
+                    payer.paid(receipt)
             return done
 
         job.purse.reserve(key, allowance.reserved, channel)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from surge.buyer.peers import Peer
 from surge.buyer.plan import Plan
 from surge.buyer.results import Progress
-from surge.errors import SurgeError, Unavailable
+from surge.errors import PeerFault, SurgeError, Unavailable
 
 PATIENCE = 120.0
 """Seconds a job goes on without a single provider that takes it in before it gives up."""
@@ -44,6 +44,10 @@ class Reach:
             self._say(text)
             self._progress.tell(text)
         self._unpaid = error is not None
+
+    def left_for_good(self) -> list[str]:
+        """Devices that broke the protocol, or cannot run the job: they are not asked to come back."""
+        return [key for key, error in self._left.items() if error.details.get("for_good") or isinstance(error, PeerFault)]
 
     def seen(self) -> None:
         """A provider took the job in just now."""

@@ -171,7 +171,7 @@ class Scheduler:
         attempt = self._end_try(number, key)
         cut, lane = self.cuts.get(number), self.lanes.get(key)
         if lane is not None:
-            lane.failures = 0
+            lane.failures = lane.refusals = 0
             lane.done += 1
             if attempt is not None and cut is not None and not attempt.again:
                 elapsed = now - attempt.started
@@ -188,7 +188,7 @@ class Scheduler:
         """The unit trapped or met a limit, provably. `lowered`: it ran out of a fuel limit below the user's own."""
         self._end_try(number, key)
         if (lane := self.lanes.get(key)) is not None:
-            lane.failures = 0
+            lane.failures = lane.refusals = 0
             lane.done += 1
         cut = self.cuts.get(number)
         if cut is None:
