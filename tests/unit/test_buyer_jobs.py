@@ -16,6 +16,7 @@ from surge.buyer.job import Job
 from surge.buyer.peers import Peer
 from surge.buyer.plan import Wishes
 from surge.core.messages import ChannelOpened, Refusal
+from surge.core.pricing import unit_amount
 from surge.core.units import Limits, Status
 from surge.errors import GuestFault, NotEnough, RemoteError, Unavailable
 
@@ -317,6 +318,20 @@ async def test_the_budget_is_never_exceeded(make_bed: Callable[..., Bed]) -> Non
     await asyncio.wait_for(job.settled.wait(), 5)
     assert 5 <= done <= 10
     assert one.channel.amount == job.purse.spent <= budget
+
+
+async def test_a_budget_for_one_item_and_most_of_another_gives_one_and_burns_nothing(make_bed: Callable[..., Bed]) -> None:
+    one = provider(cores=4, fuel_each=6 * 10**9)
+    bed = make_bed(one)
+    limits = Limits(output=1 << 10)
+    price = unit_amount(one.prices, 6 * 10**9, limits.memory, 1 << 11)
+    job, results = await bed.start(bed.plan(chunk=1, limits=limits, wishes=Wishes(budget=price * 19 // 10)), range(5))
+    found: list[int] = []
+    with pytest.raises(NotEnough, match="items take 6 gigafuel"):
+        await asyncio.wait_for(asyncio.to_thread(found.extend, results), 20)
+    await asyncio.wait_for(job.settled.wait(), 5)
+    assert found == [1]
+    assert [each.quantity for each in await receipts(bed) if each.kind == 1] == [6 * 10**9]
 
 
 async def test_large_inputs_and_outputs_travel_in_chunks(make_bed: Callable[..., Bed]) -> None:

@@ -82,9 +82,30 @@ def test_an_empty_budget_allows_nothing() -> None:
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_unit_that_needs_everything_waits_for_the_others(whole: bool) -> None:
     purse = Purse(10**18)
+    purse.measured(1, 10**9)
     purse.reserve("other", 10**17, CHANNEL)
     allowance = purse.allow(PRICES, LIMITS, CHANNEL, moved=0, count=1, slots=2, whole=whole)
     assert (allowance is None) is whole
+
+
+def test_while_nobody_knows_what_an_item_takes_one_unit_finds_out_with_all_that_is_left() -> None:
+    purse = Purse(PRICES.gigafuel * 10)
+    first = purse.allow(PRICES, LIMITS, CHANNEL, moved=0, count=1, slots=8, whole=False)
+    assert first is not None
+    assert first.limits.fuel > 9 * 10**9
+    purse.reserve("first", PRICES.gigafuel * 3, CHANNEL)
+    assert purse.allow(PRICES, LIMITS, CHANNEL, moved=0, count=1, slots=8, whole=False) is None
+    rich = Purse(10**30)
+    rich.reserve("first", PRICES.gigafuel * 3, CHANNEL)
+    assert rich.allow(PRICES, LIMITS, CHANNEL, moved=0, count=1, slots=8, whole=False) is not None, "where all limits are paid nobody waits"
+
+
+def test_what_would_be_cut_short_is_not_sent() -> None:
+    purse = Purse(PRICES.gigafuel * 10)
+    purse.measured(1, 7 * 10**9)
+    assert purse.allow(PRICES, LIMITS, CHANNEL, moved=0, count=1, slots=2, whole=False) is not None
+    purse.pay("first", PRICES.gigafuel * 7, CHANNEL)
+    assert purse.allow(PRICES, LIMITS, CHANNEL, moved=0, count=1, slots=2, whole=False) is None
 
 
 FLOOR = 10**16

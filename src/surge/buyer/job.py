@@ -342,11 +342,12 @@ class Job:
 
     def out_of_money(self) -> NotEnough:
         """The error of a job whose budget is used up."""
-        left, spent, bound = self.purse.left, self.purse.spent, self.purse.bound
+        left, spent, bound, fuel = self.purse.left, self.purse.spent, self.purse.bound, self.purse.item_fuel
         floors = f" ({in_surge(bound)} are bound by channels' floors)" if bound else ""
-        done = counted(self.progress.done, "item")
-        text = f"the budget is used up: {in_surge(spent)} are spent, {in_surge(left or 0)} buy no further unit{floors}; {done} done"
-        return NotEnough(f"{text}: {self.plan.advice('with a larger --budget goes on with it')}", spent=spent, left=left)
+        takes = "" if fuel is None else f", as items take {fuel / 1e9:.3g} gigafuel and results count at their limit"
+        unit = f"{in_surge(left or 0)} buy no further unit{takes}{floors}; {counted(self.progress.done, 'item')} done"
+        text = f"the budget is used up: {in_surge(spent)} are spent, {unit}: {self.plan.advice('with a larger --budget goes on with it')}"
+        return NotEnough(text, spent=spent, left=left)
 
     # The end
 

@@ -164,8 +164,8 @@ class Purse:
         settled.
 
         `slots` is how many units the job's lanes take at once; `whole` asks for all that can be had, for a unit that
-        ran out of a lowered limit before. None with nothing in flight means that the budget is used up
-        on this channel.
+        ran out of a lowered limit before. What would not do for as much as items took so far is not sent: it would be cut short. None with
+        nothing in flight means that the budget is used up on this channel.
         """
         fuel = limits.fuel
         if not whole and self._fuel_per_item is not None:
@@ -215,9 +215,19 @@ class Purse:
             fuel = most_fuel(prices, replace(limits, fuel=close), moved, left)
             if fuel < close and not alone:
                 return None
+        if expected is None and fuel < limits.fuel:
+            # Nobody knows what an item takes: one unit finds out, with all that is left, rather than several that are cut short.
+            if not alone:
+                return None
+            fuel = most_fuel(prices, limits, moved, left)
         if fuel <= 0 and alone:
             fuel = most_fuel(prices, limits, moved, left)
-        return fuel if fuel > 0 else None
+        return fuel if fuel > 0 and fuel >= (expected or 0) else None
+
+    @property
+    def item_fuel(self) -> int | None:
+        """What an item takes, by those that were done; None before."""
+        return None if self._fuel_per_item is None else int(self._fuel_per_item)
 
     def reserve(self, key: Hashable, amount: int, channel: bytes) -> None:
         """Set `amount` wei aside for `key`, which costs it on this channel."""
