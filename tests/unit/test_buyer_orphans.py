@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from surge.buyer import desk
 from surge.buyer.job import Job
 from surge.buyer.orphans import Orphans
 from surge.buyer.payer import MAX_REFUSED
+from surge.buyer.peers import Peer
 from surge.buyer.plan import Plan, Wishes
 from surge.core.messages import Answer, Refusal, decode_setup
 from surge.core.pricing import compile_amount, transfer_amount
@@ -50,6 +53,10 @@ async def settle(bed: Bed, one: FakeProvider, jobs: Callable[[bytes], Job | None
     while one.channel.pending:
         assert asyncio.get_running_loop().time() < deadline
         await asyncio.sleep(0.005)
+
+
+def settle_soon(bed: Bed, orphans: Orphans, peer: Peer) -> None:
+    bed.tasks.append(asyncio.create_task(orphans.settle(peer)))
 
 
 async def asked(bed: Bed, one: FakeProvider, plan: Plan) -> None:
@@ -105,6 +112,50 @@ async def test_a_provider_that_goes_on_billing_what_was_never_asked_is_dropped(b
     assert isinstance(peer.gone, PeerFault)
     await asyncio.wait_for(peer.quiet(), 5)
     assert await bed.journal.read("SELECT count(*), sum(accepted) FROM receipts") == [(MAX_REFUSED, 0)]
+
+
+async def test_an_upload_and_a_compilation_whose_job_was_cancelled_meanwhile_are_paid(beds: Callable[..., Bed]) -> None:
+    """Unanswered, they would fill the buyer's window until they count as a default."""
+    data = b"a module" * 100_000
+    image = hashlib.sha256(data).digest()
+    gate = asyncio.Event()
+
+    class Slow(FakeProvider):
+        held = ""
+
+        async def _say(self, wire: Any, message: Any) -> None:
+            if getattr(message, "receipt", None) is not None and not gate.is_set():
+                self.held = type(message).__name__
+                self._spawn(self._later(wire, message))
+            else:
+                await super()._say(wire, message)
+
+        async def _later(self, wire: Any, message: Any) -> None:
+            await gate.wait()
+            await super()._say(wire, message)
+
+    for upload in (True, False):
+        gate.clear()
+        one = Slow(functions={"f": add_one}, knows_image=False)
+        bed = beds(one)
+        if not upload:
+            one.blobs[image] = data
+        peer = await bed.peer(one)
+        orphans = Orphans(bed.journal, bed.jobs.get)
+        peer.on_orphan = partial(settle_soon, bed, orphans)
+        plan = bed.plan(image=image, image_size=len(data), salt=bytes([upload]) * 32)
+        job, _ = await bed.start(plan, range(3), contents={image: data})
+        async with asyncio.timeout(5):
+            while not one.held:
+                await asyncio.sleep(0.005)
+        job.cancel()
+        await asyncio.wait_for(job.settled.wait(), 5)
+        gate.set()
+        async with asyncio.timeout(5):
+            while one.channel.pending:
+                await asyncio.sleep(0.005)
+        assert [accepted for _, accepted in one.acknowledged] == [True]
+        assert one.held == ("Received" if upload else "Answer")
 
 
 ONCE = (ReceiptKind.TRANSFER, ReceiptKind.COMPILE)

@@ -201,6 +201,7 @@ class Market:
 
         peer = Peer(offer.device, offer.cores, account.terms, account.payer, dial, lacking)
         peer.listeners.append(_Opened(self))
+        peer.on_orphan = self.on_opened
         self.peers[offer.device] = peer
         self.accounts[offer.device] = account
         tasks = [asyncio.create_task(peer.run(), name=f"peer {offer.device}"), asyncio.create_task(self._pay(peer, account))]

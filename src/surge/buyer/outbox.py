@@ -116,13 +116,15 @@ class Uploads:
             if not piece:
                 return
 
-    def received(self, message: Received) -> None:
-        """The provider has a content. Raises `PeerFault` when it is another."""
+    def received(self, message: Received) -> bool:
+        """The provider has a content. Whether somebody waits for that. Raises `PeerFault` when it is another."""
         content, done = self._under_way.get(message.id, (message.content, None))
         if message.content != content:
             raise PeerFault(f"{self._device} received another content than was sent", content=message.content)
-        if done is not None and not done.done():
-            done.set_result(message.receipt)
+        if done is None or done.done():
+            return False
+        done.set_result(message.receipt)
+        return True
 
     def refused(self, refusal: Refusal) -> bool:
         """The provider refused something; whether that was an upload."""

@@ -79,6 +79,8 @@ class Peer:
         self.gone: SurgeError | None = None
         self.orphans: list[SignedReceipt] = []
         """Receipts of units that nobody here waits for: asked by a process that was killed."""
+        self.on_orphan: Callable[[Peer], None] | None = None
+        """Called when there is one more."""
         self._dial = dial
         self._lacking = lacking
         self._calls: dict[int, UnitCall | Question] = {}
@@ -291,7 +293,8 @@ class Peer:
         elif isinstance(message, Refusal):
             self._refused(message)
         elif isinstance(message, Received):
-            self.uploads.received(message)
+            if not self.uploads.received(message):
+                self._stray(message.receipt)
         elif isinstance(message, Draining):
             self.draining = True
             self._tell_room()
@@ -307,6 +310,7 @@ class Peer:
         call = self._calls.get(answer.id)
         if call is None:
             self._check_number(answer.id)
+            self._stray(answer.receipt)
             return
         self._settle(answer.id, call, call.answered(answer, self.payer.party))
 
@@ -360,6 +364,13 @@ class Peer:
             raise PeerFault(f"{self.device} quotes prices for another channel or engine", terms=terms)
         for listener in list(self.listeners):
             listener.peer_prices(self, terms, message)
+
+    def _stray(self, receipt: SignedReceipt | None) -> None:
+        """A receipt for which nobody waits any more, as its job ended in the middle: it is answered all the same."""
+        if receipt is not None and not self.payer.knows(receipt.sequence):
+            self.orphans.append(receipt)
+            if self.on_orphan is not None:
+                self.on_orphan(self)
 
     def _check_number(self, number: int) -> None:
         """Answers to calls that were forgotten are ignored; to calls that never were, a fault."""
