@@ -9,9 +9,12 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 from aiohttp import web
 
+from surge.core.keccak import keccak256
 from surge.core.log import ReceiptLog
 from surge.core.network import NetworkFile, RelayAddress
 from surge.core.receipts import Acknowledgement, Receipt, Voucher
@@ -41,6 +44,34 @@ async def answering(answer: Callable[[web.Request], Awaitable[web.Response]]) ->
         yield f"http://127.0.0.1:{port}"
     finally:
         await runner.cleanup()
+
+
+class Liar:
+    """A node that passes everything on, but for what it lies about."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.lies: dict[str, Any] = {}
+        """What it answers, by method; or what makes the answer of the call."""
+        self.swallows = False
+        self.holds = False
+        """Whether it takes transactions and passes none on."""
+        self.kept: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        call = await request.json()
+        if self.swallows and call["method"] == "eth_sendRawTransaction":
+            self.kept.append(call["params"][0])
+            error = {"code": -32000, "message": "temporarily refused"}
+            return web.json_response({"jsonrpc": "2.0", "id": call["id"], "error": error})
+        if self.holds and call["method"] == "eth_sendRawTransaction":
+            self.kept.append(raw := call["params"][0])
+            return web.json_response({"jsonrpc": "2.0", "id": call["id"], "result": "0x" + keccak256(bytes.fromhex(raw[2:])).hex()})
+        if call["method"] in self.lies:
+            lie = self.lies[call["method"]]
+            return web.json_response({"jsonrpc": "2.0", "id": call["id"], "result": lie(call) if callable(lie) else lie})
+        async with aiohttp.ClientSession() as session, session.post(self.target, json=call) as response:
+            return web.json_response(await response.json())
 
 
 @contextlib.asynccontextmanager

@@ -10,37 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp import web
 from eth_abi.abi import encode as abi_encode
 
-from ledger_support import COIN, Chain, answering, elsewhere, opened
+from ledger_support import COIN, Chain, Liar, answering, elsewhere, opened
 from surge.errors import LedgerError, Unavailable
 from surge.ledger import Ledger, endpoints, transactions
 from surge.ledger.endpoints import Refused
 from surge.wallet import KeySigner
-
-
-class Liar:
-    """A node that passes everything on, but for what it lies about."""
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.lies: dict[str, Any] = {}
-        self.swallows = False
-        self.kept: list[str] = []
-
-    async def answer(self, request: web.Request) -> web.Response:
-        call = await request.json()
-        if self.swallows and call["method"] == "eth_sendRawTransaction":
-            self.kept.append(call["params"][0])
-            error = {"code": -32000, "message": "temporarily refused"}
-            return web.json_response({"jsonrpc": "2.0", "id": call["id"], "error": error})
-        if call["method"] in self.lies:
-            return web.json_response({"jsonrpc": "2.0", "id": call["id"], "result": self.lies[call["method"]]})
-        async with aiohttp.ClientSession() as session, session.post(self.target, json=call) as response:
-            return web.json_response(await response.json())
 
 
 @pytest.fixture

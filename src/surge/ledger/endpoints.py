@@ -107,15 +107,18 @@ class Endpoints:
         (found,) = await self._patiently(first, patience)
         return found
 
-    async def every(self, method: str, *params: Any, read: Callable[[Any], Any], patience: float = 0.0) -> list[tuple[int, Any]]:
+    async def every(
+        self, method: str, *params: Any, read: Callable[[Any], Any], height: Callable[[Any], int] | None = None, patience: float = 0.0
+    ) -> list[tuple[int, Any]]:
         """What each endpoint that is believed answers, with its head (-1: not known): one row at least.
 
+        `height` tells of what was read which block it speaks of: who names one above its own head is not believed.
         Raises `Refused` when all that answer do so with an error, `Unavailable` when none can be believed.
         """
 
         async def all_of_them() -> list[tuple[int, Any]]:
             asked = [each for each in self._endpoints if time.monotonic() >= each.away_until] or self._endpoints
-            found = await asyncio.gather(*(self._ask(each, method, params, read) for each in asked), return_exceptions=True)
+            found = await asyncio.gather(*(self._ask(each, method, params, read, height) for each in asked), return_exceptions=True)
             for error in found:
                 if isinstance(error, BaseException) and not isinstance(error, Refused | Unavailable):
                     raise error
@@ -172,10 +175,23 @@ class Endpoints:
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
 
-    async def _ask(self, endpoint: _Endpoint, method: str, params: Sequence[Any], read: Callable[[Any], Any] | None) -> Any:
+    async def _ask(
+        self,
+        endpoint: _Endpoint,
+        method: str,
+        params: Sequence[Any],
+        read: Callable[[Any], Any] | None,
+        height: Callable[[Any], int] | None = None,
+    ) -> Any:
         await self._check(endpoint)
         found = await self._raw(endpoint, method, params)
-        return found if read is None else read(found)
+        if read is not None:
+            found = read(found)
+        if height is not None and (block := height(found)) > endpoint.head:
+            head = answers.quantity(await self._raw(endpoint, "eth_blockNumber", ()))
+            if block > head:
+                raise Unavailable(f"{endpoint.url} speaks of block {block}, and its newest is {head}")
+        return found
 
     def _useless(self, reasons: Sequence[str]) -> Unavailable:
         return Unavailable("no ledger endpoint can be used: " + "; ".join(reasons) + ". Check the network, or name another RPC URL")

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 from web3 import Web3
 
@@ -120,17 +120,20 @@ class Sender:
         return min(base + base // 8 + TIP, MAX_FEE)
 
     async def receipt(self, tx_hash: str) -> Mined | None:
-        """A transaction's receipt, or None while it is not mined: while no endpoint has it, or one that should does not.
+        """A transaction's receipt, or None while an endpoint that is believed has none: the one that has it may have invented it.
 
-        Raises `Unavailable` when the endpoints contradict each other.
+        So one that hides a receipt holds a payment up, and none makes it seem done. Raises `Unavailable` when the endpoints contradict each
+        other.
         """
-        rows = await self.endpoints.every("eth_getTransactionReceipt", tx_hash, read=answers.mined)
-        found = [row for _, row in rows if row is not None]
-        if not found or any(row is None and head >= found[0].block for head, row in rows):
+        rows = await self.endpoints.every(
+            "eth_getTransactionReceipt", tx_hash, read=answers.mined, height=lambda row: -1 if row is None else row.block
+        )
+        found: list[Mined] = [row for _, row in rows if row is not None]
+        if len(found) < len(rows):
             return None
         if any((row.transaction, row.block, row.succeeded) != (tx_hash, found[0].block, found[0].succeeded) for row in found):
             raise Unavailable(f"the ledger's endpoints say different things of {tx_hash}: one of them lies", hash=tx_hash)
-        return cast(Mined, found[0])
+        return found[0]
 
     async def confirmed(self, tx_hash: str, patience: float) -> None:
         """Wait until a transaction lies `confirmations` blocks deep. Raises `Unavailable` when that takes too long."""
@@ -192,8 +195,9 @@ class Sender:
         return int(min(count for _, count in rows))
 
     async def _deep(self, receipt: Mined) -> bool:
-        head = await self.endpoints.call("eth_blockNumber", read=answers.quantity)
-        return bool(head - receipt.block + 1 >= self.confirmations)
+        """Whether a receipt has its confirmations, by the middle one of the endpoints' heads, or the lower one of two."""
+        heads = sorted(head for _, head in await self.endpoints.every("eth_blockNumber", read=answers.quantity))
+        return bool(heads[(len(heads) - 1) // 2] - receipt.block + 1 >= self.confirmations)
 
     async def _unknown(self, copies: Iterable[Sent]) -> bool:
         """Whether no endpoint at all says that one of these was mined. Asked after `_count`, it tells whether another used their nonce."""
@@ -289,7 +293,6 @@ class Sender:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 1.0)
         if not receipt.succeeded:
-            self.journal.finished(receipt.transaction)
             raise LedgerError(f"{sent.purpose} reverted: it lost a race", hash=receipt.transaction, reason="reverted when mined")
         return receipt
 

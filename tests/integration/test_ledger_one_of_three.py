@@ -1,0 +1,114 @@
+"""Three endpoints of which one lies: it neither makes a payment seem done nor stops one, and is never believed alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger_support import Chain, Liar, answering, elsewhere
+from surge.errors import LedgerError, Unavailable
+from surge.ledger import Ledger, endpoints, transactions
+from surge.ledger.answers import Mined
+from surge.wallet import KeySigner
+
+ABOVE_ALL_HEADS = 10**6
+
+
+@pytest.fixture
+async def three(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[list[Liar], list[str]]]:
+    """Three nodes, of which the first is the one that lies."""
+    monkeypatch.setattr(transactions, "RESEND_SECONDS", 0.1)
+    monkeypatch.setattr(endpoints, "HEAD_SECONDS", 0.0)
+    nodes = [Liar(chain.embedded.url) for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        yield nodes, [await stack.enter_async_context(answering(each.answer)) for each in nodes]
+
+
+@pytest.fixture
+async def ledger(chain: Chain, three: tuple[list[Liar], list[str]], tmp_path: Path) -> AsyncIterator[Ledger]:
+    made = await Ledger.connect(elsewhere(chain.network, *three[1]), tmp_path / "three.db")
+    yield made
+    await made.close()
+
+
+def invented(status: str, block: int = ABOVE_ALL_HEADS) -> Any:
+    """A receipt of whatever is asked for."""
+
+    def receipt(call: dict[str, Any]) -> dict[str, Any]:
+        (asked,) = call["params"]
+        return {"transactionHash": asked, "blockNumber": hex(block), "status": status, "gasUsed": "0x5208", "logs": []}
+
+    return receipt
+
+
+async def pay(ledger: Ledger, sender: KeySigner, to: KeySigner, patience: float = 20.0) -> Mined:
+    return await ledger._sender.send(sender, to.address, "0x", value=7, purpose="paying 7", patience=patience)
+
+
+@pytest.mark.parametrize("status", ["0x0", "0x1"], ids=["a failure", "a success"])
+@pytest.mark.parametrize("names_its_block", [True, False])
+async def test_one_that_invents_a_receipt_is_not_believed_and_the_payment_is_made_once(
+    chain: Chain, three: tuple[list[Liar], list[str]], ledger: Ledger, status: str, names_its_block: bool
+) -> None:
+    nodes, _ = three
+    sender, to = await chain.buyer(), KeySigner.random()
+    for each in nodes:
+        each.holds = True  # no block yet, as for twelve seconds on a public chain
+    nodes[0].lies["eth_getTransactionReceipt"] = invented(status)
+    if names_its_block:
+        nodes[0].lies["eth_blockNumber"] = hex(ABOVE_ALL_HEADS + 5)
+    with pytest.raises(Unavailable, match="not mined yet"):
+        await pay(ledger, sender, to, patience=1.5)
+    for sent in ledger._journal.unfinished():
+        await ledger._sender.settle(sent)
+    assert [each.nonce for each in ledger._journal.unfinished()] == [0]
+    for each in nodes:
+        each.holds = False
+    nodes[0].lies.clear()
+    for sent in ledger._journal.unfinished():
+        await ledger._sender.settle(sent)
+    await pay(ledger, sender, to)
+    assert await chain.ledger.gas_balance(to.address) == 14
+
+
+async def test_one_that_speaks_of_a_block_above_its_own_head_is_as_good_as_away(
+    chain: Chain, three: tuple[list[Liar], list[str]], ledger: Ledger
+) -> None:
+    nodes, _ = three
+    nodes[0].lies["eth_getTransactionReceipt"] = invented("0x0")
+    assert (await pay(ledger, await chain.buyer(), KeySigner.random())).succeeded
+
+
+async def test_a_reverted_transaction_stays_with_its_copies_until_its_block_is_final(
+    chain: Chain, three: tuple[list[Liar], list[str]], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes, _ = three
+    sender, to = await chain.buyer(), KeySigner.random()
+    block = int(await chain.ledger._endpoints.call("eth_blockNumber"), 16)
+    for each in nodes:
+        each.holds = True
+        each.lies["eth_getTransactionReceipt"] = invented("0x0", block)
+    with pytest.raises(LedgerError, match="lost a race"):
+        await pay(ledger, sender, to)
+    assert [each.nonce for each in ledger._journal.unfinished()] == [0]  # the chain may lose that block
+    monkeypatch.setattr(transactions, "FINAL_SECONDS", 0.0)
+    for sent in ledger._journal.unfinished():
+        await ledger._sender.settle(sent)
+    assert not ledger._journal.unfinished()
+
+
+async def test_how_deep_a_transaction_lies_is_not_told_by_one_alone(
+    chain: Chain, three: tuple[list[Liar], list[str]], ledger: Ledger
+) -> None:
+    nodes, _ = three
+    receipt = await pay(ledger, await chain.buyer(), KeySigner.random())
+    ledger._sender.confirmations = 1000
+    nodes[0].lies["eth_blockNumber"] = hex(ABOVE_ALL_HEADS)
+    assert not await ledger._sender._deep(receipt)
+    ledger._sender.confirmations = 1
+    nodes[0].lies["eth_blockNumber"] = "0x0"
+    assert await ledger._sender._deep(receipt)
