@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,9 +12,11 @@ from typing import Any
 import pytest
 
 from ledger_support import Chain, Liar, answering, elsewhere
+from surge.core.network import NetworkFile
 from surge.errors import LedgerError, Unavailable
-from surge.ledger import Ledger, endpoints, transactions
+from surge.ledger import Ledger, answers, endpoints, transactions
 from surge.ledger.answers import Mined
+from surge.ledger.endpoints import Endpoints
 from surge.wallet import KeySigner
 
 ABOVE_ALL_HEADS = 10**6
@@ -112,3 +116,64 @@ async def test_how_deep_a_transaction_lies_is_not_told_by_one_alone(
     ledger._sender.confirmations = 1
     nodes[0].lies["eth_blockNumber"] = "0x0"
     assert await ledger._sender._deep(receipt)
+
+
+def block(number: int, age: float) -> dict[str, str]:
+    return {"number": hex(number), "timestamp": hex(int(time.time() - age)), "baseFeePerGas": "0x1"}
+
+
+async def believed(network: NetworkFile, nodes: list[Liar], urls: list[str], *, kind: str = "public", times: int = 1) -> list[int]:
+    """Which of the nodes are asked together, when they have been asked so many times before."""
+    for number, each in enumerate(nodes):
+        each.lies["eth_gasPrice"] = hex(number)
+    ends = Endpoints(urls, network.chain_id, embedded=kind == "embedded")
+    try:
+        for _ in range(times):
+            rows = await ends.every("eth_gasPrice", read=answers.quantity)
+        return [number for _, number in rows]
+    finally:
+        await ends.close()
+
+
+@pytest.mark.parametrize("kind", ["embedded", "public"])
+@pytest.mark.parametrize("age", [40, 400], ids=["two slots without a block", "a chain that stalls"])
+async def test_one_of_three_shuts_nobody_out_by_a_head_far_ahead(
+    chain: Chain, three: tuple[list[Liar], list[str]], kind: str, age: int
+) -> None:
+    nodes, urls = three
+    for each in nodes:
+        each.lies["eth_getBlockByNumber"] = block(100, age)
+    nodes[0].lies["eth_getBlockByNumber"] = block(ABOVE_ALL_HEADS, 0)
+    assert await believed(chain.network, nodes, urls, kind=kind, times=2) == [0, 1, 2]
+
+
+async def test_one_of_two_shuts_nobody_out_while_the_chain_goes_on(chain: Chain, three: tuple[list[Liar], list[str]]) -> None:
+    nodes, urls = three
+    nodes[0].lies["eth_getBlockByNumber"] = block(ABOVE_ALL_HEADS, 0)
+    nodes[1].lies["eth_getBlockByNumber"] = block(100, 40)
+    assert await believed(chain.network, nodes[:2], urls[:2], times=2) == [0, 1]
+    nodes[1].lies["eth_getBlockByNumber"] = block(100, 70)  # or the other one is dead, which cannot be told from it
+    assert await believed(chain.network, nodes[:2], urls[:2], times=2) == [0]
+
+
+@pytest.mark.parametrize("kind", ["embedded", "public"])
+@pytest.mark.parametrize("away", [False, True])
+async def test_one_that_lags_is_not_believed_when_two_are_ahead_or_one_and_none_bears_it_out(
+    chain: Chain, three: tuple[list[Liar], list[str]], kind: str, away: bool
+) -> None:
+    nodes, urls = three
+    nodes[0].lies["eth_getBlockByNumber"] = block(100, 400)
+    nodes[1].lies["eth_getBlockByNumber"] = block(130, 1)
+    shown = itertools.chain([block(100, 400)], itertools.repeat("away"))
+    nodes[2].lies["eth_getBlockByNumber"] = (lambda call: next(shown)) if away else block(129, 13)
+    assert await believed(chain.network, nodes, urls, kind=kind, times=2) == ([1] if away else [1, 2])
+
+
+async def test_an_endpoint_may_not_fall_behind_itself(chain: Chain, three: tuple[list[Liar], list[str]]) -> None:
+    nodes, urls = three
+    shown = itertools.chain([block(130, 1)], itertools.repeat(block(100, 40)))
+    nodes[0].lies["eth_getBlockByNumber"] = lambda call: next(shown)
+    nodes[1].lies["eth_getBlockByNumber"] = nodes[2].lies["eth_getBlockByNumber"] = block(100, 40)
+    assert await believed(chain.network, nodes, urls, times=2) == [1, 2]
+    shown = itertools.chain([block(130, 1)], itertools.repeat(block(100, 40)))
+    assert await believed(chain.network, nodes[:2], urls[:2], times=2) == [1]

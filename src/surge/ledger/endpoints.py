@@ -1,8 +1,12 @@
 """JSON-RPC endpoints, several of them, none of them trusted alone.
 
-A call goes to the first endpoint that answers and is believed: it must be on the right chain, and its head may not lag behind the best
-head any endpoint has shown, on a public chain neither in blocks nor in time. So a node that fell behind is not taken for an empty wallet.
-What money hangs on is asked of all of them.
+A call goes to the first endpoint that answers and is believed: it must be on the right chain, and its head may not lag, on a public chain
+neither in blocks nor in time. So a node that fell behind is not taken for an empty wallet. What money hangs on is asked of all of them.
+
+Behind what an endpoint lags decides what a liar gets, which may name any head. Of three or more it is the second-best head, and the second
+newest block: one liar shuts nobody out, and one honest node that is ahead of all others is asked with them, not alone. Of two it is the
+other's, on a public chain only once one's own newest block is a minute old: a liar is believed alone when the chain stalls for as long, or
+else a dead node would be believed for a quarter of an hour. Nobody may fall behind what it showed itself.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 
@@ -22,10 +26,13 @@ from surge.errors import LedgerError, Unavailable
 from surge.ledger import answers
 
 MAX_LAG = 3
-"""Blocks an endpoint's head may lag behind the best one known."""
+"""Blocks an endpoint's head may lag."""
 
 LAG_SECONDS = 30.0
-"""And its newest block may be so much older than the newest of all: a number alone proves nothing, for whoever lies names a higher one."""
+"""And its newest block may be so much older: a number alone proves nothing, for whoever lies names a higher one."""
+
+STALL_SECONDS = 60.0
+"""Of two endpoints one lags only if its newest block is older than this by our own clock: the other one's word is not enough."""
 
 MAX_AGE = 900.0
 """Seconds: on a public chain a head older than this is no head (chains stall for minutes, not for a quarter of an hour)."""
@@ -64,6 +71,10 @@ class _Endpoint:
     head: int = -1
     stamp: float = float("-inf")
     """Unix seconds of its newest block."""
+    best: int = -1
+    """The highest head that it ever showed."""
+    newest: float = float("-inf")
+    """The newest stamp that it ever showed, and no later than that was."""
     head_at: float = float("-inf")
     away_until: float = 0.0
 
@@ -84,8 +95,6 @@ class Endpoints:
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
         self._ids = itertools.count(1)
-        self._best = -1
-        self._newest = float("-inf")
         self._surveying = asyncio.Lock()
 
     async def call(self, method: str, *params: Any, read: Callable[[Any], Any] | None = None, patience: float = 0.0) -> Any:
@@ -230,11 +239,27 @@ class Endpoints:
     async def _check(self, endpoint: _Endpoint) -> None:
         """Raise `Unavailable` unless the endpoint can be believed: right chain, head not lagging, not old."""
         await self._refresh(endpoint)
-        if self._is_behind(endpoint) and (self._embedded or endpoint.stamp < self._newest - LAG_SECONDS):
-            raise Unavailable(f"{endpoint.url} lags {self._best - endpoint.head} blocks behind")
+        if self._is_behind(endpoint) and (self._embedded or self._is_old(endpoint)):
+            raise Unavailable(f"{endpoint.url} lags {self._bar(endpoint, 'best') - endpoint.head:.0f} blocks behind")
 
     def _is_behind(self, endpoint: _Endpoint) -> bool:
-        return endpoint.head < self._best - MAX_LAG
+        return endpoint.head < self._bar(endpoint, "best") - MAX_LAG
+
+    def _is_old(self, endpoint: _Endpoint) -> bool:
+        bar = self._bar(endpoint, "newest") - LAG_SECONDS
+        if not self._are_many():
+            bar = max(min(bar, time.time() - STALL_SECONDS), endpoint.newest - LAG_SECONDS)
+        return endpoint.stamp < bar
+
+    def _bar(self, endpoint: _Endpoint, name: Literal["best", "newest"]) -> float:
+        """What an endpoint may not lag behind, of heads or of stamps: the second-best of three or more, and what it showed itself."""
+        shown: list[float] = sorted((getattr(each, name) for each in self._endpoints), reverse=True)
+        own: float = getattr(endpoint, name)
+        return max(shown[1] if self._are_many() else shown[0], own)
+
+    def _are_many(self) -> bool:
+        """Whether three endpoints or more show their heads: one that is away cannot bear another out."""
+        return sum(each.best >= 0 and time.monotonic() >= each.away_until for each in self._endpoints) > 2
 
     async def _refresh(self, endpoint: _Endpoint) -> None:
         """See that an endpoint is on the right chain, and where its head is. Raises `Unavailable`."""
@@ -254,7 +279,7 @@ class Endpoints:
             endpoint.head_at = float("-inf")
             raise Unavailable(f"the newest block {endpoint.url} knows is {age / 60:.0f} minutes old")
         endpoint.head, endpoint.stamp, endpoint.head_at = head, block.timestamp, time.monotonic()
-        self._best, self._newest = max(self._best, head), max(self._newest, min(block.timestamp, time.time()))
+        endpoint.best, endpoint.newest = max(endpoint.best, head), max(endpoint.newest, min(block.timestamp, time.time()))
 
     async def _raw(self, endpoint: _Endpoint, method: str, params: Sequence[Any]) -> Any:
         for _ in range(PASSING_TRIES - 1):
