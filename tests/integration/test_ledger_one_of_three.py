@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ledger_support import Chain, Liar, answering, elsewhere
+from ledger_support import COIN, Chain, Liar, answering, elsewhere
 from surge.core.network import NetworkFile
 from surge.errors import LedgerError, Unavailable
 from surge.ledger import Ledger, answers, endpoints, transactions
@@ -177,3 +177,13 @@ async def test_an_endpoint_may_not_fall_behind_itself(chain: Chain, three: tuple
     assert await believed(chain.network, nodes, urls, times=2) == [1, 2]
     shown = itertools.chain([block(130, 1)], itertools.repeat(block(100, 40)))
     assert await believed(chain.network, nodes[:2], urls[:2], times=2) == [1]
+
+
+@pytest.mark.parametrize("estimate", [0, 30_000_000], ids=["none", "a block's"])
+async def test_one_gas_estimate_neither_stops_a_payment_nor_has_it_run_out(
+    chain: Chain, three: tuple[list[Liar], list[str]], ledger: Ledger, estimate: int
+) -> None:
+    nodes, _ = three
+    sender = await chain.buyer(native=COIN // 50)  # enough for a payment, and not for a block's gas
+    nodes[0].lies["eth_estimateGas"] = hex(estimate)
+    assert (await pay(ledger, sender, KeySigner.random())).succeeded
