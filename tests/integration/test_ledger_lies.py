@@ -140,8 +140,35 @@ async def test_endpoints_that_contradict_each_other_about_a_transaction_are_not_
         node.lies["eth_getTransactionReceipt"] = {**true, "status": "0x0"}
         with pytest.raises(Unavailable, match="one of them lies"):
             await ledger._sender.receipt(mined)
+        event = {"address": sender.address, "topics": [mined], "data": "0x01", "transactionHash": mined}
+        for said in ({"gasUsed": "0x1"}, {"contractAddress": sender.address}, {"logs": [event]}):
+            node.lies["eth_getTransactionReceipt"] = {**true, **said}
+            with pytest.raises(Unavailable, match="one of them lies"):
+                await ledger._sender.receipt(mined)
         node.lies["eth_getTransactionReceipt"] = None
         assert await ledger._sender.receipt(mined) is None
+    finally:
+        await ledger.close()
+
+
+async def test_what_was_redeemed_is_not_told_by_one_endpoint_alone(chain: Chain, liar: tuple[Liar, str], tmp_path: Path) -> None:
+    node, url = liar
+    work, operator = await opened(chain)
+    voucher = work.voucher(3, COIN // 10)
+    await chain.ledger.redeem(operator, [voucher])
+    (event,) = await chain.ledger.redemptions(work.channel)
+    true = await chain.ledger._endpoints.call("eth_getTransactionReceipt", event.transaction)
+    paid, invented = f"{3 * COIN // 10:064x}", f"{10**24:064x}"
+    assert any(paid in each["data"] for each in true["logs"])
+    logs = [{**each, "data": each["data"].replace(paid, invented)} for each in true["logs"]]
+    ledger = await Ledger.connect(elsewhere(chain.network, url, chain.embedded.url), tmp_path / "x.db")
+    try:
+        found = await ledger._sender.receipt(event.transaction)
+        assert found is not None
+        assert [each.paid + each.fee for each in ledger._redeemed(found.logs)] == [voucher[0].amount]
+        node.lies["eth_getTransactionReceipt"] = {**true, "logs": logs}
+        with pytest.raises(Unavailable, match="one of them lies"):
+            await ledger._sender.receipt(event.transaction)
     finally:
         await ledger.close()
 

@@ -131,7 +131,7 @@ class Sender:
         found: list[Mined] = [row for _, row in rows if row is not None]
         if len(found) < len(rows):
             return None
-        if any((row.transaction, row.block, row.succeeded) != (tx_hash, found[0].block, found[0].succeeded) for row in found):
+        if any(row.transaction != tx_hash or row != found[0] for row in found):
             raise Unavailable(f"the ledger's endpoints say different things of {tx_hash}: one of them lies", hash=tx_hash)
         return found[0]
 
