@@ -187,3 +187,23 @@ async def test_one_gas_estimate_neither_stops_a_payment_nor_has_it_run_out(
     sender = await chain.buyer(native=COIN // 50)  # enough for a payment, and not for a block's gas
     nodes[0].lies["eth_estimateGas"] = hex(estimate)
     assert (await pay(ledger, sender, KeySigner.random())).succeeded
+
+
+@pytest.mark.parametrize("count", [0, 1000], ids=["none", "many"])
+async def test_what_was_final_and_is_lost_is_sent_again_by_the_accounts_next_transaction_whatever_count_one_names(
+    chain: Chain, three: tuple[list[Liar], list[str]], ledger: Ledger, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(transactions, "FINAL_SECONDS", 0.0)
+    nodes, _ = three
+    sender, to = await chain.buyer(), KeySigner.random()
+    before = await chain.ledger._endpoints.call("evm_snapshot")
+    await pay(ledger, sender, to)
+    for sent in ledger._journal.unfinished():
+        await ledger._sender.settle(sent)
+    assert not ledger._journal.unfinished()
+    nodes[0].lies["eth_getTransactionCount"] = hex(count)
+    await ledger._sender._recover(sender.address)
+    assert not ledger._journal.unfinished(), "nothing is lost yet"
+    await chain.ledger._endpoints.call("evm_revert", before)
+    await pay(ledger, sender, to)
+    assert await chain.ledger.gas_balance(to.address) == 14

@@ -179,10 +179,17 @@ class Sender:
             await self._broadcast(sent)
 
     async def _recover(self, account: Address) -> None:
-        """Send again what was final, where the chain went back further than that: no endpoint says that its nonce is used."""
+        """Send again what was final, where the chain went back further than that: it says that the nonce is not used.
+
+        The middle one of the endpoints' counts tells it, or the higher one of two.
+        """
         rows = await self.endpoints.every("eth_getTransactionCount", checksum(account), "latest", read=answers.quantity)
-        for sent in self.journal.reopen(account, max(count for _, count in rows)):
+        for sent in self.journal.reopen(account, sorted(count for _, count in rows)[len(rows) // 2]):
             log.warning("the chain has lost %s (nonce %d), which was final: it is sent again", sent.purpose, sent.nonce)
+            try:
+                await self._broadcast(sent)
+            except (LedgerError, Unavailable) as error:
+                log.info("%s (%s): %s", sent.purpose, sent.hash, error)
 
     async def _newest(self, patience: float = 0.0) -> list[Block]:
         """Each endpoint's last block, the one that burnt least a gas first. The middle one is no single liar's."""
