@@ -235,6 +235,23 @@ async def test_odd_answers_do_not_stop_what_is_sent_again(chain: Chain, liar: tu
         await ledger.close()
 
 
+async def test_a_nonce_beyond_all_bounds_is_no_answer(chain: Chain, liar: tuple[Liar, str], tmp_path: Path) -> None:
+    node, url = liar
+    ledger = await Ledger.connect(elsewhere(chain.network, url), tmp_path / "x.db")
+    sender, to = await chain.buyer(), KeySigner.random().address
+    try:
+        for count in (2**256 - 1, 2**63, 2**63 - 1):
+            node.lies["eth_getTransactionCount"] = hex(count)
+            with pytest.raises(Unavailable, match="where an account's nonce should be"):
+                await ledger._sender.send(sender, to, "0x", value=7, purpose="paying", patience=0.0)
+            with pytest.raises(Unavailable, match="where an account's nonce should be"):
+                await ledger._sender._recover(sender.address)
+        node.lies.clear()
+        assert (await ledger._sender.send(sender, to, "0x", value=7, purpose="paying")).succeeded
+    finally:
+        await ledger.close()
+
+
 async def test_odd_answers_are_as_good_as_none_and_the_next_endpoint_is_asked(chain: Chain, liar: tuple[Liar, str], tmp_path: Path) -> None:
     node, url = liar
     alone = await Ledger.connect(elsewhere(chain.network, url), tmp_path / "alone.db")

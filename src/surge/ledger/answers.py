@@ -16,6 +16,9 @@ from surge.errors import Unavailable
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}\Z")
 _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*\Z")
 
+MAX_NONCE = 2**48
+"""No account has sent so many transactions; a nonce has 64 bits (EIP-2681), and SQLite's numbers a bit fewer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -61,6 +64,14 @@ def quantity(found: Any) -> int:
     if not isinstance(found, str) or not _QUANTITY.match(found):
         raise _nonsense("a number", found)
     return int(found, 16)
+
+
+def nonce(found: Any) -> int:
+    """An account's next nonce."""
+    count = quantity(found)
+    if count > MAX_NONCE:
+        raise _nonsense("an account's nonce", found)
+    return count
 
 
 def data(found: Any) -> bytes:

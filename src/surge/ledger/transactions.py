@@ -183,7 +183,7 @@ class Sender:
 
         The middle one of the endpoints' counts tells it, or the higher one of two.
         """
-        rows = await self.endpoints.every("eth_getTransactionCount", checksum(account), "latest", read=answers.quantity)
+        rows = await self.endpoints.every("eth_getTransactionCount", checksum(account), "latest", read=answers.nonce)
         for sent in self.journal.reopen(account, sorted(count for _, count in rows)[len(rows) // 2]):
             log.warning("the chain has lost %s (nonce %d), which was final: it is sent again", sent.purpose, sent.nonce)
             try:
@@ -198,7 +198,7 @@ class Sender:
 
     async def _count(self, account: Address, patience: float = 0.0) -> int:
         """Nonces of an account that are used: every endpoint says so."""
-        rows = await self.endpoints.every("eth_getTransactionCount", checksum(account), "latest", read=answers.quantity, patience=patience)
+        rows = await self.endpoints.every("eth_getTransactionCount", checksum(account), "latest", read=answers.nonce, patience=patience)
         return int(min(count for _, count in rows))
 
     async def _deep(self, receipt: Mined) -> bool:
