@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from surge.errors import Unavailable
+from surge.errors import InternalFault, Unavailable
 from surge.ledger.journal import Journal, Sent
 from surge.wallet import KeySigner
 
@@ -100,3 +100,29 @@ def test_a_journal_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     journal.close()
     with pytest.raises(Unavailable, match="cannot be read"):
         journal.at(ACCOUNT, 0)
+
+
+@pytest.mark.parametrize("damage", ["no database", "a torn page"])
+def test_a_damaged_journal_says_so_and_what_to_do(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "tx.db"
+    journal = Journal(path, 5)
+    for number in range(200):
+        add(journal, f"number {number}", DATA)
+    journal.close()
+    whole = path.read_bytes()
+    path.write_bytes(b"this is no database" * 1000 if damage == "no database" else whole[:4096] + b"\xff" * (len(whole) - 4096))
+
+    def use() -> None:
+        journal = Journal(path, 5)
+        try:
+            journal.has(DATA)
+        finally:
+            journal.close()
+
+    with pytest.raises(InternalFault, match=r"tx\.db is damaged .*put a copy of it back, or move it away"):
+        use()
+
+
+def test_a_journal_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        Journal(tmp_path, 5)

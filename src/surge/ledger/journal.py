@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from surge.core.types import Address
-from surge.errors import Unavailable
+from surge.errors import InternalFault, Unavailable
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS nonces (chain INTEGER, account TEXT, next INTEGER NOT NULL, PRIMARY KEY (chain, account));
@@ -31,6 +32,9 @@ CREATE INDEX IF NOT EXISTS by_nonce ON transactions (chain, account, nonce);
 
 _OPEN, _FINAL, _REFUSED = 0, 1, 2
 """What the column `final` says: to be sent until mined; done; refused, and not sent again, but what is signed can be mined."""
+
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+"""SQLite's primary result codes, an extended one's low byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +61,36 @@ class Journal:
     """The transactions of one folder."""
 
     def __init__(self, path: Path, chain_id: int) -> None:
+        """Raises `InternalFault` when the file is damaged, `Unavailable` when it cannot be opened."""
         self._path = path
         self._chain = chain_id
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             path.touch(0o600)
-        self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        with self._translated("opened"):
+            self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+        try:
+            with self._translated("opened"):
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.executescript(_SCHEMA)
+        except BaseException:
+            self._db.close()
+            raise
+
+    @contextmanager
+    def _translated(self, done: str) -> Iterator[None]:
+        """Turn SQLite's errors into ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+                raise InternalFault(
+                    f"{self._path} is damaged ({error}): put a copy of it back, or move it away once no transaction of your accounts waits "
+                    "to be mined, for it says what was signed",
+                    path=str(self._path),
+                ) from error
+            raise Unavailable(f"{self._path} cannot be {done}: {error}", path=str(self._path)) from error
 
     def add(self, account: Address, chain_nonce: int, purpose: str, sign: Callable[[int], tuple[str, str]]) -> Sent:
         """Take the account's next nonce, sign with it (`sign` gives hash and raw), and write the transaction down."""
@@ -147,13 +172,11 @@ class Journal:
 
     def accounts(self) -> list[Address]:
         """The accounts that signed something here."""
-        rows = self._db.execute("SELECT account FROM nonces WHERE chain=?", (self._chain,))
-        return [Address(account) for (account,) in rows]
+        return [Address(account) for (account,) in self._found("SELECT account FROM nonces WHERE chain=?", self._chain)]
 
     def has(self, data: bytes) -> bool:
         """Whether a transaction here carries these bytes. One that can never be mined is not here (`drop`)."""
-        rows = self._db.execute("SELECT 1 FROM transactions WHERE chain=? AND instr(raw, ?) LIMIT 1", (self._chain, data.hex()))
-        return rows.fetchone() is not None
+        return bool(self._found("SELECT 1 FROM transactions WHERE chain=? AND instr(raw, ?) LIMIT 1", self._chain, data.hex()))
 
     def unfinished(self) -> list[Sent]:
         """Transactions that are not final yet, in the order of their nonces."""
@@ -174,21 +197,23 @@ class Journal:
         return [sorted(group, key=lambda each: not each.refused) for group in found if not all(each.refused for each in group)]
 
     def _rows(self, condition: str, *values: object) -> list[Sent]:
-        """Raises `Unavailable` when the file cannot be read."""
-        try:
-            rows = self._db.execute(
-                "SELECT hash, account, nonce, raw, purpose, made, final FROM transactions"  # noqa: S608 - the conditions are ours
-                f" WHERE chain=? AND {condition} ORDER BY account, nonce, made",
-                (self._chain, *values),
-            ).fetchall()
-        except sqlite3.Error as error:
-            raise Unavailable(f"{self._path} cannot be read: {error}", path=str(self._path)) from error
+        rows = self._found(
+            "SELECT hash, account, nonce, raw, purpose, made, final FROM transactions"  # noqa: S608 - the conditions are ours
+            f" WHERE chain=? AND {condition} ORDER BY account, nonce, made",
+            self._chain,
+            *values,
+        )
         return [replace(Sent(*row), refused=final == _REFUSED) for *row, final in rows]
+
+    def _found(self, question: str, *values: object) -> list[Any]:
+        """Raises `Unavailable` when the file cannot be read, `InternalFault` when it is damaged."""
+        with self._translated("read"):
+            return self._db.execute(question, values).fetchall()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """One transaction, all or nothing. Raises `Unavailable` when the disk is full or another process holds the file for long."""
-        try:
+        with self._translated("written"):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -197,8 +222,6 @@ class Journal:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
-            raise Unavailable(f"{self._path} cannot be written: {error}", path=str(self._path)) from error
 
     def close(self) -> None:
         """Close the file."""
