@@ -30,7 +30,8 @@ class Work:
     async def run(self) -> Reply:
         service = self.service
         service.runs.append(self.number)
-        if self.what == "gate":
+        if self.what in ("gate", "begun"):
+            self.begun = self.what == "begun"
             await service.gate.wait()
             self.begun = True
         if self.what == "local":

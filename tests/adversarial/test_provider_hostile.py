@@ -27,7 +27,8 @@ from surge.core.messages import (
 )
 from surge.core.pricing import Prices
 from surge.core.types import ZERO
-from surge.provider import outbox, session
+from surge.provider import desk, outbox, session
+from surge.provider.daemon import Provider
 
 
 @pytest.fixture
@@ -311,3 +312,57 @@ async def test_a_large_output_asked_for_again_and_again_does_not_pile_up(bench: 
         there.stalled.set()
         await until(lambda: set(again) <= client.outputs.keys())
         assert isinstance(await client.ask(work("free"), "free"), Answer)
+
+
+def under_way(provider: Provider, client: Client) -> list[Any]:
+    """The works at a client's desk."""
+    found = provider.reception.desk(client.channel)
+    return [] if found is None else found.works
+
+
+async def test_sessions_that_ask_for_a_running_unit_and_leave_are_not_held_by_it(bench: Bench) -> None:
+    async with bench.running() as provider:
+        client = Client(bench)
+        for _ in range(5):
+            await client.open()
+            asked = [await client.call(work("gate", 1)) for _ in range(20)]
+            await until(lambda: len(client.refusals()) >= 4)
+            assert {refusal.code for refusal in client.refusals()} == {"busy"}, "one work's callers are bounded"
+            client.messages.clear()
+            (unit,) = under_way(provider, client)
+            assert len(unit.callers) == desk.MAX_CALLERS
+            assert len({port for port, _ in unit.callers}) == 1, "the sessions before were let go"
+        await client.link.close("it vanishes")
+        await until(lambda: not unit.callers)
+        bench.works.gate.set()
+        await client.open()
+        answer = await client.ask(work("gate", 1))
+        assert isinstance(answer, Answer), "what was begun is finished, and waits for whoever asks again"
+        assert bench.works.runs == [1]
+        assert answer.id not in asked
+
+
+async def test_free_calls_of_sessions_that_left_are_called_off_and_those_under_way_bounded(bench: Bench) -> None:
+    async with bench.running() as provider:
+        client = Client(bench)
+        for turn in range(4):
+            await client.open()
+            for number in range(60):
+                await client.call(work("gate", number), "free")
+            await until(lambda turn=turn: len(bench.works.runs) == 60 * (turn + 1))
+            assert len(under_way(provider, client)) == 60
+        await client.link.close("it vanishes")
+        await until(lambda: provider.reception.desk(client.channel) is None)
+
+        # Those that can no longer be called off stay, and count.
+        await client.open()
+        for _ in range(3):
+            for number in range(60):
+                await client.call(work("begun", number), "free")
+            await until(lambda: len(under_way(provider, client)) + len(client.refusals()) >= 60)
+            client.messages.clear()
+            await client.open()
+        assert len(under_way(provider, client)) <= client.opened.window + desk.MAX_FREE
+        bench.works.gate.set()
+        await until(lambda: not under_way(provider, client))
+        assert isinstance(await client.ask(work(number=9)), Answer)

@@ -27,6 +27,12 @@ log = logging.getLogger("surge.provider")
 
 CALLED_OFF = Refused("cancelled", "it was called off before it began")
 
+MAX_CALLERS = 16
+"""Calls of one session that wait for the same work: an honest buyer makes one, and may make another when it called that off."""
+
+MAX_FREE = 64
+"""Orders under way at a desk that take nothing of the buyer's window, beyond as many as its window: as a session's calls are bounded."""
+
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 
@@ -113,14 +119,27 @@ class Desk:
         """A session takes the channel; the one before loses it."""
         before, self.port = self.port, port
         if before is not None:
+            self._leave(before)
             before.replaced()
 
     def detach(self, port: Port) -> None:
         """A session ended."""
+        self._leave(port)
         if self.port is port:
             self.port = None
             self._journal.heard(self.account.row.number, int(time.time()))
             self._idle(self)
+
+    def _leave(self, port: Port) -> None:
+        """A session waits for nothing more. Units go on, for whoever asks again; what is free and not begun is called off."""
+        for work in self.works:
+            before = len(work.callers)
+            work.callers = [caller for caller in work.callers if caller[0] is not port]
+            free = work.order.weight is Weight.FREE and not work.order.begun
+            if before and not work.callers and free and work.task is not None:
+                self._forget(work)  # at once, so that a call that comes next does not join it
+                work.withdrawn = True
+                work.task.cancel()
 
     def post(self, message: ToBuyer) -> None:
         """Tell the buyer, if it is there."""
@@ -142,9 +161,10 @@ class Desk:
     def take(self, port: Port, number: int, order: Order) -> None:
         """Do an order for call `number`, or answer it again. Raises `Refused`.
 
-        1. What is under way is not begun again: its answer goes to everyone who asked.
+        1. What is under way is not begun again: its answer goes to everyone who asked, up to a bound.
         2. What was answered and not acknowledged is answered the same.
-        3. The channel takes work and is not overdrawn, at prices that were agreed, and its receipt could be written.
+        3. The channel takes work and is not overdrawn, at prices that were agreed, and its receipt could be written; not too much that
+           takes nothing of the window is under way.
         4. The deposit is there and covers another unit like the last, or the ledger is asked whether it is and does.
         5. The buyer's window has room.
         """
@@ -152,6 +172,8 @@ class Desk:
         if subject is not None:
             # 1
             if (work := self._works.get(subject)) is not None:
+                if len(work.callers) >= MAX_CALLERS:
+                    raise Refused("busy", f"{len(work.callers)} calls wait for this already")
                 work.callers.append((port, number))
                 return
             # 2
@@ -160,8 +182,12 @@ class Desk:
                 return
         # 3
         self._check_open(order.job)
+        is_free = order.weight is Weight.FREE
+        is_short = account.lost or (not is_free and account.left < max(account.typical, 1))
+        if is_free or is_short:
+            self._check_beside()
         work = Work(order, [(port, number)])
-        if account.lost or (order.weight is not Weight.FREE and account.left < max(account.typical, 1)):
+        if is_short:
             # 4
             self._start(work, self._after_top_up(work))
         else:
@@ -182,6 +208,11 @@ class Desk:
         if (quote := account.quotes.get(job)) is not None:
             self.post(NewPrices(quote[0].encode(), quote[1]))
             raise Refused("price", "the job's fuel takes longer than the offer states: agree to its new price first")
+
+    def _check_beside(self) -> None:
+        beside = sum(work.weight is Weight.FREE for work in self.works)
+        if beside >= self.account.window + MAX_FREE:
+            raise Refused("busy", f"{beside} calls that take nothing of the window are under way")
 
     def withdraw(self, port: Port, number: int) -> None:
         """The answer to a call is no longer wanted: what has not begun is called off."""

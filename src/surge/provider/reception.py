@@ -268,8 +268,8 @@ class Reception:
     def _drop_if_idle(self, desk: Desk) -> None:
         """Forget a desk at which nothing happens: the journal has all of it, once it has taken what is on its way."""
         self._news.set()
-        if desk.port is None and not desk.busy and not self._common.journal.batches.fault:
-            self._desks.pop(desk.account.row.id, None)
+        if desk.port is None and not desk.busy and not self._common.journal.batches.fault and self._desks.get(desk.account.row.id) is desk:
+            del self._desks[desk.account.row.id]
 
     # The ledger
 
