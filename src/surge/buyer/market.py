@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from surge.buyer.accounts import acknowledgement_since
 from surge.buyer.doors import Link
 from surge.buyer.journal import OPEN, ChannelRow, Journal
+from surge.buyer.operators import Operators
 from surge.buyer.peers import Peer
 from surge.buyer.plan import Plan, Wishes
 from surge.buyer.purse import Purse
@@ -59,7 +60,7 @@ class Market:
         self._relays = relays
         self._treasury = treasury
         self._journal = journal
-        self._operators: dict[Address, Address | None] = {}
+        self._operators = Operators(ledger)
         self._banned: dict[Address, str] = {}
         self._locks: dict[Address, asyncio.Lock] = {}
         self._tasks: dict[Address, list[asyncio.Task[None]]] = {}
@@ -70,16 +71,7 @@ class Market:
         """What is offered now, by devices whose operators the registry confirms."""
         found = await self._relays.offers(OfferQuery(service=SERVICE))
         found = [signed for signed in found if signed.offer.network == self._network.network_id]
-        confirmed = await asyncio.gather(*(self._is_registered(signed.offer) for signed in found))
-        return [signed for signed, yes in zip(found, confirmed, strict=True) if yes]
-
-    async def _is_registered(self, offer: Offer) -> bool:
-        if self._operators.get(offer.device) != offer.operator:
-            self._operators[offer.device] = await self._ledger.operator_of(offer.device)
-        yes = self._operators[offer.device] == offer.operator
-        if not yes:
-            log.warning("%s offers work for an operator that did not register it", offer.device)
-        return yes
+        return await self._operators.confirmed(found)
 
     async def matching(self, plan: Plan, excluded: Iterable[str] = ()) -> Match:
         """The offers that pass a job's wishes, the cheapest first, and what excluded the others."""
