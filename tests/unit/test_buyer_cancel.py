@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,12 +14,13 @@ from buyer_support import Bed
 from made_up_provider import FakeProvider
 from surge.buyer.job import Job
 from surge.buyer.journal import CANCELLED, DONE
+from surge.buyer.pieces import LARGE, Block
 from surge.buyer.plan import CALLS
 from surge.buyer.purse import Purse
 from surge.buyer.records import find_job
 from surge.buyer.results import Progress, Results, decode_piece
 from surge.buyer.scheduler import Scheduler
-from surge.buyer.spool import Spool
+from surge.buyer.spool import BLOCK_BYTES, Spool
 from surge.buyer.submitting import Calls
 from surge.core import values
 from surge.errors import Cancelled
@@ -136,3 +138,38 @@ async def test_the_futures_of_a_cancelled_job_get_the_error(make_bed: Callable[.
     assert "ask again for what has no result" in str(errors[0])
     with pytest.raises(Cancelled):
         calls.submit(1)
+
+
+async def test_a_long_input_is_written_while_it_is_pulled_when_its_job_is_cancelled(make_bed: Callable[..., Bed]) -> None:
+    """So that it is never in memory as a whole, nor one block of the journal."""
+    one, count, unwritten = LARGE, 48, 12
+    bed = make_bed(FakeProvider(functions={"f": len}, seconds=lambda count: 0.05, window=2, window_max=2))
+    written, cancelled = threading.Semaphore(unwritten), threading.Event()
+    sizes: list[int] = []
+    dispatch = bed.journal.dispatch
+
+    def counted(job: bytes, *, blocks: Sequence[Block] = (), **more: Any) -> Any:
+        for block in blocks:
+            sizes.append(sum(map(len, block.items)))
+            for _ in block.items:
+                written.release()
+        return dispatch(job, blocks=blocks, **more)
+
+    bed.journal.dispatch = counted  # type: ignore[method-assign]
+
+    def items() -> Iterator[bytes]:
+        for number in range(count):
+            if number == 4:
+                cancelled.wait(5)
+            assert written.acquire(timeout=5), "nothing was written while so much was pulled"
+            yield bytes([number]) * one
+
+    plan = bed.plan(chunk=1)
+    job, results = await bed.start(plan, items(), total=count)
+    assert await asyncio.to_thread(next, results) == one
+    job.cancel()
+    cancelled.set()
+    await asyncio.wait_for(job.settled.wait(), 20)
+    assert find_job(bed.journal, plan.id.hex()).state == CANCELLED
+    assert await bed.journal.inputs(plan.id, 0, count) == [values.dumps(bytes([number]) * one) for number in range(count)]
+    assert max(sizes) <= BLOCK_BYTES

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from surge.buyer import intake as intake_module
 from surge.buyer.encoding import encode_value
 from surge.buyer.endings import guest_fault, local_fault, setup_fault
 from surge.buyer.intake import Intake
@@ -51,6 +52,35 @@ def test_items_are_pulled_up_to_what_is_wanted_and_no_further() -> None:
     intake.want(12)
     until(lambda: len(pulled) == 12)
     intake.stop()
+
+
+def test_no_more_is_pulled_while_much_waits_to_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake_module, "MAX_WAITING", 1000)
+    pulled: list[int] = []
+
+    def items() -> Any:
+        for index in range(40):
+            pulled.append(index)
+            yield bytes(300)
+
+    intake = Intake(items(), bytes, lambda: None)
+    intake.want(100)
+    intake.start()
+    taken = 0
+    while not intake.ended:
+        upto = min(taken + 5, 40)
+        until(lambda upto=upto: intake.ended or len(pulled) >= upto)
+        time.sleep(0.005)
+        assert len(pulled) <= upto
+        taken += len(intake.take())
+    assert taken + len(intake.take()) == 40
+    pulled.clear()
+    stopped = Intake(items(), bytes, lambda: None)
+    stopped.want(100)
+    stopped.start()
+    until(lambda: len(pulled) == 5)
+    stopped.stop()
+    until(lambda: stopped.ended)
 
 
 def test_an_item_is_encoded_when_it_is_pulled() -> None:

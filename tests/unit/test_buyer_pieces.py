@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from buyer_support import Bed
 from made_up_provider import FakeProvider
 from surge.buyer.journal import Journal
-from surge.buyer.pieces import LARGE, Block, ResultRow, cut
-from surge.buyer.spool import Spool
+from surge.buyer.pieces import LARGE, Block, ResultRow, cut, put_inputs, read_inputs
+from surge.buyer.schema import MIGRATIONS
+from surge.buyer.spool import BLOCK_BYTES, Spool
 from surge.errors import InternalFault
 
 JOB = b"j" * 32
@@ -76,6 +77,50 @@ async def test_memory_forgets_large_items_once_they_are_in_the_journal(journal: 
     assert spool.at_hand(0, 1) == [b"small"]
     assert spool.at_hand(1, 1) is None
     assert await spool.load(0, 4) == [b"small", *LARGE_ITEMS]
+    await journal.close()
+
+
+def sql(folder: Path, statement: str, *values: object) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(folder / "buyer.db")) as db, db:
+        return db.execute(statement, values).fetchall()
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 4])
+async def test_of_a_large_block_only_the_pieces_of_the_wanted_items_are_read(journal: Journal, tmp_path: Path, number: int) -> None:
+    items = [bytes([each]) * (2 * LARGE + each) for each in range(5)]
+    await asyncio.wrap_future(journal.dispatch(JOB, blocks=[Block(7, items)]))
+    assert await journal.inputs(JOB, 7, 5) == items
+    begin = sum(map(len, items[:number]))
+    end = begin + len(items[number])
+    sql(tmp_path, "UPDATE pieces SET data = x'' WHERE number < ? OR number > ?", begin // LARGE, (end - 1) // LARGE)
+    assert await journal.inputs(JOB, 7 + number, 1) == [items[number]]
+    await journal.close()
+
+
+@given(sizes=st.lists(st.sampled_from([0, 1, LARGE - 1, LARGE, LARGE + 1]), min_size=1, max_size=6), data=st.data())
+def test_any_run_of_a_blocks_items_is_read_back(sizes: list[int], data: st.DataObject) -> None:
+    items = [bytes([number]) * size for number, size in enumerate(sizes)]
+    low = data.draw(st.integers(0, len(items)))
+    high = data.draw(st.integers(low, len(items)))
+    with closing(sqlite3.connect(":memory:")) as db:
+        for script in MIGRATIONS:
+            db.executescript(script)
+        put_inputs(db, JOB, [Block(10, items)])
+        assert read_inputs(db, JOB, 10 + low, high - low) == items[low:high]
+
+
+async def test_what_the_journal_lacks_comes_in_blocks_of_some_mib_or_one_item(journal: Journal) -> None:
+    spool = Spool(JOB, journal, count=3)
+    items = [bytes([number]) * size for number, size in enumerate([BLOCK_BYTES - 1, 1, 1, 3 * BLOCK_BYTES, *[LARGE] * 9])]
+    spool.add(items)
+    assert spool.is_heavy
+    blocks = spool.unsaved()
+    assert not spool.is_heavy
+    assert spool.unsaved() == []
+    assert [(block.first, len(block.items)) for block in blocks] == [(3, 2), (5, 1), (6, 1), (7, 4), (11, 4), (15, 1)]
+    assert [item for block in blocks for item in block.items] == items
+    await asyncio.wrap_future(journal.dispatch(JOB, blocks=blocks))
+    assert await journal.inputs(JOB, 4, 9) == items[1:10]
     await journal.close()
 
 

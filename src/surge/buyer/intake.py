@@ -13,6 +13,9 @@ from typing import Any
 
 from surge.errors import InvalidInput
 
+MAX_WAITING = 64 << 20
+"""Bytes pulled and not taken, beyond which nothing more is pulled: whoever takes them may write them to a slow disk first."""
+
 
 class Intake:
     """Feeds a job. `wake` is called from the intake's thread when there is something to `take`."""
@@ -24,6 +27,7 @@ class Intake:
         self._skip = skip
         self._condition = threading.Condition()
         self._taken: list[bytes] = []
+        self._waiting = 0
         self._woken = False
         self._target = 0
         self._pulled = 0
@@ -55,6 +59,8 @@ class Intake:
         """The encoded items that arrived since the last call."""
         with self._condition:
             taken, self._taken = self._taken, []
+            self._waiting = 0
+            self._condition.notify()
             self._woken = False
         return taken
 
@@ -92,7 +98,10 @@ class Intake:
 
     def _taken_in(self, data: bytes) -> None:
         with self._condition:
+            while self._waiting > MAX_WAITING and not self._stopped:
+                self._condition.wait()
             self._taken.append(data)
+            self._waiting += len(data)
             self._pulled += 1
             wake, self._woken = not self._woken, True
         if wake:

@@ -389,11 +389,12 @@ class Job:
         """What was pulled, and all of an input whose length is known, so that the job can be finished."""
         until = time.monotonic() + (SETTLE_SECONDS if self._ahead is not None else 0.0)
         while True:
-            ended = self._feed.ended
+            is_over = self._feed.ended or time.monotonic() > until
             self.spool.add(self._feed.take())
-            if ended or time.monotonic() > until:
-                break
+            began = time.monotonic()
+            if (is_over or self.spool.is_heavy) and (blocks := self.spool.unsaved()):
+                await asyncio.wrap_future(self.journal.dispatch(self.plan.id, blocks=blocks))
+            if is_over:
+                return
+            until += time.monotonic() - began  # the time is for pulling
             await asyncio.sleep(0.01)
-        blocks = self.spool.unsaved()
-        if blocks:
-            await asyncio.wrap_future(self.journal.dispatch(self.plan.id, blocks=blocks))

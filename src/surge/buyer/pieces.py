@@ -17,6 +17,9 @@ from surge.buyer.counting import failed_items
 LARGE = 1 << 20
 """Bytes beyond which a value does not lie in its own row, and of a row of it."""
 
+MAX_VALUE = 1 << 62
+"""Bytes: more than any value has."""
+
 _INPUT, _RESULT = 0, 1
 """Kinds: the items of a block of inputs, one behind the other; a result's value."""
 
@@ -31,15 +34,6 @@ class Block:
     def sizes(self) -> bytes:
         """The items' lengths, 8 bytes each."""
         return struct.pack(f">{len(self.items)}Q", *map(len, self.items))
-
-    @classmethod
-    def of(cls, first: int, sizes: bytes, data: bytes) -> Block:
-        """The block in a row."""
-        items, at = [], 0
-        for (size,) in struct.iter_unpack(">Q", sizes):
-            items.append(data[at : at + size])
-            at += size
-        return cls(first, items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +58,20 @@ def put_inputs(db: sqlite3.Connection, job: bytes, blocks: Sequence[Block]) -> N
 
 
 def read_inputs(db: sqlite3.Connection, job: bytes, first: int, count: int) -> list[bytes]:
-    """Those of these items that are there."""
+    """Those of these items that are there. Of a large block only the pieces that hold them are read."""
     query = "SELECT first, sizes, data FROM inputs WHERE job = ? AND first < ? AND first + count > ? ORDER BY first"
     items: list[bytes] = []
-    for start, sizes, data in db.execute(query, (job, first + count, first)).fetchall():
-        block = Block.of(start, sizes, _get(db, job, _INPUT, start) if data is None else data)
-        items += block.items[max(first - start, 0) : first + count - start]
+    for start, packed, data in db.execute(query, (job, first + count, first)).fetchall():
+        sizes = struct.unpack(f">{len(packed) // 8}Q", packed)
+        low = max(first - start, 0)
+        wanted = sizes[low : first + count - start]
+        begin = sum(sizes[:low])
+        end = begin + sum(wanted)
+        found = memoryview(_get(db, job, _INPUT, start, begin, end) if data is None else data[begin:end])
+        at = 0
+        for size in wanted:
+            items.append(bytes(found[at : at + size]))
+            at += size
     return items
 
 
@@ -101,11 +103,15 @@ def _put(db: sqlite3.Connection, job: bytes, kind: int, first: int, parts: Itera
     db.executemany("INSERT INTO pieces VALUES (?,?,?,?,?)", rows)
 
 
-def _get(db: sqlite3.Connection, job: bytes, kind: int, first: int) -> bytes:
-    """Read a value."""
+def _get(db: sqlite3.Connection, job: bytes, kind: int, first: int, begin: int = 0, end: int = MAX_VALUE) -> bytes:
+    """Read a value, or the bytes of it from `begin` to before `end`."""
+    query = "SELECT data FROM pieces WHERE job = ? AND kind = ? AND first = ? AND number BETWEEN ? AND ? ORDER BY number"
+    number = begin // LARGE
+    skipped = number * LARGE
     found = io.BytesIO()
-    for (piece,) in db.execute("SELECT data FROM pieces WHERE job = ? AND kind = ? AND first = ? ORDER BY number", (job, kind, first)):
-        found.write(piece)
+    for (piece,) in db.execute(query, (job, kind, first, number, (end - 1) // LARGE)):
+        found.write(memoryview(piece)[max(begin - skipped, 0) : end - skipped])
+        skipped += len(piece)
     return found.getvalue()
 
 

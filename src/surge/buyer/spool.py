@@ -14,7 +14,7 @@ MEMORY = 64 << 20
 """Bytes of inputs kept in memory; what lies further ahead is read back when it is needed."""
 
 BLOCK_BYTES = 4 << 20
-"""Bytes of inputs after which they are journalled even if no unit needs them yet."""
+"""Bytes of inputs after which they are journalled even if no unit needs them yet, and of a block of them, unless it is one item."""
 
 
 class Spool:
@@ -44,12 +44,22 @@ class Spool:
         return size
 
     def unsaved(self) -> list[Block]:
-        """What the journal lacks; the caller writes it."""
-        if not self._unsaved:
-            return []
-        block = Block(self.count - len(self._unsaved), self._unsaved)
+        """What the journal lacks, in blocks that are read back in one piece; the caller writes it."""
+        blocks: list[Block] = []
+        first = self.count - len(self._unsaved)
+        gathered: list[bytes] = []
+        size = 0
+        for data in self._unsaved:
+            if gathered and size + len(data) > BLOCK_BYTES:
+                blocks.append(Block(first, gathered))
+                first += len(gathered)
+                gathered, size = [], 0
+            gathered.append(data)
+            size += len(data)
+        if gathered:
+            blocks.append(Block(first, gathered))
         self._unsaved, self._unsaved_size = [], 0
-        return [block]
+        return blocks
 
     @property
     def is_heavy(self) -> bool:
