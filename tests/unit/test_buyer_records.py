@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,13 +42,29 @@ async def test_a_listing_counts_the_items_that_failed(beds: Callable[..., Bed]) 
     assert [each.failed for each in list_jobs(bed.journal)] == [3]
 
 
+class Held(FakeProvider):
+    """Its setups wait for a gate."""
+
+    gate: asyncio.Event
+
+    async def _set_up(self, wire: Any, call: Any) -> None:
+        self.setups.append(0)
+        await self.gate.wait()
+        await super()._set_up(wire, call)
+
+    async def _setup(self, wire: Any, call: Any) -> None:
+        self._spawn(self._set_up(wire, call))
+
+
 async def test_a_setup_that_ends_after_the_job_counts_towards_its_price(beds: Callable[..., Bed]) -> None:
-    quick, slow = FakeProvider(functions={"f": abs}), FakeProvider(functions={"f": abs}, setup_seconds=0.5)
+    quick, slow = FakeProvider(functions={"f": abs}), Held(functions={"f": abs})
+    slow.gate = asyncio.Event()
     bed = beds(quick, slow)
     plan = bed.plan(chunk=5)
     await bed.map(plan, range(10), total=10)
-    assert len(slow.setups) == 1
+    assert slow.setups
     assert not slow.acknowledged
+    slow.gate.set()
     await asyncio.wait_for(asyncio.gather(*(peer.quiet() for peer in bed.peers.values())), 10)
     found = find_job(bed.journal, plan.id.hex())
     assert slow.channel.amount > 0
@@ -58,7 +75,8 @@ async def test_a_setup_that_ends_after_the_job_counts_towards_its_price(beds: Ca
 @pytest.mark.parametrize("left", [True, False])
 async def test_a_setup_that_nobody_waited_for_is_paid_only_from_what_is_left(beds: Callable[..., Bed], left: bool) -> None:
     """Its provider was given up in the middle of it, and what was set aside for it may be spent by then."""
-    slow, other = FakeProvider(functions={"f": abs}, setup_seconds=0.3), FakeProvider(functions={"f": abs}, seconds=lambda count: 0.05)
+    slow, other = Held(functions={"f": abs}), FakeProvider(functions={"f": abs}, seconds=lambda count: 0.05)
+    slow.gate = asyncio.Event()
     bed = beds(other, slow)
     plan = bed.plan(chunk=1, wishes=Wishes(budget=10**24))
     job, results = await bed.start(plan, range(30), total=30)
@@ -68,6 +86,7 @@ async def test_a_setup_that_nobody_waited_for_is_paid_only_from_what_is_left(bed
     job.lanes.dismiss(slow.device, Unavailable("given up"))
     if not left:
         job.purse.budget = 0
+    slow.gate.set()
     async with asyncio.timeout(5):
         while not slow.acknowledged:
             await asyncio.sleep(0.005)
