@@ -57,7 +57,7 @@ class Held(FakeProvider):
 
 
 async def test_a_setup_that_ends_after_the_job_counts_towards_its_price(beds: Callable[..., Bed]) -> None:
-    quick, slow = FakeProvider(functions={"f": abs}), Held(functions={"f": abs})
+    quick, slow = FakeProvider(functions={"f": abs}, seconds=lambda count: 0.2), Held(functions={"f": abs})
     slow.gate = asyncio.Event()
     bed = beds(quick, slow)
     plan = bed.plan(chunk=5)
