@@ -15,6 +15,8 @@ def test_the_demonstration_ends_with_a_receipt_that_holds(tmp_path: Path, python
     assert report["settings"] == 8
     assert report["models"][0]["accuracy"] > 0.95
     assert sum(each["pay"] for each in report["providers"]) == report["price"] > 0
+    (listed,) = place.json("job", "list", "--network", tmp_path / "demo" / "network.json")
+    assert listed["price"] == report["price"]
     assert report["redemptions"]
     assert sum(each["paid"] + each["fee"] for each in report["redemptions"]) <= report["price"]
     assert report["verified"]

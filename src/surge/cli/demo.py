@@ -76,6 +76,8 @@ def _job(network: Path, providers: int, limit: int | None, *, quiet: bool) -> di
         surge.wait_for_providers(providers, 60.0)
         before = {each.transaction for each in _redemptions(surge)}
         report = _search(surge, limit)
+    with connect(network) as surge:
+        report |= _settled(surge, report["job"])
         if not quiet:
             _show_search(report)
         _wait_for_redemptions(surge)
@@ -109,10 +111,13 @@ def _search(surge: Network, limit: int | None) -> dict[str, Any]:
         "job": results.job,
         "settings": len(found),
         "seconds": seconds,
-        "price": results.progress.price,
         "models": best[:5],
-        "providers": surge.job_providers(results.job),
     }
+
+
+def _settled(surge: Network, job: str) -> dict[str, Any]:
+    """What a job cost, and whom. Asked behind the end of its connection: providers bill until then what they began for it."""
+    return {"price": surge.job(job).price, "providers": surge.job_providers(job)}
 
 
 def _show_search(report: dict[str, Any]) -> None:
