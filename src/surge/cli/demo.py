@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import click
 from surge.cli import places
 from surge.cli.children import stop_event
 from surge.cli.console import Size, err, out, print_json, show, tokens
-from surge.cli.progress import job_progress
+from surge.cli.progress import job_progress, waiting
 from surge.cli.receipts import show_checks
 from surge.core.text import counted
 from surge.errors import Unavailable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from surge.ledger import Redemption
 
 REDEEM_SECONDS = 60.0
-"""Seconds to wait until providers have redeemed their vouchers."""
+"""Seconds to wait, at most, until providers have redeemed the vouchers that are worth it."""
 
 
 @click.command()
@@ -80,12 +80,13 @@ def _job(network: Path, providers: int, limit: int | None, *, quiet: bool) -> di
         report |= _settled(surge, report["job"])
         if not quiet:
             _show_search(report)
-        _wait_for_redemptions(surge)
+        _wait_for_redemptions(surge, network)
         receipt = next(row["receipt"] for row in surge.receipts(report["job"]) if row["kind"] == 1)
         case = surge.export_case(receipt, network.parent / "receipt.json", inputs=True)  # redeems its voucher if its provider did not
         report["redemptions"] = [_plain(each) for each in _redemptions(surge) if each.transaction not in before]
+        report["kept"] = sum(_kept(surge.channels()))
         if not quiet:
-            _show_redemptions(report["redemptions"])
+            _show_redemptions(report["redemptions"], report["kept"])
         report |= _check_receipt(receipt, case)
         if not quiet:
             _show_checks(report)
@@ -148,12 +149,15 @@ def _show_providers(providers: list[dict[str, Any]]) -> None:
     )
 
 
-def _show_redemptions(redemptions: list[dict[str, Any]]) -> None:
+def _show_redemptions(redemptions: list[dict[str, Any]], kept: int) -> None:
     rows = [{**each, "paid": tokens(each["paid"]), "fee": tokens(each["fee"])} for each in redemptions]
     show(rows, ["transaction", "receipts", "paid", "fee"], as_json=False, title="\nWhat was redeemed on the ledger", empty="nothing yet")
     paid, fees = (sum(each[name] for each in redemptions) for name in ("paid", "fee"))
     said = f"in all {tokens(paid)} to the providers, {tokens(fees)} of fees: for units, and for setups, transfers and compiling, too"
     out.print(said, style="dim", soft_wrap=True)
+    if kept:
+        said = f"{tokens(kept)} is not redeemed yet: providers keep a voucher that is worth little beside its gas until there is more on it"
+        out.print(said, style="dim", soft_wrap=True)
 
 
 def _plain(each: Redemption) -> dict[str, Any]:
@@ -167,12 +171,31 @@ def _plain(each: Redemption) -> dict[str, Any]:
     }
 
 
-def _wait_for_redemptions(surge: Network) -> None:
-    """Wait until the providers have redeemed all that was vouched for, or for a minute: what is worth less than its gas, they keep."""
+def _wait_for_redemptions(surge: Network, network: Path) -> None:
+    """Wait until the providers have redeemed what is worth its gas to them, or for a minute: the rest they keep."""
     deadline = time.monotonic() + REDEEM_SECONDS
-    err.print("waiting for the providers to redeem", style="dim")
-    while any(row["redeemed"] < row["vouched"] for row in surge.channels()) and time.monotonic() < deadline:
-        time.sleep(0.5)
+    with waiting("waiting for the providers to redeem"):
+        while max(_kept(surge.channels()), default=0) >= asyncio.run(_least_redeemed(network)) and time.monotonic() < deadline:
+            time.sleep(0.5)
+
+
+def _kept(channels: Sequence[dict[str, Any]]) -> list[int]:
+    """Wei that is vouched for and not redeemed, by channel."""
+    return [max(0, row["vouched"] - row["redeemed"]) for row in channels if row["state"] != "closed"]
+
+
+async def _least_redeemed(network: Path) -> int:
+    """Wei from which providers as `surge up` starts them redeem a voucher without being pressed."""
+    from surge.ledger import Ledger
+    from surge.provider import ProviderConfig
+
+    usual = ProviderConfig()
+    home = places.find_home(network)
+    chain = await Ledger.connect(home.network, home.transactions)
+    try:
+        return usual.gas_factor * usual.tokens_per_coin * await chain.redemption_cost()
+    finally:
+        await chain.close()
 
 
 def _redemptions(surge: Network) -> Iterator[Redemption]:

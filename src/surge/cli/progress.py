@@ -73,6 +73,15 @@ def job_progress(label: str, total: int | None, progress: JobProgress | None = N
 
 
 @contextlib.contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """Say what is waited for, and for how long already."""
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err) as bars:
+        task = bars.add_task(label, total=1)
+        yield
+        bars.update(task, completed=1)
+
+
+@contextlib.contextmanager
 def timed_progress(label: str, seconds: float) -> Iterator[Callable[[float], None]]:
     """A bar for one-off work that is expected to take `seconds`; call what it yields with the seconds gone."""
     columns = (
