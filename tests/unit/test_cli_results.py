@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from typing import Any
 
 import click
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 
 from surge.buyer.results import Piece, Progress, Results
-from surge.cli.console import run_command
+from surge.cli import failures, jobs
+from surge.cli import progress as progress_bars
+from surge.cli.console import SafeConsole, run_command
 from surge.cli.jobs import write_results
 from surge.cli.options import unit_limits
 from surge.cli.progress import job_progress
@@ -109,4 +112,52 @@ def test_what_a_job_tells_names_the_options_of_the_command_line(capsys: pytest.C
         progress.tell_once("it took longer than it may: raise timeout=, or wait")
     said = capsys.readouterr().err
     assert said.count("raise --timeout, or wait\n") == 1
-    assert "1 provider reachable" in " ".join(said.split())
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """A terminal of 80 columns, for standard error."""
+    shown = io.StringIO()
+    monkeypatch.setenv("TERM", "xterm")
+    console = SafeConsole(file=shown, force_terminal=True, width=80, highlight=False, color_system=None)
+    for module in (jobs, progress_bars, failures):
+        monkeypatch.setattr(module, "err", console)
+    return shown
+
+
+def drawn(terminal: io.StringIO) -> list[str]:
+    """The lines that a terminal was told to draw."""
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue()))
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+@pytest.mark.parametrize("reachable", [None, 0, 1, 64])
+def test_how_a_job_stands_fits_a_terminal(reachable: int | None, terminal: io.StringIO) -> None:
+    progress = Progress(reachable=reachable, price=12_345_678 * 10**12, fuel=10**13)
+    with job_progress("cross_validate_everything", 10_000, progress):
+        pass
+    line, *_, last = drawn(terminal)
+    assert len(line) <= 80
+    assert line.split()[1] == "cross_validate_…"
+    assert "0/10000" in line
+    assert "12.345678 SURGE" in line
+    assert "SURGE" not in last, "the price is told once the job is settled"
+
+
+class Screen(io.StringIO):
+    """Standard output that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_results_on_a_terminal_stand_above_the_bar(terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = Results("ab" * 16, Progress(), errors="return", cancel=lambda: None, consumed=lambda upto: None, dropped=lambda: None)
+    found = ["[bold]a :smile:", "b" * 100]
+    results.arrivals.put(Piece(0, 2, values.dumps([["ok", each] for each in found])))
+    results.arrivals.end(2)
+    screen = Screen()
+    monkeypatch.setattr("sys.stdout", screen)
+    assert write_results(results, "-", screen, 2, "f") == 0
+    assert [json.loads(line) for line in drawn(terminal) if line.startswith('"')] == found
+    assert screen.getvalue() == ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+from rich.text import Text
 
 from surge.cli.console import Amount, err, local_time, out, print_json, show, tokens
 from surge.cli.options import as_json, complete_file, constraints, function_needs, given, network_option, opened, unit_limits
@@ -88,19 +89,27 @@ def _json_key(key: Any) -> str:
 
 
 def write_results(results: Results, target: str, file: TextIO, total: int | None, label: str) -> int:
-    """Write one line per result, with progress on standard error; returns how many items failed."""
+    """Write one line per result, with progress on standard error; returns how many items failed.
+
+    Where both are shown on a terminal, the lines appear above the bar.
+    """
     from surge.cli.failures import Failures
     from surge.cli.progress import job_progress
 
     failures = Failures()
+    above = file is sys.stdout and file.isatty() and err.is_terminal
     try:
         with job_progress(label, total, results.progress) as tick, _resumable(results.job):
             for index, result in enumerate(results):
                 failed = isinstance(result, GuestFault)
                 if failed:
                     failures.tell(index, result)
+                line = json.dumps(_error_line(result) if failed else as_json_value(result), allow_nan=False)
                 with writing(STANDARD_OUTPUT if target == "-" else target):
-                    file.write(json.dumps(_error_line(result) if failed else as_json_value(result), allow_nan=False) + "\n")
+                    if above:
+                        err.print(Text(line), soft_wrap=True)
+                    else:
+                        file.write(line + "\n")
                 tick(results)
     finally:
         failures.sum_up()

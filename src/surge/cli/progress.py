@@ -18,6 +18,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from surge.cli.console import err, in_options, tokens
@@ -27,11 +28,18 @@ if TYPE_CHECKING:
     from surge.buyer.results import Progress as JobProgress
 
 
+WIDE = 110
+"""Columns from which the whole of a job's line fits."""
+
+MOST_LABEL = 16
+"""Characters of a job's label on a terminal that is not wide."""
+
+
 class _Note(ProgressColumn):
     """How a job stands, looked up at every refresh: that nobody can be reached does not wait for the next result."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True, overflow="ellipsis"))
         self.progress: JobProgress | None = None
 
     def render(self, task: Task) -> Text:
@@ -40,19 +48,32 @@ class _Note(ProgressColumn):
         if progress is None:
             return Text()
         count = progress.reachable
-        who = "looking for providers" if count is None else f"{counted(count, 'provider') if count else 'no providers'} reachable"
-        return Text(f"{who}  {progress.gigafuel:,.2f} gigafuel  {tokens(progress.price)}")
+        who = "looking for providers" if count is None else counted(count, "provider") if count else "no providers"
+        if err.width < WIDE:
+            return Text(f"{who}  {tokens(progress.price)}")
+        return Text(f"{who}{'' if count is None else ' reachable'}  {progress.gigafuel:,.2f} gigafuel  {tokens(progress.price)}")
 
 
 @contextlib.contextmanager
 def job_progress(label: str, total: int | None, progress: JobProgress | None = None) -> Iterator[Callable[[Any], None]]:
     """A bar over a job's items; call what it yields with the results' iterator after each result.
 
-    With the job's `progress` the bar shows how it stands from the start, and what the job tells is printed above.
+    With the job's `progress` the bar shows how it stands from the start, and what the job tells is printed above. At the end only the
+    bar is left: what the job cost is known once it is settled.
     """
     note = _Note()
     note.progress = progress
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), note)
+    whole = Column(no_wrap=True)
+    if err.width < WIDE and len(label) > MOST_LABEL:
+        label = label[: MOST_LABEL - 1] + "…"
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(table_column=whole),
+        TimeElapsedColumn(table_column=whole.copy()),
+        note,
+    )
     with Progress(*columns, console=err) as bars:
         task = bars.add_task(label, total=total)
         if progress is not None:
@@ -69,7 +90,10 @@ def job_progress(label: str, total: int | None, progress: JobProgress | None = N
                 shown = now
                 bars.update(task, completed=done)
 
-        yield tick
+        try:
+            yield tick
+        finally:
+            note.progress = None
 
 
 @contextlib.contextmanager
