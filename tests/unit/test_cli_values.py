@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -43,6 +44,24 @@ def test_amounts_of_a_column_have_one_form(capsys: pytest.CaptureFixture[str]) -
     assert column(10**23, 10**18) == ["100,000", "1"]
     assert column(611630936379, 10**16) == ["0.000000611", "0.010000000"]
     assert column(1, -(10**18)) == ["0.000000000000000001", "-1.000000000000000000"]
+
+
+def test_a_narrow_terminal_folds_no_id_and_no_amount(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "out", console.SafeConsole(file=screen, width=80, highlight=False))
+    job = {"job": "0123456789ab", "name": "a/long/path/to/some.py:function", "state": "cancelled", "done": 10_000, "failed": 0}
+    job |= {"total": 10_000, "price": 12_345678 * 10**12, "created": console.brief_time(0)}
+    console.show([job], list(job), as_json=False, money=["price"])
+    channel = {"channel": "0123456789ab", "device": "0x01234567", "deposit": 12_512_345 * 10**12, "vouched": 123_457 * 10**12}
+    channel |= {"floor": 10**16, "redeemed": 123_456 * 10**12, "receipts": 12_345, "state": "closing"}
+    console.show([channel], list(channel), as_json=False, money=["deposit", "vouched", "floor", "redeemed"])
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    (row,) = (line for line in lines if "12.345678" in line)
+    assert {"0123456789ab", "cancelled", "10,000"} <= set(row.split())
+    (row,) = (line for line in lines if "12.512345" in line)
+    assert row.split() == ["0123456789ab", "0x01234567", "12.512345", "0.123457", "0.01", "0.123456", "12,345", "closing"]
+    assert "…" not in screen.getvalue()
 
 
 def test_errors_are_said_in_tokens(capsys: pytest.CaptureFixture[str]) -> None:

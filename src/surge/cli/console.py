@@ -33,6 +33,12 @@ out = SafeConsole(highlight=False, width=None if sys.stdout.isatty() else 240)
 err = SafeConsole(stderr=True, highlight=False)
 """Progress and explanations: standard error."""
 
+WIDE = 110
+"""Columns from which there is room for what would only be nice to see."""
+
+MOST_WHOLE = 14
+"""Characters of a word in a table that is never folded: an id of twelve digits with its 0x."""
+
 EXIT_CODES: Mapping[int, str] = {
     0: "done",
     1: "the work itself failed: an item raised, trapped or ran out of a limit; a receipt did not verify",
@@ -112,20 +118,25 @@ def show(
     empty: str = "nothing yet",
     money: Sequence[str] = (),
 ) -> None:
-    """A listing: a table for people, or with `--json` one array of objects. Columns of `money` hold wei, which people see in SURGE."""
+    """A listing: a table for people, or with `--json` one array of objects. Columns of `money` hold wei, which people see in SURGE.
+
+    Where a terminal is narrow, free text and addresses are folded; numbers and short ids are not.
+    """
     if as_json:
         print_json(list(rows))
         return
     if not rows:
         out.print(empty)
         return
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    narrow = out.width < WIDE
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=narrow, header_style="bold")
     cells = []
     for column in columns:
         values = [row.get(column) for row in rows]
         numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        title = column.replace("_", " ") + (" SURGE" if column in money else "")
-        table.add_column(title, justify="right" if numeric else "left", overflow="fold")
+        title = column.replace("_", " ") + (("\n" if narrow else " ") + "SURGE" if column in money else "")
+        whole = numeric or all(len(word := _words(value)) <= MOST_WHOLE and " " not in word for value in values)
+        table.add_column(title, justify="right" if numeric else "left", no_wrap=whole, overflow="ellipsis" if whole else "fold")
         cells.append(_amounts(values) if column in money else values)
     for line in zip(*cells, strict=True):
         table.add_row(*map(_cell, line))
@@ -179,6 +190,11 @@ def _plain(value: Any) -> Any:
 def local_time(seconds: float) -> str:
     """A time in Unix seconds, as JSON has it, for people: on this machine's clock."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def brief_time(seconds: float) -> str:
+    """The same for tables: in the short form, without the year, where the terminal is narrow."""
+    return local_time(seconds) if out.width >= WIDE else time.strftime("%m-%d %H:%M", time.localtime(seconds))
 
 
 def tokens(amount: int) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from rich.text import Text
 
-from surge.cli.console import Amount, err, local_time, out, print_json, show, tokens
+from surge.cli.console import Amount, brief_time, err, local_time, out, print_json, show, tokens
 from surge.cli.options import as_json, complete_file, constraints, function_needs, given, network_option, opened, unit_limits
 from surge.cli.outputs import STANDARD_OUTPUT, output_file, writing
 from surge.cli.places import find_network
@@ -280,7 +280,7 @@ def list_(network: str | None, json_: bool) -> None:
     with opened(network, offline=True) as surge:
         rows = [_job_row(entry) for entry in surge.jobs()]
     if not json_:
-        rows = [{**row, "job": row["job"][:12], "created": local_time(row["created"])} for row in rows]
+        rows = [{**row, "job": row["job"][:12], "created": brief_time(row["created"])} for row in rows]
     show(
         rows,
         ["job", "name", "state", "done", "failed", "total", "price", "created"],

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SHORT = 12
 """Hex digits of an id that tables show: enough to name it."""
 
+SHORT_ADDRESS = 10
+"""Characters of an address that tables show beside much else."""
+
 
 @click.group()
 def wallet() -> None:
@@ -145,7 +148,7 @@ def list_(network: str | None, json_: bool) -> None:
     with opened(network) as surge:
         rows = surge.channels()
     if not json_:
-        rows = [{**row, "channel": row["channel"][:SHORT]} for row in rows]
+        rows = [{**row, "channel": row["channel"][:SHORT], "device": row["device"][:SHORT_ADDRESS]} for row in rows]
     money = ("deposit", "vouched", "floor", "redeemed")
     show(rows, ["channel", "device", *money, "receipts", "state"], as_json=json_, empty="no channels yet", money=money)
 
@@ -230,7 +233,7 @@ def earnings(data: Path | None, json_: bool) -> None:
         print_json(rows)
         return
     money = ("vouched", "redeemed", "waiting")
-    short = [{**row, "channel": row["channel"][: 2 + SHORT]} for row in rows]
+    short = [{**row, "channel": row["channel"][: 2 + SHORT], "buyer": row["buyer"][:SHORT_ADDRESS]} for row in rows]
     show(short, ["provider", "channel", "buyer", "receipts", *money, "state"], as_json=False, empty="nothing earned yet", money=money)
     for row in rows:
         if row["set_aside"]:

@@ -21,15 +21,12 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from surge.cli.console import err, in_options, tokens
+from surge.cli.console import WIDE, err, in_options, tokens
 from surge.core.text import counted
 
 if TYPE_CHECKING:
     from surge.buyer.results import Progress as JobProgress
 
-
-WIDE = 110
-"""Columns from which the whole of a job's line fits."""
 
 MOST_LABEL = 16
 """Characters of a job's label on a terminal that is not wide."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from surge.cli.console import err, in_tokens, local_time, out, print_json, show, tokens
-from surge.cli.money import SHORT
+from surge.cli.money import SHORT, SHORT_ADDRESS
 from surge.cli.options import as_json, complete_file, network_option, opened
 from surge.core import network as network_file
 from surge.core.receipts import FUELLED, ReceiptKind
@@ -39,7 +39,7 @@ def list_(job_id: str | None, network: str | None, json_: bool) -> None:
                 **row,
                 "receipt": row["receipt"][:SHORT],
                 "kind": ReceiptKind(row["kind"]).name.lower(),
-                "device": row["device"][:10],
+                "device": row["device"][:SHORT_ADDRESS],
                 "quantity": _quantity(row["quantity"], "fuel" if row["kind"] in FUELLED else "B"),
                 "paid": row["accepted"],
                 "finished": time.strftime("%m-%d %H:%M", time.localtime(row["finished"])),
