@@ -18,11 +18,11 @@ from made_up_provider import FakeProvider
 from made_up_units import Ended
 from surge.buyer.journal import DONE, ChannelRow, Journal
 from surge.buyer.plan import COMMANDS, Wishes
-from surge.buyer.records import _COUNTS, find_job, list_jobs
+from surge.buyer.records import _COUNTS, find_channel, find_job, list_jobs
 from surge.buyer.schema import MIGRATIONS
 from surge.core import values
 from surge.core.units import Status
-from surge.errors import NotEnough, Unavailable
+from surge.errors import InvalidInput, NotEnough, Unavailable
 from surge.store import Database
 
 
@@ -153,3 +153,15 @@ def test_failures_in_a_journal_of_before_are_counted_once(tmp_path: Path, monkey
     with closing(sqlite3.connect(tmp_path / "buyer.db")) as db:
         (plan,) = db.execute(f"EXPLAIN QUERY PLAN {_COUNTS}", (b"",)).fetchall()
         assert "COVERING INDEX results_counted (job=?)" in plan[-1]
+
+
+async def test_several_that_are_meant_are_told_in_the_plural(beds: Callable[..., Bed]) -> None:
+    bed = beds(FakeProvider(functions={"f": abs}))
+    await bed.map(bed.plan(), [1], total=1)
+    with pytest.raises(InvalidInput, match="no job here has an id that begins with 'zz'"):
+        find_job(bed.journal, "zz")
+    row = (await bed.journal.channels())[0]
+    with pytest.raises(InvalidInput, match="2 channels begin with"):
+        find_channel([row, row], row.id.hex()[:4])
+    with pytest.raises(InvalidInput, match="no channel begins with 'zz'"):
+        find_channel([row], "zz")

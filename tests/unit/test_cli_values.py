@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import re
 from pathlib import Path
@@ -161,3 +162,11 @@ def test_inputs_that_cannot_be_read_are_named(tmp_path: Path, data: bytes | None
         path.write_bytes(data)
     with pytest.raises(InvalidInput, match=part):
         list(read_items(str(path)))
+
+
+def test_connections_that_an_interrupt_left_open_are_not_logged() -> None:
+    def said(text: str) -> bool:
+        return console.left_open(logging.LogRecord("asyncio", logging.ERROR, "", 0, text, None, None))
+
+    assert not said("Unclosed client session\nclient_session: <aiohttp.client.ClientSession object>")
+    assert said("Task exception was never retrieved")

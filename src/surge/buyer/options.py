@@ -41,6 +41,9 @@ class Asked(TypedDict, total=False):
 
 _KNOWN = frozenset(Asked.__annotations__)
 
+_PARAMETERS = "files of every job, packages and seed of a function, chunk, errors and total of a map"
+"""What calls take besides, as parameters of their own."""
+
 
 def limits_of(asked: Asked) -> Limits:
     """The limits of one unit. Raises `InvalidInput` for one out of bounds."""
@@ -80,7 +83,7 @@ def check_known(asked: Asked) -> None:
     """Raise `TypeError` for an option that does not exist, as a function does."""
     unknown = set(asked) - _KNOWN
     if unknown:
-        raise TypeError(f"no such option: {', '.join(sorted(unknown))}; there are {', '.join(sorted(_KNOWN))}")
+        raise TypeError(f"no such option: {', '.join(sorted(unknown))}; there are {', '.join(sorted(_KNOWN))}; and {_PARAMETERS}")
 
 
 def chunk_of(chunk: int | str) -> int:

@@ -131,8 +131,8 @@ def find_job(journal: Journal, named: str) -> JobRecord:
     """The job whose id begins with these hex digits. Raises `InvalidInput` when there is none, or several."""
     rows = journal.read_now(_JOBS + " WHERE lower(hex(id)) LIKE ? || '%'", (named.lower().removeprefix("0x"),)) if named else []
     if len(rows) != 1:
-        what = "no job" if not rows else f"{len(rows)} jobs"
-        raise InvalidInput(f"{what} here has an id that begins with {named!r}: `surge job list` shows them", job=named)
+        what = "no job here has" if not rows else f"{len(rows)} jobs here have"
+        raise InvalidInput(f"{what} an id that begins with {named!r}: `surge job list` shows them", job=named)
     return _job(journal, rows[0])
 
 
@@ -181,8 +181,8 @@ def find_receipt(journal: Journal, named: str) -> ReceiptRecord:
     text = named.lower().removeprefix("0x")
     rows = journal.read_now(_RECEIPTS + " WHERE lower(hex(digest)) LIKE ? || '%'", (text,)) if text else []
     if len(rows) != 1:
-        what = "no receipt" if not rows else f"{len(rows)} receipts"
-        raise InvalidInput(f"{what} here has an id that begins with {named!r}: `surge receipt list` shows them", receipt=named)
+        what = "no receipt here has" if not rows else f"{len(rows)} receipts here have"
+        raise InvalidInput(f"{what} an id that begins with {named!r}: `surge receipt list` shows them", receipt=named)
     return _receipt(rows[0])
 
 
@@ -191,8 +191,8 @@ def find_channel(rows: Sequence[ChannelRow], named: str) -> ChannelRow:
     text = named.lower().removeprefix("0x")
     found = [row for row in rows if text and (row.id.hex().startswith(text) or row.device[2:].startswith(text))]
     if len(found) != 1:
-        what = "no channel" if not found else f"{len(found)} channels"
-        raise InvalidInput(f"{what} begins with {named!r}: `surge channel list` shows them", channel=named)
+        what = "no channel begins" if not found else f"{len(found)} channels begin"
+        raise InvalidInput(f"{what} with {named!r}: `surge channel list` shows them", channel=named)
     return found[0]
 
 

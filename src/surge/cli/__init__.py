@@ -10,11 +10,13 @@ from __future__ import annotations
 
 def main() -> None:
     """The `surge` command. The only place that ends the process."""
+    import logging
     import sys
 
     from surge.cli.app import surge
-    from surge.cli.console import run_command
+    from surge.cli.console import left_open, run_command
 
+    logging.getLogger("asyncio").addFilter(left_open)
     sys.exit(run_command(surge))
 
 

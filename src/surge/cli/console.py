@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 import time
@@ -77,6 +78,11 @@ def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     for member in group.exceptions:
         flat.append(_first_error(member) if isinstance(member, BaseExceptionGroup) else member)
     return next((member for member in flat if isinstance(member, errors.SurgeError)), flat[0])
+
+
+def left_open(record: logging.LogRecord) -> bool:
+    """A filter of the log: connections that a second Ctrl-C left open end with the process, and nobody needs to know."""
+    return not record.getMessage().startswith("Unclosed ")
 
 
 def run_command(command: click.Command, args: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ import click
 from surge.buyer.home import user_keystore
 from surge.buyer.trust import require_trusted
 from surge.cli import places
-from surge.cli.console import Amount, err, in_tokens, local_time, out, print_json, show, tokens
+from surge.cli.console import Amount, err, in_tokens, local_time, out, print_json, show
 from surge.cli.options import as_json, network_option, opened
 from surge.cli.places import passphrase
 from surge.core.types import address
@@ -220,7 +220,7 @@ def _time(seconds: int) -> str:
 @as_json
 def earnings(data: Path | None, json_: bool) -> None:
     """What a provider has earned, channel by channel, and what it is waiting for."""
-    from surge.provider import earnings_of, standing_of
+    from surge.provider import earnings_of, paid_in_words, standing_of
 
     folders = provider_folders(data)
     if not folders:
@@ -238,7 +238,7 @@ def earnings(data: Path | None, json_: bool) -> None:
     for row in rows:
         if row["set_aside"]:
             err.print(f"{row['channel']} cannot be redeemed now, and is tried again: {row['set_aside']}", style="yellow")
-    err.print(f"redeemed in all: {tokens(sum(row['redeemed'] for row in rows))}", style="dim")
+    err.print(in_tokens(paid_in_words(rows)), style="dim", soft_wrap=True)
 
 
 def provider_folders(data: Path | None) -> list[Path]:

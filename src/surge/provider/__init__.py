@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from surge.provider.config import ProviderConfig, Rates
     from surge.provider.daemon import Provider
-    from surge.provider.reports import earnings_of, standing_of, status_of
+    from surge.provider.reports import earnings_of, paid_in_words, standing_of, status_of
 
-__all__ = ["Provider", "ProviderConfig", "Rates", "earnings_of", "standing_of", "status_of"]
+__all__ = ["Provider", "ProviderConfig", "Rates", "earnings_of", "paid_in_words", "standing_of", "status_of"]
 
 _HOMES = {
     "Provider": "daemon",
     "ProviderConfig": "config",
     "Rates": "config",
     "earnings_of": "reports",
+    "paid_in_words": "reports",
     "standing_of": "reports",
     "status_of": "reports",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,19 @@ def _row(row: ChannelRow, redemptions: list[dict[str, object]], set_aside: str) 
         "set_aside": set_aside,
         "redemptions": redemptions,
     }
+
+
+def paid_in_words(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What a provider got for these rows of `earnings_of`, in a sentence: the ledger keeps a fee of what is redeemed.
+
+    >>> paid_in_words([{"redeemed": 1000, "redemptions": [{"paid": 495, "fee": 5}]}])
+    'paid in all: 495 wei, after fees of 5 wei; 500 wei more, fees included, went out where channels closed or others redeemed'
+    """
+    each = [redemption for row in rows for redemption in row["redemptions"]]
+    paid, fees = (sum(int(redemption[name]) for redemption in each) for name in ("paid", "fee"))
+    rest = sum(int(row["redeemed"]) for row in rows) - paid - fees
+    said = f"paid in all: {paid} wei, after fees of {fees} wei"
+    return f"{said}; {rest} wei more, fees included, went out where channels closed or others redeemed" if rest > 0 else said
 
 
 def status_of(folder: Path) -> dict[str, Any] | None:
