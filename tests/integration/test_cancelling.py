@@ -14,6 +14,7 @@ import surge
 from buyer_functions import turn
 from cli_support import Place, jsonl, lines, until
 from network_support import Town
+from surge.cli.console import tokens
 
 ROUNDS = 6_000_000
 """Some tenths of a second of work."""
@@ -117,6 +118,7 @@ def test_surge_map_that_is_cancelled_ends_with_8_and_leaves_its_output_as_it_was
     _, said = process.communicate(timeout=60)
     assert process.returncode == 8, said
     assert "0 failed" not in said
+    assert re.search(r"^so far [\d.]+ SURGE$", said, re.MULTILINE), said
     assert re.search(rf"^error: the job was cancelled .*`surge job resume {job[:12]}`", said, re.MULTILINE), said
     assert (place.work / "kept.jsonl").read_text() == "old"
     shown = place.json("job", "show", job, *network)
@@ -138,3 +140,24 @@ def test_surge_run_that_is_cancelled_ends_with_8(town: Town, place: Place) -> No
     assert not out
     assert "the job was cancelled" in said
     assert "Traceback" not in said
+
+
+def test_surge_map_that_is_terminated_tidies_up_and_says_how_to_go_on(town: Town, place: Place) -> None:
+    (place.work / "whole.jsonl").write_text("old")
+    network = ("--network", town.file)
+    words = ("map", "work.py:slow", "in.jsonl", "-o", "whole.jsonl", "--chunk", "1", *network)
+    process = place.start(*words, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    (job,) = re.findall(r"job ([0-9a-f]+)", process.stderr.readline())
+    until(lambda: place.json("job", "show", job, *network)["done"] > 0, 60, "a result")
+    assert list(place.work.glob(".whole*"))
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert f"`surge job resume {job[:12]}` goes on with it" in said
+    assert said.rstrip().endswith("terminated")
+    shown = place.json("job", "show", job, *network)
+    assert shown["state"] == "stopped"
+    assert f"\nso far {tokens(shown['price'])}\n" in said
+    assert (place.work / "whole.jsonl").read_text() == "old"
+    assert not list(place.work.glob(".whole*"))

@@ -16,7 +16,7 @@ import pytest
 from surge import errors
 from surge.cli import console
 from surge.cli.console import Amount, Fuel, Size, parse_tokens, run_command, tokens
-from surge.cli.jobs import as_json_value, read_items
+from surge.cli.lines import as_json_value, read_items
 from surge.cli.outputs import output_file
 from surge.errors import InvalidInput
 

@@ -107,7 +107,7 @@ def test_every_help_is_said_without_loading_what_is_slow() -> None:
 import sys
 from surge.cli.app import surge
 from surge.cli.console import run_command
-from surge.cli.jobs import as_json_value, read_items
+from surge.cli.lines import as_json_value, read_items
 from surge.cli.outputs import output_file
 for words in sys.argv[1:]:
     assert run_command(surge, [*words.split(), "--help"]) == 0, words

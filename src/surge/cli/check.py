@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from surge.cli.console import err, out, print_json, tokens
-from surge.cli.jobs import as_json_value, load_function
+from surge.cli.jobs import load_function
+from surge.cli.lines import as_json_value
 from surge.cli.options import as_json, choice, complete_file, function_needs, given, network_option, opened, unit_limits
 from surge.core.stack import parse_json
 from surge.errors import InvalidInput

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
+import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -52,6 +55,7 @@ EXIT_CODES: Mapping[int, str] = {
     8: "the job was cancelled, from elsewhere: `surge job cancel`",
     70: "a bug, or damaged state on disk",
     130: "interrupted",
+    143: "terminated: SIGTERM",
 }
 """What each exit code means. `surge run` instead ends with the module's own code when the module ended itself."""
 
@@ -65,6 +69,27 @@ _CODE_OF: Sequence[tuple[type[errors.SurgeError], int]] = (
     (errors.Cancelled, 8),
     (errors.InternalFault, 70),
 )
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: the command tidies up as for Ctrl-C."""
+
+
+@contextlib.contextmanager
+def heeding_sigterm() -> Iterator[None]:
+    """SIGTERM raises `Terminated` in the main thread, so that what was begun is put away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def exit_code(error: errors.SurgeError) -> int:
@@ -95,9 +120,10 @@ def run_command(command: click.Command, args: Sequence[str] | None = None) -> in
     except click.ClickException as wrong:
         wrong.show()
         return 2
-    except (click.Abort, KeyboardInterrupt):
-        err.print("interrupted")
-        return 130
+    except (click.Abort, KeyboardInterrupt) as stop:
+        terminated = isinstance(stop.__cause__ or stop, Terminated)
+        err.print("terminated" if terminated else "interrupted")
+        return 143 if terminated else 130
     except BrokenPipeError:
         drop_standard_output()
         return 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,19 +15,16 @@ import click
 from rich.text import Text
 
 from surge.cli.console import Amount, brief_time, err, local_time, out, print_json, show, tokens
+from surge.cli.lines import as_json_value, error_line, read_items
 from surge.cli.options import as_json, complete_file, constraints, function_needs, given, network_option, opened, unit_limits
 from surge.cli.outputs import STANDARD_OUTPUT, output_file, writing
 from surge.cli.places import find_network
-from surge.core.stack import parse_json
 from surge.core.text import counted
-from surge.errors import GuestFault, InvalidInput
+from surge.errors import GuestFault, InvalidInput, SurgeError
 
 if TYPE_CHECKING:
     from surge.buyer.encoding import RunResult
     from surge.buyer.results import Results
-
-MOST_BITS = 10_000
-"""Integers of more bits are written in hexadecimal: Python writes no more than 4300 decimal digits, and few programs read them."""
 
 
 def load_function(target: str) -> Callable[[Any], Any]:
@@ -47,47 +44,6 @@ def load_function(target: str) -> Callable[[Any], Any]:
     return function_in_file(path.resolve(), name)
 
 
-def read_items(path: str) -> Iterator[Any]:
-    """The values of a JSONL file, or of standard input for `-`; a bad line is named."""
-    try:
-        with click.open_file(path, "rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    try:
-                        yield parse_json(line)
-                    except ValueError as error:
-                        raise InvalidInput(f"{path} line {number} is not JSON: {error}", path=path, line=number) from error
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}", path=path) from error
-
-
-def as_json_value(value: Any) -> Any:
-    """A result as JSON: arrays and sets as lists, bytes and very large integers as 0x-hex, everything else that JSON lacks as text.
-
-    Floats that are no numbers are among those: "NaN", "Infinity" and "-Infinity", which most programs read as numbers again.
-    """
-    if isinstance(value, dict):
-        return {_json_key(key): as_json_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [as_json_value(item) for item in value]
-    if isinstance(value, bytes):
-        return "0x" + value.hex()
-    if hasattr(value, "tolist"):
-        return as_json_value(value.tolist())
-    if isinstance(value, int) and value.bit_length() > MOST_BITS:
-        return hex(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def _json_key(key: Any) -> str:
-    try:
-        return str(key)
-    except ValueError:  # it is, or holds, an integer that Python does not write out
-        return str(as_json_value(key))
-
-
 def write_results(results: Results, target: str, file: TextIO, total: int | None, label: str) -> int:
     """Write one line per result, with progress on standard error; returns how many items failed.
 
@@ -104,7 +60,7 @@ def write_results(results: Results, target: str, file: TextIO, total: int | None
                 failed = isinstance(result, GuestFault)
                 if failed:
                     failures.tell(index, result)
-                line = json.dumps(_error_line(result) if failed else as_json_value(result), allow_nan=False)
+                line = json.dumps(error_line(result) if failed else as_json_value(result), allow_nan=False)
                 with writing(STANDARD_OUTPUT if target == "-" else target):
                     if above:
                         err.print(Text(line), soft_wrap=True)
@@ -116,10 +72,28 @@ def write_results(results: Results, target: str, file: TextIO, total: int | None
     return failures.count
 
 
-def _error_line(error: GuestFault) -> dict[str, Any]:
-    """An item's error at its place among the results."""
-    details = error.details
-    return {"error": {"type": details.get("type", type(error).__name__), "text": error.message, "index": details.get("index")}}
+@dataclass
+class _Work:
+    """A job that a command waits for."""
+
+    job: str = ""
+    """Its id, once there is one."""
+    summary: str = ""
+    """What is said before its price, where it ended well."""
+
+
+@contextlib.contextmanager
+def _priced(network: Path) -> Iterator[_Work]:
+    """Tell at the end what the job cost; where it is interrupted, cancelled or fails, what it cost so far."""
+    work = _Work()
+    try:
+        yield work
+    except BaseException as error:
+        if work.job:
+            with contextlib.suppress(SurgeError):  # what ended the command is the news
+                tell_price(network, work.job, "" if isinstance(error, GuestFault) else "so far ")
+        raise
+    tell_price(network, work.job, work.summary)
 
 
 def tell_price(network: Path, job: str, summary: str = "") -> None:
@@ -173,7 +147,7 @@ def map_(target: str, inputs: str, output: str, chunk: str, network: str | None,
     function = load_function(target)
     items = list(read_items(inputs))
     place = find_network(network)
-    with output_file(output) as file, opened(place) as surge:
+    with _priced(place) as work, output_file(output) as file, opened(place) as surge:
         results = surge.map(
             function,
             items,
@@ -183,9 +157,10 @@ def map_(target: str, inputs: str, output: str, chunk: str, network: str | None,
             total=len(items),
             **given(options),
         )
+        work.job = results.job
         err.print(f"job {results.job}", style="dim")
         failed = write_results(results, output, file, len(items), target.rpartition(":")[2])
-    tell_price(place, results.job, f"{counted(len(items), 'item')}, {failed} failed, ")
+        work.summary = f"{counted(len(items), 'item')}, {failed} failed, "
     return 1 if failed else 0
 
 
@@ -226,10 +201,10 @@ def run(
     from surge.buyer.encoding import Run
 
     place = find_network(network)
-    with contextlib.ExitStack() as behind, opened(place) as surge:
+    with _priced(place) as work, opened(place) as surge:
         one = Run(args, stdin, dict(pair.split("=", 1) for pair in environment))
         results = surge.run_each(module, [one], **given(options))
-        behind.callback(tell_price, place, results.job)
+        work.job = results.job
         err.print(f"job {results.job}", style="dim")
         with err.status(f"{Path(module).name}, job {results.job[:12]}"), _resumable(results.job):
             result = next(results)
@@ -333,19 +308,18 @@ def resume(job_id: str, output: str, inputs: str | None, budget: int | None, net
     The one of a `surge run` gives the module's output and ends with its code. Fuel and price are those of the whole job.
     """
     place = find_network(network)
-    with contextlib.ExitStack() as behind, output_file(output) as file, opened(place) as surge:
+    with _priced(place) as work, output_file(output) as file, opened(place) as surge:
         entry = surge.job(job_id)
         one_run = not entry.plan.is_python and entry.total == 1
         items = None if inputs is None else list(read_items(inputs))
         results = surge.resume(job_id, items, errors="raise" if one_run else "return", budget=budget)
+        work.job = entry.id
         if one_run:
-            behind.callback(tell_price, place, entry.id)
             with err.status(f"{entry.name}, job {entry.id[:12]}"), _resumable(entry.id):
                 result = next(results)
             return give_run(result, file, STANDARD_OUTPUT if output == "-" else output)
         failed = write_results(results, output, file, entry.total, entry.name or "job")
-        done = results.progress.done
-    tell_price(place, entry.id, f"{counted(done, 'item')}, {failed} failed, ")
+        work.summary = f"{counted(results.progress.done, 'item')}, {failed} failed, "
     return 1 if failed else 0
 
 

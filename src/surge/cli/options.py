@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from surge.cli.console import Amount, Fuel, Size
+from surge.cli.console import Amount, Fuel, Size, heeding_sigterm
 
 if TYPE_CHECKING:
     from surge.buyer.api import Network
@@ -133,5 +133,5 @@ def opened(network: str | Path | None, *, offline: bool = False) -> Iterator[Net
     from surge.buyer.api import connect
     from surge.cli.places import find_network
 
-    with connect(find_network(network), offline=offline) as found:
+    with heeding_sigterm(), connect(find_network(network), offline=offline) as found:
         yield found
