@@ -16,7 +16,7 @@ from rich.text import Text
 
 from surge.cli.console import Amount, brief_time, err, local_time, out, print_json, show, tokens
 from surge.cli.lines import as_json_value, error_line, read_items
-from surge.cli.options import as_json, complete_file, constraints, function_needs, given, network_option, opened, unit_limits
+from surge.cli.options import Existing, as_json, complete_file, constraints, function_needs, given, network_option, opened, unit_limits
 from surge.cli.outputs import STANDARD_OUTPUT, output_file, writing
 from surge.cli.places import find_network
 from surge.core.text import counted
@@ -170,14 +170,14 @@ def map_(target: str, inputs: str, output: str, chunk: str, network: str | None,
     "--file",
     "files",
     multiple=True,
-    type=click.Path(exists=True),
+    type=Existing(),
     help="A file the module reads, under /job. Repeatable.",
 )
 @click.option("--out", "folder", type=click.Path(path_type=Path, file_okay=False), help="Where files written under /out go.")
 @unit_limits
 @constraints
 @network_option
-@click.argument("module", type=click.Path(exists=True, dir_okay=False))
+@click.argument("module", type=Existing(dir_okay=False))
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def run(
     module: str,

@@ -15,7 +15,7 @@ from surge.buyer.home import user_keystore
 from surge.buyer.trust import require_trusted
 from surge.cli import places
 from surge.cli.console import Amount, err, in_tokens, local_time, out, print_json, show
-from surge.cli.options import as_json, network_option, opened
+from surge.cli.options import Existing, as_json, network_option, opened
 from surge.cli.places import passphrase
 from surge.core.types import address
 
@@ -213,7 +213,7 @@ def _time(seconds: int) -> str:
 @click.command()
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=Existing(path_type=Path, file_okay=False),
     default=None,
     help="A provider's folder, or that of a `surge up`. [default: the running one's]",
 )

@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from surge.cli.console import Amount, Fuel, Size, heeding_sigterm
+from surge.errors import InvalidInput
 
 if TYPE_CHECKING:
     from surge.buyer.api import Network
@@ -22,6 +23,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 def complete_file(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The shell completes a file's name."""
     return [CompletionItem(incomplete, type="file")]
+
+
+class Existing(click.Path):
+    """A click type for files that are there: one that is not is a wrong input, not a wrong call."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(exists=True, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path. Raises `InvalidInput`."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            if not Path(value).exists():
+                raise InvalidInput(f"there is no {'file' if self.file_okay else 'folder'} {value}", path=str(value)) from error
+            raise InvalidInput(f"{error.message[:1].lower()}{error.message[1:].rstrip('.')}", path=str(value)) from error
 
 
 def network_option(command: F) -> F:
@@ -64,10 +81,8 @@ def function_needs(command: F) -> F:
     """What goes along with a function: files, packages, the seed."""
     for option in (
         click.option("--seed", default=0, show_default=True, help="Seed of the guest's randomness."),
-        click.option("--package", "packages", multiple=True, type=click.Path(exists=True), help="A pure-Python wheel to ship. Repeatable."),
-        click.option(
-            "--file", "files", multiple=True, type=click.Path(exists=True), help="A file the function reads, under /job. Repeatable."
-        ),
+        click.option("--package", "packages", multiple=True, type=Existing(), help="A pure-Python wheel to ship. Repeatable."),
+        click.option("--file", "files", multiple=True, type=Existing(), help="A file the function reads, under /job. Repeatable."),
     ):
         command = option(command)
     return command

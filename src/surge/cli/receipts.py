@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,9 +16,14 @@ from surge.cli.money import SHORT, SHORT_ADDRESS
 from surge.cli.options import as_json, complete_file, network_option, opened
 from surge.core import network as network_file
 from surge.core.receipts import FUELLED, ReceiptKind
+from surge.errors import InvalidInput
 
 if TYPE_CHECKING:
     from surge.buyer.statements import Report
+
+
+_ID = re.compile("(0x)?[0-9a-fA-F]{4,64}")
+"""How receipts are named."""
 
 
 @click.group()
@@ -104,18 +110,22 @@ def export(receipt_id: str, output: Path, inputs: bool, network: str | None) -> 
 
 
 @receipt.command()
-@click.argument("case", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("case", metavar="CASE", shell_complete=complete_file)
 @click.option("--rpc", "urls", multiple=True, metavar="URL", help="A JSON-RPC endpoint of your own choice. Repeatable.")
 @as_json
-def verify(case: Path, urls: tuple[str, ...], json_: bool) -> int:
+def verify(case: str, urls: tuple[str, ...], json_: bool) -> int:
     """Verify a case file against the ledger: needs nothing but the file and an RPC endpoint.
 
     Ends with code 1 if something in it does not hold, and with 4 if no endpoint answered.
     """
     from surge.buyer.cases import verify_case
 
-    _check_urls(case, urls)
-    return _tell(verify_case(case, urls), json_=json_)
+    path = Path(case)
+    if not path.is_file():
+        hint = f": `surge receipt export {case} -o FILE` makes one of a receipt" if _ID.fullmatch(case) else ""
+        raise InvalidInput(f"there is no case file {case}{hint}", path=case)
+    _check_urls(path, urls)
+    return _tell(verify_case(path, urls), json_=json_)
 
 
 def _check_urls(case: Path, urls: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ from surge.cli import places, registry
 from surge.cli.children import say_ready, stop_event, stopped
 from surge.cli.children import with_parent as die_with_parent
 from surge.cli.console import Amount, Size, err
-from surge.cli.options import network_option
+from surge.cli.options import Existing, network_option
 from surge.cli.places import passphrase
 from surge.core import network as network_file
 from surge.core.network import NetworkFile
@@ -123,8 +123,8 @@ async def _ledger(data: Path, port: int) -> None:
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The interface to listen on.")
 @click.option("--port", default=4222, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on; 0 for any.")
-@click.option("--tls-cert", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Certificate, PEM.")
-@click.option("--tls-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The certificate's key, PEM.")
+@click.option("--tls-cert", type=Existing(path_type=Path, dir_okay=False), help="Certificate, PEM.")
+@click.option("--tls-key", type=Existing(path_type=Path, dir_okay=False), help="The certificate's key, PEM.")
 @click.option("--network", metavar="FILE", default=None, help="Keep only offers of this network.")
 @click.option("--register", is_flag=True, help="Name it in the network's registry, with the key `operator` in the folder's wallet.")
 @click.option(
