@@ -99,10 +99,13 @@ def unit_limits(command: F) -> F:
             "--fuel",
             type=Fuel(),
             default=None,
-            help="Fuel of a unit: 500M or 20G, decimal; billed whole if it traps, or runs out of fuel or memory. [default: 1000G]",
+            help="Fuel of a unit: 500M or 20G, decimal; billed whole if it traps, or runs out of it. [default: 1000G]",
         ),
         click.option(
-            "--memory", type=Size(), default=None, help="Memory of a unit; one that needs more is billed all of --fuel. [default: 512M]"
+            "--memory",
+            type=Size(),
+            default=None,
+            help="Memory of a unit; one that traps for want of it is billed all of --fuel. [default: 512M]",
         ),
     ):
         command = option(command)
