@@ -227,6 +227,45 @@ async def test_what_a_killed_process_never_sent_is_sent_by_the_accounts_next_tra
         await again.close()
 
 
+@pytest.mark.parametrize("damaged", ["0x01", "no hex", "", b"\x02", None], ids=repr)
+async def test_a_transaction_that_is_damaged_on_disk_is_in_nobodys_way(
+    chain: Chain, by_node: tuple[Node, Ledger], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, damaged: Any
+) -> None:
+    _, ledger = by_node
+    sender, to = await chain.buyer(), KeySigner.random()
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger._sender, "_broadcast", asyncio.Event().wait)
+        paying = pay(ledger, sender, to, 1)
+        await until(ledger._journal.unfinished)
+        await killed(paying)
+    (sent,) = ledger._journal.unfinished()
+    other = sent.raw[:40] + ("0" if sent.raw[40] != "0" else "1") + sent.raw[41:]  # it can be read, and says something else
+    raw = other if damaged is None else damaged
+    ledger._journal._db.execute("UPDATE transactions SET raw=?", (raw,))
+    await asyncio.sleep(transactions.REPRICE_SECONDS)
+    for each in ledger._journal.unfinished():
+        await ledger._sender.settle(each)
+    await pay(ledger, sender, to, 2)
+    assert await chain.ledger.gas_balance(to.address) == 2
+    assert "paying 1 (nonce 0) is damaged in the journal" in caplog.text
+
+
+async def test_a_copy_that_is_damaged_on_disk_does_not_keep_the_other_from_being_repriced(
+    chain: Chain, by_node: tuple[Node, Ledger]
+) -> None:
+    node, ledger = by_node
+    sender, to = await chain.buyer(), KeySigner.random()
+    node.passes = False
+    paying = pay(ledger, sender, to, 1)
+    await until(lambda: node.raws)
+    ledger._journal.reprice(ledger._journal.unfinished(), "0x" + "aa" * 32, "0x01")
+    await raise_base_fee(chain, 50 * GWEI)
+    node.passes = True
+    await paying
+    assert await chain.ledger.gas_balance(to.address) == 1
+    assert await used(chain, sender) == 1
+
+
 async def test_the_copy_that_was_replaced_counts_if_it_is_mined_after_all(
     chain: Chain, by_node: tuple[Node, Ledger], monkeypatch: pytest.MonkeyPatch
 ) -> None:

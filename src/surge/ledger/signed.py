@@ -47,6 +47,15 @@ def same_call(one: str, other: str) -> bool:
 
 
 @lru_cache(maxsize=256)
+def is_whole(tx_hash: str, raw: str) -> bool:
+    """Whether these are the bytes of a transaction, and not damaged ones."""
+    try:
+        return "0x" + keccak256(bytes.fromhex(raw.removeprefix("0x"))).hex() == tx_hash
+    except (AttributeError, TypeError, ValueError):
+        return False
+
+
+@lru_cache(maxsize=256)
 def _fields(raw: str) -> Mapping[str, Any]:
     found = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
     return {name: value for name, value in found.items() if name not in ("r", "s", "v")}

@@ -23,7 +23,7 @@ from surge.ledger.answers import Block, Mined
 from surge.ledger.endpoints import Endpoints, Refused
 from surge.ledger.journal import Journal, Sent
 from surge.ledger.prices import MAX_FEE, TIP, first_price, raised
-from surge.ledger.signed import price_of, same_call, sign, sign_again
+from surge.ledger.signed import is_whole, price_of, same_call, sign, sign_again
 
 log = logging.getLogger(__name__)
 
@@ -216,11 +216,15 @@ class Sender:
 
     def _copies(self, sent: Sent) -> dict[str, Sent]:
         """A transaction and whatever does the same with its nonce, by hash: at other prices, or refused earlier."""
-        rows = self.journal.at(sent.account, sent.nonce)
-        return {sent.hash: sent} | {each.hash: each for each in rows if each.hash != sent.hash and same_call(each.raw, sent.raw)}
+        rows = [
+            each for each in self.journal.at(sent.account, sent.nonce) if each.hash != sent.hash and _is_whole(each) and _is_whole(sent)
+        ]
+        return {sent.hash: sent} | {each.hash: each for each in rows if same_call(each.raw, sent.raw)}
 
     async def _broadcast(self, sent: Sent) -> None:
         """Give a transaction to the endpoints. Raises `Refused` when none takes it, for another reason than its price."""
+        if not _is_whole(sent):
+            return
         try:
             await self.endpoints.broadcast(sent.raw)
         except Refused as error:
@@ -265,12 +269,19 @@ class Sender:
                     log.info("%s (nonce %d): %s", rows[-1].purpose, nonce, error)
 
     async def _reprice(self, signer: Signer, rows: list[Sent], base: int, passed_over: bool) -> None:
-        """Send what waits at a nonce again, at a price above that of all its rows if it needs one, which is written down first."""
-        best = max((price_of(each.raw) for each in rows), key=lambda price: (price.fee, price.tip))
+        """Send what waits at a nonce again, at a price above that of all its rows if it needs one, which is written down first.
+
+        Where all of them are damaged, the account's next transaction takes the nonce.
+        """
+        whole = [each for each in rows if _is_whole(each)]
+        if not whole:
+            self.journal.refuse(rows[-1])
+            return
+        best = max((price_of(each.raw) for each in whole), key=lambda price: (price.fee, price.tip))
         price = raised(best, base, passed_over=passed_over)
-        sent: Sent | None = rows[-1]
+        sent: Sent | None = whole[-1]
         if price is not None:
-            sent = self.journal.reprice(rows, *sign_again(signer, rows[-1].raw, price))
+            sent = self.journal.reprice(rows, *sign_again(signer, whole[-1].raw, price))
         if sent is not None:
             log.info("%s (nonce %d) waits, and offers up to %d wei a gas", sent.purpose, sent.nonce, price_of(sent.raw).fee)
             await self._broadcast(sent)
@@ -316,6 +327,14 @@ class Sender:
                     self.journal.drop(each)
                 return False
         return True
+
+
+def _is_whole(sent: Sent) -> bool:
+    """Whether a transaction can be read, and sent again; says so in the log where it cannot."""
+    whole = is_whole(sent.hash, sent.raw)
+    if not whole:
+        log.warning("%s (nonce %d) is damaged in the journal: it cannot be sent again", sent.purpose, sent.nonce)
+    return whole
 
 
 def _last(rows: list[Sent]) -> float:
