@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
+import types
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from ledger_support import COIN, Chain, Liar, answering, elsewhere
 from surge.core.network import NetworkFile
 from surge.errors import LedgerError, Unavailable
-from surge.ledger import Ledger, answers, endpoints, transactions
+from surge.ledger import Ledger, answers, endpoints, journal, transactions
 from surge.ledger.answers import Mined
 from surge.ledger.endpoints import Endpoints
 from surge.wallet import KeySigner
@@ -207,3 +209,38 @@ async def test_what_was_final_and_is_lost_is_sent_again_by_the_accounts_next_tra
     await chain.ledger._endpoints.call("evm_revert", before)
     await pay(ledger, sender, to)
     assert await chain.ledger.gas_balance(to.address) == 14
+
+
+async def test_a_transaction_that_waited_for_long_is_final_no_sooner_after_it_is_mined(
+    chain: Chain, three: tuple[list[Liar], list[str]], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes, _ = three
+    sender, to = await chain.buyer(), KeySigner.random()
+    now = time.time()
+    clock = types.SimpleNamespace(time=lambda: now, monotonic=time.monotonic)
+    monkeypatch.setattr(transactions, "time", clock)
+    monkeypatch.setattr(journal, "time", clock)
+    before = await chain.ledger._endpoints.call("evm_snapshot")
+    await pay(ledger, sender, to)
+
+    async def settled_after(seconds: float) -> int:
+        """How many are still open."""
+        nonlocal now
+        now += seconds
+        for sent in ledger._journal.unfinished():
+            await ledger._sender.settle(sent)
+        return len(ledger._journal.unfinished())
+
+    assert await settled_after(600) == 1
+    assert await settled_after(transactions.FINAL_SECONDS - 1) == 1
+    for each in nodes:
+        each.holds = True
+    await chain.ledger._endpoints.call("evm_revert", before)
+    assert await settled_after(600) == 1
+    for each in nodes:
+        each.holds = False
+    assert await settled_after(1) == 1
+    while await ledger._sender.receipt(ledger._journal.unfinished()[0].hash) is None:
+        await asyncio.sleep(0.05)
+    assert await settled_after(600) == 1
+    assert await settled_after(transactions.FINAL_SECONDS + 1) == 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from surge.errors import InternalFault, Unavailable
-from surge.ledger.journal import Journal, Sent
+from surge.ledger.journal import _SCHEMA, Journal, Sent
 from surge.wallet import KeySigner
 
 ACCOUNT = KeySigner.random().address
@@ -126,3 +127,18 @@ def test_a_damaged_journal_says_so_and_what_to_do(tmp_path: Path, damage: str) -
 def test_a_journal_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot be opened"):
         Journal(tmp_path, 5)
+
+
+def test_a_journal_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "tx.db")
+    old.executescript(_SCHEMA.replace(", mined REAL", ""))
+    old.execute("INSERT INTO transactions VALUES ('one', 5, ?, 3, '0x', 'test', 1.0, 0)", (ACCOUNT,))
+    old.commit()
+    old.close()
+    for _ in range(2):
+        journal = Journal(tmp_path / "tx.db", 5)
+        (sent,) = journal.unfinished()
+        since = journal.seen(sent, mined=True)
+        assert sent.mined in (None, since)
+        assert journal.unfinished()[0].mined == since
+        journal.close()

@@ -24,7 +24,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS nonces (chain INTEGER, account TEXT, next INTEGER NOT NULL, PRIMARY KEY (chain, account));
 CREATE TABLE IF NOT EXISTS transactions (
     hash TEXT PRIMARY KEY, chain INTEGER NOT NULL, account TEXT NOT NULL, nonce INTEGER NOT NULL, raw TEXT NOT NULL,
-    purpose TEXT NOT NULL, made REAL NOT NULL, final INTEGER NOT NULL DEFAULT 0
+    purpose TEXT NOT NULL, made REAL NOT NULL, final INTEGER NOT NULL DEFAULT 0, mined REAL
 );
 CREATE INDEX IF NOT EXISTS unfinished ON transactions (chain, final);
 CREATE INDEX IF NOT EXISTS by_nonce ON transactions (chain, account, nonce);
@@ -53,6 +53,8 @@ class Sent:
     """What it is for, for people."""
     made: float
     """Unix seconds."""
+    mined: float | None = None
+    """Unix seconds since when it is seen mined."""
     refused: bool = False
     """Whether it was given up, and is kept only because somebody has it, signed."""
 
@@ -74,9 +76,17 @@ class Journal:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
                 self._db.executescript(_SCHEMA)
+            if self._is_early():
+                with self._writing():
+                    if self._is_early():  # and no other process was quicker
+                        self._db.execute("ALTER TABLE transactions ADD COLUMN mined REAL")
         except BaseException:
             self._db.close()
             raise
+
+    def _is_early(self) -> bool:
+        """Whether the file is of an earlier version, which kept no times of mining."""
+        return "mined" not in {name for _, name, *_ in self._found("PRAGMA table_info(transactions)")}
 
     @contextmanager
     def _translated(self, done: str) -> Iterator[None]:
@@ -149,6 +159,14 @@ class Journal:
                 (_REFUSED, self._chain, sent.account, sent.nonce, _OPEN),
             )
 
+    def seen(self, sent: Sent, *, mined: bool) -> float:
+        """Keep in mind since when a transaction is seen mined, or that it no longer is. Returns since when, in Unix seconds."""
+        since = (sent.mined or time.time()) if mined else None
+        if since != sent.mined:
+            with self._writing():
+                self._db.execute("UPDATE transactions SET mined=? WHERE hash=?", (since, sent.hash))
+        return since or float("inf")
+
     def finished(self, tx_hash: str) -> None:
         """A transaction is final: it need not be sent again, and no other of its nonce can be mined."""
         with self._writing():
@@ -165,7 +183,7 @@ class Journal:
         if lost:
             with self._writing():
                 self._db.execute(
-                    "UPDATE transactions SET final=? WHERE chain=? AND account=? AND nonce>=? AND final=?",
+                    "UPDATE transactions SET final=?, mined=NULL WHERE chain=? AND account=? AND nonce>=? AND final=?",
                     (_OPEN, self._chain, account, count, _FINAL),
                 )
         return lost
@@ -198,7 +216,7 @@ class Journal:
 
     def _rows(self, condition: str, *values: object) -> list[Sent]:
         rows = self._found(
-            "SELECT hash, account, nonce, raw, purpose, made, final FROM transactions"  # noqa: S608 - the conditions are ours
+            "SELECT hash, account, nonce, raw, purpose, made, mined, final FROM transactions"  # noqa: S608 - the conditions are ours
             f" WHERE chain=? AND {condition} ORDER BY account, nonce, made",
             self._chain,
             *values,

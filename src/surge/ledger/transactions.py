@@ -34,7 +34,7 @@ REPRICE_SECONDS = 30.0
 """Seconds that a transaction waits at one price, at least, before it is signed again at a higher one."""
 
 FINAL_SECONDS = 30.0
-"""Seconds a transaction stays in the journal at least: an embedded ledger that is killed loses its last second."""
+"""Seconds a transaction is seen mined, at least, before it is final: an embedded ledger that is killed loses its last second."""
 
 MAX_GAS = 30_000_000
 """Gas of a transaction: a block's."""
@@ -169,8 +169,9 @@ class Sender:
         While another copy of it is mined and not final yet, it is kept: the chain may lose that block, and mine this one.
         """
         receipt = await self.receipt(sent.hash)
+        since = self.journal.seen(sent, mined=receipt is not None)
         if receipt is not None:
-            if await self._deep(receipt) and time.time() - sent.made > FINAL_SECONDS:
+            if await self._deep(receipt) and time.time() - since > FINAL_SECONDS:
                 self.journal.finished(sent.hash)
         elif await self._count(sent.account) > sent.nonce:
             if await self._unknown(self._copies(sent).values()):
