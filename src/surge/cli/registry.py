@@ -167,6 +167,14 @@ def _on_ledger(network: str | None, key: str | None, work: Callable[[Ledger, Net
     return signer
 
 
+def _check_consent(consent: DeviceConsent | RelayConsent, described: NetworkFile, signature: bytes, by: Address, advice: str) -> None:
+    """See that a consent is its signer's, before any gas is spent on it. Raises `InvalidInput` with what to do."""
+    try:
+        check_signed(consent.digest(described.registry_domain), signature, by, f"a consent of {by} to be named by {consent.operator}")
+    except PeerFault as error:
+        raise InvalidInput(f"{error.message}: {advice}") from error
+
+
 @click.command()
 @click.argument("device", metavar="DEVICE")
 @click.argument("consent", metavar="CONSENT")
@@ -178,11 +186,10 @@ def register(device: str, consent: str, said: str, key: str | None, network: str
     named, signature, text = address(device), _signature(consent, "surge provide --operator"), _short(said)
 
     async def work(chain: Ledger, described: NetworkFile, signer: KeySigner) -> None:
-        digest = DeviceConsent(signer.address, named, await chain.device_nonce(named)).digest(described.registry_domain)
-        try:
-            check_signed(digest, signature, named, f"a consent of {named} to work for {signer.address}")
-        except PeerFault as error:
-            raise InvalidInput(f"{error.message}: `surge provide --operator {signer.address}` prints a fresh one on the device") from error
+        consented = DeviceConsent(signer.address, named, await chain.device_nonce(named))
+        _check_consent(
+            consented, described, signature, named, f"`surge provide --operator {signer.address}` prints a fresh one on the device"
+        )
         await chain.register_device(signer, named, text, signature)
 
     signer = _on_ledger(network, key, work)
@@ -201,11 +208,8 @@ def register_relay_(relay: str, url: str, consent: str, said: str, key: str | No
     named, signature, text = address(relay), _signature(consent, "surge relay --operator"), _short(said)
 
     async def work(chain: Ledger, described: NetworkFile, signer: KeySigner) -> None:
-        digest = RelayConsent(signer.address, named, await chain.relay_nonce(named)).digest(described.registry_domain)
-        try:
-            check_signed(digest, signature, named, f"a consent of {named} to be named by {signer.address}")
-        except PeerFault as error:
-            raise InvalidInput(f"{error.message}: `surge relay --operator {signer.address}` prints a fresh one there") from error
+        consented = RelayConsent(signer.address, named, await chain.relay_nonce(named))
+        _check_consent(consented, described, signature, named, f"`surge relay --operator {signer.address}` prints a fresh one there")
         await chain.register_relay(signer, named, _short(url), text, signature)
 
     signer = _on_ledger(network, key, work)
