@@ -1,14 +1,15 @@
-"""A chain for a test, with the contracts on it; Python jobs in a sandbox."""
+"""A chain for a test, with the contracts on it; Python jobs in a sandbox; a whole network of processes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli_support import Place, Up
 from ledger_support import Chain, chain_in, found
 from python_support import Job, Make, open_sandbox
 from surge.ledger import Deployed
@@ -37,3 +38,14 @@ async def make(python_cache: Path, tmp_path: Path) -> AsyncIterator[Make]:
             return Job(sandbox, tmp_path, {"entry.py": source, **(files or {})}, {"module": "entry", **setup})
 
         yield job
+
+
+@pytest.fixture(scope="module")
+def up(place: Place) -> Iterator[Up]:
+    """`surge up` in the place that a module names `place`."""
+    network = Up(place, place.folder / "net")
+    try:
+        network.start()
+        yield network
+    finally:
+        network.end()

@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -54,16 +53,6 @@ def place(python_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Place
     (made.work / "work.py").write_text(WORK)
     jsonl(made.work / "in.jsonl", list(range(10)))
     return made
-
-
-@pytest.fixture(scope="module")
-def up(place: Place) -> Iterator[Up]:
-    network = Up(place, place.folder / "net")
-    try:
-        network.start()
-        yield network
-    finally:
-        network.end()
 
 
 @pytest.fixture(scope="module")

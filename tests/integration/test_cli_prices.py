@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,16 +37,6 @@ def place(python_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Place
     return made
 
 
-@pytest.fixture(scope="module")
-def up(place: Place) -> Iterator[Up]:
-    network = Up(place, place.folder / "net")
-    try:
-        network.start()
-        yield network
-    finally:
-        network.end()
-
-
 def last_price(said: str) -> str:
     """The last line on standard error that is a price, without what stands before it."""
     return re.findall(r"^(?:.*, )?([\d.,]+ SURGE)$", said, re.MULTILINE)[-1]
@@ -76,6 +65,7 @@ def test_the_price_at_the_end_is_the_one_that_is_listed(place: Place, up: Up) ->
 
 
 def test_times_are_unix_seconds_in_json_and_local_for_people(place: Place, up: Up) -> None:
+    place.surge("map", "work.py:add", jsonl(place.work / "two.jsonl", [1, 2]), "--chunk", "1")
     job = place.json("job", "list")[0]
     shown = place.json("job", "show", job["job"])
     times = [job["created"], shown["created"], *(event["time"] for event in place.json("job", "logs", job["job"]))]
