@@ -55,6 +55,12 @@ def test_a_newcomer_is_always_checked_and_nobody_never(units: int, checks: int, 
     assert audit_chance(2 * units + 1, checks, needed) <= chance
 
 
+def test_however_long_somebody_was_honest_it_is_caught_as_soon_as_it_turns() -> None:
+    old = forecast(cheats=0.2, rate=0.1, behind=10_000_000, units=1000, needed=checks_needed(0.9999))
+    assert old.wrong <= 1e-4
+    assert old.extra <= 0.15
+
+
 def test_arrays_give_what_numbers_give() -> None:
     units, checks = np.array([0, 900, 10**6, 900]), np.array([0, 50, 100, 5])
     assert audit_chance(units, checks, 9).tolist() == [audit_chance(int(u), int(c), 9) for u, c in zip(units, checks, strict=True)]

@@ -14,10 +14,10 @@ This is the credibility of Sarmenta, "Sabotage-tolerance mechanisms for voluntee
 blacklisting. Checks until the bound is below what the job allows come to `checks_needed`.
 
 *The chance.* Rates change: who was honest for a year may turn. So checking goes on: with n units behind it a device is checked with chance
-`checks_needed / n`, and never less than `LEAST_CHANCE`. As in BOINC's adaptive replication the chance falls with every result that was
-right, here as one over their number, so that checks come to `checks_needed` times 1 + ln(n / checks_needed); of the latest half of the
-units always as much as ln 2 of it was checked. A cheat that turned is caught after 1 / (rate · chance) units, and what it did in the job
-that caught it is run again.
+`checks_needed / n`, where n counts at most `MEMORY`, and never less than `LEAST_CHANCE`. As in BOINC's adaptive replication the chance
+falls with every result that was right, here as one over their number, so that checks come to `checks_needed` times 1 + ln(n /
+checks_needed); of the latest half of the units always as much as ln 2 of it was checked. A cheat that turned is caught after 1 / (rate ·
+chance) units, and what it did in the job that caught it is run again.
 
 *Votes.* Where several devices answered, the groups of equal answers are weighed by how probably each member is wrong, again after Sarmenta
 (the same paper, voting); iExec's Proof of Contribution accepts a result by the same rule, once its group's credibility is above a
@@ -45,6 +45,9 @@ LEAST_CHANCE = 0.001
 CERTAINTY = 0.99
 """What a job asks for where its user does not say."""
 
+MEMORY = 10_000
+"""Units beyond the latest so many lower nobody's chance: or whoever was honest for longest would be the best placed to turn."""
+
 HIGHEST = 0.999999
 """The highest certainty a job may ask for: beyond it a check tells more of this machine's memory than of the device."""
 
@@ -58,7 +61,8 @@ def wrong_bound(checks: float, doubt: float = DOUBT) -> float:
     >>> round(wrong_bound(0), 3), round(wrong_bound(100), 5)
     (0.25, 0.00092)
     """
-    return doubt / (1 - doubt) / (checks + 1) * (checks / (checks + 1)) ** checks
+    bound: float = doubt / (1 - doubt) / (checks + 1) * (checks / (checks + 1)) ** checks
+    return bound
 
 
 @lru_cache(maxsize=256)
@@ -90,11 +94,12 @@ def audit_chance(units: float, checks: float, needed: float, least: float = LEAS
         least: the lowest chance there is.
 
     >>> audit_chance(0, 0, 9), audit_chance(900, 50, 9), audit_chance(10**6, 100, 9)
-    (1, 0.01, 0.001)
+    (1.0, 0.01, 0.001)
     """
     young = checks < needed
-    rate = _most(least, _least(1.0, needed / (units + (units == 0))))
-    return young * 1 + (1 - young) * rate
+    rate = _most(least, _least(1.0, needed / _least(units + (units == 0), MEMORY)))
+    chance: float = young * 1 + (1 - young) * rate
+    return chance
 
 
 def decayed(count: float, seconds: float) -> float:
@@ -103,11 +108,11 @@ def decayed(count: float, seconds: float) -> float:
 
 
 def _most(one: float, other: float) -> float:
-    return (one + other + abs(one - other)) / 2
+    return (one >= other) * one + (one < other) * other
 
 
 def _least(one: float, other: float) -> float:
-    return (one + other - abs(one - other)) / 2
+    return (one <= other) * one + (one > other) * other
 
 
 @dataclass(frozen=True, slots=True)
