@@ -12,6 +12,8 @@ from typing import Any
 from made_up_provider import DOMAIN, IMAGE, FakeProvider
 from surge.buyer.accounts import acknowledgement_since, open_payer
 from surge.buyer.auditor import Party
+from surge.buyer.checker import Checks
+from surge.buyer.experience import Experience
 from surge.buyer.intake import Intake
 from surge.buyer.job import Job
 from surge.buyer.journal import ChannelRow, Journal
@@ -39,6 +41,12 @@ class Bed:
         self.tasks: list[asyncio.Task[Any]] = []
         self.jobs: dict[bytes, Job] = {}
         """Who works on a job now."""
+        self.experience: Experience | None = None
+        """What was seen of devices; None for a buyer that audits nothing."""
+        self.checks: Checks | None = None
+        """Who runs units again for it."""
+        self.operators: dict[str, str] = {}
+        """Whom devices are said to belong to; each to itself where nothing is said."""
         self.is_broke = False
         """Whether the wallet has nothing left for deposits."""
 
@@ -69,6 +77,7 @@ class Bed:
             return await acknowledgement_since(self.journal, row.id, count)
 
         peer = Peer(provider.device, provider.cores, provider.terms(), payer, provider.dial, lacking)
+        peer.operator = self.operators.get(provider.device, provider.device)
         self.peers[provider.device] = peer
         self.tasks += [asyncio.create_task(peer.run()), asyncio.create_task(payer.run())]
         return peer
@@ -107,9 +116,9 @@ class Bed:
         job = Job(
             plan, self.journal, intake, results.arrivals, self.recruit,
             contents={key: (len(data), lambda data=data: cut([data], MAX_CHUNK)) for key, data in (contents or {}).items()},
-            scheduler=Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000),
+            scheduler=Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000, copies=plan.wishes.copies),
             spool=Spool(plan.id, self.journal), purse=Purse(plan.wishes.budget), progress=progress,
-            ahead=None if total is None else 1 << 40,
+            ahead=None if total is None else 1 << 40, experience=self.experience, checks=self.checks,
         )  # fmt: skip
         self._run(job, intake)
         return job, results
@@ -149,6 +158,7 @@ class Bed:
         intake = Intake((), values.dumps, lambda: loop.call_soon_threadsafe(job.poke))
         job = await restored(
             self.journal, saved, intake, results.arrivals, self.recruit, contents={}, progress=progress, budget=budget,
+            experience=self.experience, checks=self.checks,
         )  # fmt: skip
         self._run(job, intake)
         return job, results

@@ -42,10 +42,12 @@ def free_port() -> int:
 class Device:
     """A provider of the town."""
 
-    def __init__(self, town: Town, number: int, config: ProviderConfig) -> None:
+    def __init__(self, town: Town, number: int, config: ProviderConfig, compute: type[Compute] = Compute) -> None:
         self.town = town
-        self.folder = town.folder / "providers" / str(number)
+        self.folder = town.folder / ("strangers" if town.strangers else "providers") / str(number)
         self.config = config
+        self.compute = compute
+        self.service: Compute
         keys = Keystore(self.folder / "wallet")
         self.key, self.operator = keys.load_or_create("device"), keys.load_or_create("operator")
         self.provider: Provider
@@ -68,9 +70,10 @@ class Device:
         relays = await Relays.connect(town.network.relays, self.key, network=town.network.network_id)
         self._stack.push_async_callback(relays.close)
         sandbox = Sandbox(cache_folder(), workers=self.config.cores, memory=self.config.memory)
+        self.service = self.compute(sandbox, self.folder / "compute", self.config)
         self.provider = Provider(
             network=town.network, ledger=ledger, relays=relays, device=self.key, operator=self.operator.address, data=self.folder,
-            services=[Compute(sandbox, self.folder / "compute", self.config)], config=self.config,
+            services=[self.service], config=self.config,
         )  # fmt: skip
         await self._stack.enter_async_context(self.provider)
         await self.provider.ready()
@@ -92,8 +95,13 @@ class Town:
         tokens: int = TOKENS,
         coin: int = COIN,
         config: ProviderConfig | None = None,
+        strangers: bool = False,
+        liars: Sequence[type[Compute]] = (),
     ) -> None:
         self.folder = folder
+        self.strangers = strangers
+        """Whether the buyer takes the devices for those of others: it does not find their operators' keys."""
+        self._liars = liars
         self.background = Background("town")
         self.network: NetworkFile
         self.ledger: Ledger
@@ -146,7 +154,8 @@ class Town:
         buyer = Keystore(self.folder / "buyer" / "wallet").load_or_create("buyer")
         await self.ledger.transfer(self.treasury, buyer.address, tokens=self._tokens, native=self._coin)
         self.file.write_bytes(self.network.encode())
-        self.devices = [Device(self, number, self._config) for number in range(providers)]
+        kinds = [*self._liars, *[Compute] * (providers - len(self._liars))]
+        self.devices = [Device(self, number, self._config, kind) for number, kind in enumerate(kinds)]
         await asyncio.gather(*(device.start() for device in self.devices))
 
     async def _relay(self, number: int, port: int) -> RelayServer:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from surge.errors import (
     Cancelled,
+    CorrectedResults,
     GuestFault,
     InternalFault,
     InvalidInput,
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cancelled",
+    "CorrectedResults",
     "GuestFault",
     "InternalFault",
     "InvalidInput",

@@ -8,6 +8,7 @@
         RemoteError       the user's function raised in the guest (carries the guest's traceback)
       Unavailable         a relay, provider or RPC endpoint is away: may be tried again
         NoProvider        no offer passes the constraints         (says which excluded how many)
+      CorrectedResults    a device was caught after wrong results of it were given out (`items` names them)
       Cancelled           somebody called the job off            (`job` is its id)
       LedgerError         a transaction reverted, or lost a race
         NotEnough         too few tokens, too little gas money, or the budget is spent
@@ -65,6 +66,10 @@ class Unavailable(SurgeError):
 
 class NoProvider(Unavailable):
     """No offer passes the constraints. `details["excluded"]` counts the offers each constraint excluded."""
+
+
+class CorrectedResults(SurgeError):
+    """Results that were given out were wrong, and are right in the job's journal now. `details["items"]` lists their indices."""
 
 
 class Cancelled(SurgeError):

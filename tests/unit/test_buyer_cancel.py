@@ -101,14 +101,14 @@ async def test_a_job_whose_results_are_all_there_is_done_though_it_is_cancelled(
     bed = make_bed(slow())
     plan = bed.plan(chunk=1)
     job, results = await bed.start(plan, range(4), total=4)
-    deliver = job._deliver
+    deliver = job.deliver
 
-    def cancel_at_the_last(piece: Any) -> None:
-        deliver(piece)
+    def cancel_at_the_last(piece: Any, result: bytes = b"") -> None:
+        deliver(piece, result)
         if job.progress.done == 4:
             job.cancel()
 
-    monkeypatch.setattr(job, "_deliver", cancel_at_the_last)
+    monkeypatch.setattr(job, "deliver", cancel_at_the_last)
     assert await asyncio.wait_for(asyncio.to_thread(read, results), 10) == ([1, 2, 3, 4], None)
     await asyncio.wait_for(job.settled.wait(), 10)
     assert find_job(bed.journal, plan.id.hex()).state == DONE

@@ -8,7 +8,8 @@ import random
 import pytest
 
 from surge.buyer.cuts import Abandon, Assign, Deliver, Fault, Lane, Recut, Withdraw
-from surge.buyer.scheduler import DEPTH, RAMP, TRIES, Scheduler
+from surge.buyer.scheduler import TRIES, Scheduler
+from surge.buyer.sizes import DEPTH, RAMP
 
 
 class World:

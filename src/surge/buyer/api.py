@@ -31,7 +31,7 @@ from surge.buyer.plan import CALLS, MAP, RUNS, Plan
 from surge.buyer.plans import command_plan, python_plan
 from surge.buyer.rehearsal import Rehearsal, rehearse
 from surge.buyer.results import Progress, Results, decode_piece
-from surge.buyer.scheduler import AIM_SECONDS
+from surge.buyer.sizes import AIM_SECONDS
 from surge.buyer.submitting import CALL_SECONDS, Calls, Executor
 from surge.core.signing import Signer
 from surge.core.text import counted

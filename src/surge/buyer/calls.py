@@ -8,28 +8,61 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from surge.buyer.auditor import Asked, Party, audit
+from surge.buyer.auditor import Asked, Audited, Party, audit
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.pieces import ResultRow
 from surge.core import canonical
-from surge.core.messages import Answer, Output, Refusal, UnitDone, decode_unit_done
+from surge.core.messages import Answer, Output, Refusal, SignedReceipt, UnitDone, decode_unit_done
 from surge.core.receipts import Receipt
 from surge.core.units import Outcome, OutputVerifier
 from surge.errors import InvalidInput, PeerFault, SurgeError
+
+if TYPE_CHECKING:
+    from surge.buyer.peers import Peer
 
 
 class Owner(Protocol):
     """Who asked for a unit."""
 
-    def unit_done(self, call: UnitCall, outcome: Outcome, blob: bytes, done: UnitDone, receipt: Receipt) -> Sequence[ResultRow]:
-        """The unit ended, provably, and everything about the answer is right. Returns what to journal with the receipt."""
+    def unit_done(self, done: Done) -> Sequence[ResultRow] | None:
+        """The unit ended, provably, and everything about the answer follows from what was asked.
+
+        Returns what to journal with the receipt, which is paid; None where the owner answers the receipt itself.
+        """
         ...
 
     def unit_refused(self, call: UnitCall, refusal: Refusal) -> None:
         """The provider did not run the unit, or it ended in a way that proves nothing."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer to a unit."""
+
+    call: UnitCall
+    outcome: Outcome
+    blob: bytes
+    """Its output."""
+    said: UnitDone
+    """The answer's body."""
+    audited: Audited
+    """What its receipt states."""
+    wire: SignedReceipt
+    """The receipt as it came."""
+
+    @property
+    def receipt(self) -> Receipt:
+        """The receipt."""
+        return self.audited.receipt
+
+    def paid(self, rows: Sequence[ResultRow], *, accepted: bool = True, believed: bool = True) -> Paid:
+        """The receipt with its answer. What is refused, or not believed yet, is no outcome of the unit."""
+        outcome = self.audited.stated if accepted and believed else None
+        return Paid(self.audited.receipt, self.wire.signature, self.audited.digest, accepted, outcome, self.call.job, rows)
 
 
 class Waiting(Protocol):
@@ -82,6 +115,7 @@ class UnitCall:
         "method",
         "number",
         "owner",
+        "peer",
         "stage",
         "wanted",
     )
@@ -89,6 +123,8 @@ class UnitCall:
     def __init__(self, owner: Owner, job: bytes, number: int, lane: str, method: str, body: bytes, asked: Asked) -> None:
         self.id = 0
         """The call's id in the session; set when it is sent."""
+        self.peer: Peer | None = None
+        """Where it was sent."""
         self.owner = owner
         self.job = job
         self.number = number
@@ -159,8 +195,9 @@ class UnitCall:
         audited = audit(self.asked, outcome, answer.receipt, party)
         self.complete = True
         self.digest = audited.digest
-        rows = self.owner.unit_done(self, outcome, blob, done, audited.receipt)
-        return Paid(audited.receipt, answer.receipt.signature, audited.digest, True, audited.stated, self.job, rows)
+        answered = Done(self, outcome, blob, done, audited, answer.receipt)
+        rows = self.owner.unit_done(answered)
+        return None if rows is None else answered.paid(rows)
 
     def refused(self, refusal: Refusal) -> None:
         """See `Waiting`."""

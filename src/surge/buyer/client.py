@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from surge.buyer.accounts import Lease
 from surge.buyer.calls import Refused
+from surge.buyer.checker import Checker, Checks
 from surge.buyer.endings import error_of, guest_fault, outcome_of
 from surge.buyer.ends import Feed, Sink
+from surge.buyer.experience import Experience
 from surge.buyer.home import Home
 from surge.buyer.job import Job
 from surge.buyer.journal import CANCELLED, CLOSED, CLOSING, OPEN, OPENING, RUNNING, ChannelRow, Journal, TryRow
@@ -26,7 +28,8 @@ from surge.buyer.preparing import Source
 from surge.buyer.purse import Purse
 from surge.buyer.records import Saved, job_providers, setup_took
 from surge.buyer.results import Piece, Progress
-from surge.buyer.scheduler import AIM_SECONDS, Scheduler
+from surge.buyer.scheduler import Scheduler
+from surge.buyer.sizes import AIM_SECONDS
 from surge.buyer.spool import Spool
 from surge.buyer.treasury import Treasury
 from surge.buyer.trust import require_trusted
@@ -73,6 +76,8 @@ class Client:
         self._market: Market | None = None
         self._treasury: Treasury | None = None
         self._orphans: Orphans | None = None
+        self._experience: Experience | None = None
+        self.checker = Checker(self.content)
         self._tasks: set[asyncio.Task[None]] = set()
         self._going_online = asyncio.Lock()
 
@@ -192,12 +197,14 @@ class Client:
             sink,
             self._recruit,
             contents=contents,
-            scheduler=Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000, aim=aim),
+            scheduler=Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000, aim=aim, copies=plan.wishes.copies),
             spool=Spool(plan.id, self.journal),
             purse=Purse(plan.wishes.budget),
             progress=progress,
             ahead=ahead,
             in_order=in_order,
+            experience=await self._experienced(),
+            checks=self.checker,
         )
         return self._run(job, lease)
 
@@ -213,8 +220,18 @@ class Client:
             contents=self.contents_of(saved.record.plan),
             progress=progress,
             budget=budget,
+            experience=await self._experienced(),
+            checks=self.checker,
         )
         return self._run(job, lease)
+
+    async def _experienced(self) -> Experience:
+        """What was seen of devices so far."""
+        if self._experience is None:
+            experience = Experience(self.journal, self.home.own_operators())
+            await experience.load()
+            self._experience = self._experience or experience
+        return self._experience
 
     def _run(self, job: Job, lease: Lease) -> Job:
         self.jobs[job.plan.id] = job
@@ -300,6 +317,7 @@ class Client:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.checker.close()
         if self._relays is not None:
             await self._relays.close()
         if self._ledger is not None:
@@ -317,11 +335,14 @@ async def restored(
     contents: Mapping[bytes, tuple[int, Source]],
     progress: Progress,
     budget: int | None,
+    experience: Experience | None = None,
+    checks: Checks | None = None,
 ) -> Job:
     """A job as its journal leaves it, ready to run: `sink` has the results that are there. Its deadline was for its first run."""
     before = saved.record.plan
     plan = replace(before, wishes=replace(before.wishes, deadline_ms=None, budget=budget))
-    scheduler = Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000, numbers_from=saved.numbers)
+    copies = plan.wishes.copies
+    scheduler = Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000, numbers_from=saved.numbers, copies=copies)
     scheduler.items_arrived(saved.record.spooled)
     scheduler.restore(saved.done, saved.cuts)
     progress.done, progress.price, progress.fuel = scheduler.done_items, saved.record.price, saved.record.fuel
@@ -343,13 +364,15 @@ async def restored(
         purse=Purse(budget, spent=saved.record.price, floors=await journal.floors(plan.id)),
         progress=progress,
         tries=tries,
+        experience=experience,
+        checks=checks,
     )
     if (took := await setup_took(journal, plan.id)) is not None:
         job.purse.setup_takes(took)
     job.lanes.restore(saved.terms, [row.device for row in await journal.channels() if row.id in tries], saved.worked)
     for one in await journal.results(plan.id):
         sink.put(Piece(one.first, one.count, one.value, None if one.error is None else error_of(one.error)))
-    job.replay_endings({number: guest_fault(outcome_of(data), b"", "") for number, data in saved.bad.items()}, saved.lowered)
+    job.answers.replay_endings({number: guest_fault(outcome_of(data), b"", "") for number, data in saved.bad.items()}, saved.lowered)
     await journal.set_job(plan.id, RUNNING)
     return job
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -36,6 +37,8 @@ class Lane:
     """Cuts finished."""
     back_at: float = -math.inf
     """When it last came back from being away."""
+    operator: str = ""
+    """Who runs it, where that matters: answers of one operator count as one."""
 
 
 @dataclass(slots=True)
@@ -68,6 +71,24 @@ class Cut:
     """It ran out of a lowered fuel limit: it needs all that the user allows."""
     held: bool = False
     """Kept for the lane that was asked for it before a restart."""
+    wanted: int = 1
+    """Answers that it needs, each of another operator where there are several."""
+    answered: dict[str, str] = field(default_factory=dict)
+    """Lanes whose answers wait to be judged, and their operators."""
+    barred: set[str] = field(default_factory=set)
+    """Operators that do not get it."""
+
+    @property
+    def lacks(self) -> int:
+        """Answers that are neither there nor under way."""
+        return self.wanted - len(self.tries) - len(self.answered)
+
+    def takes(self, lane: Lane, lanes: Mapping[str, Lane]) -> bool:
+        """Whether an answer of this lane's would count: none of its operator is there or under way."""
+        if not lane.operator or (self.wanted == 1 and not self.barred):
+            return True
+        busy = {lanes[key].operator for key in self.tries if key in lanes}
+        return lane.operator not in busy and lane.operator not in self.barred and lane.operator not in self.answered.values()
 
 
 @dataclass(frozen=True, slots=True)

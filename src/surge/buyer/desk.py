@@ -78,6 +78,10 @@ class Desk:
         self._known_cuts |= {number for number, _, _ in effect.parts}
         self._new_cuts += effect.parts
 
+    def knows(self, cuts: Sequence[tuple[int, int, int]]) -> None:
+        """These cuts are in the journal already."""
+        self._known_cuts |= {number for number, _, _ in cuts}
+
     def close(self) -> None:
         """Send nothing more."""
         for task in self._tasks:

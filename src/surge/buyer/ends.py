@@ -37,6 +37,10 @@ class Sink(Protocol):
         """Results of a run of items."""
         ...
 
+    def retract(self, first: int) -> bool:
+        """Take the results that begin with this item back; False when they were given out."""
+        ...
+
     def wake(self) -> None:
         """Something was put: once after several."""
         ...

@@ -101,6 +101,14 @@ class Home:
                     found.setdefault(name, (of, each.folder))
         return found
 
+    def own_operators(self) -> frozenset[Address]:
+        """Operators whose keys are on this machine: those of a network that was made here, and whoever lends this device."""
+        folders = [user_folder() / "provider" / "wallet", self.wallets]
+        if self.own:
+            folders += (self.file.parent / "providers").glob("*/wallet")
+        stores = [Keystore(folder) for folder in folders if folder.is_dir()]
+        return frozenset(store.address("operator") for store in stores if store.has("operator"))
+
 
 def user_folder() -> Path:
     """Where this user's Surge state lies: `$SURGE_HOME`, or the XDG data folder."""

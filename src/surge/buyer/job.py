@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from surge.buyer import endings
+from surge.buyer.answers import Answers
+from surge.buyer.auditing import Auditing, describe
 from surge.buyer.auditor import Asked
-from surge.buyer.calls import UnitCall
-from surge.buyer.cuts import Abandon, Deliver, Effect, Fault, Recut, Withdraw
+from surge.buyer.calls import Done, UnitCall
+from surge.buyer.checker import Checks
 from surge.buyer.desk import Desk
 from surge.buyer.doors import first_error
 from surge.buyer.ends import Feed, Sink
+from surge.buyer.experience import Experience
 from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, TryRow
 from surge.buyer.lanes import Lanes, Recruit
 from surge.buyer.pieces import ResultRow
@@ -28,11 +31,10 @@ from surge.buyer.purse import Purse, in_surge
 from surge.buyer.results import Piece, Progress
 from surge.buyer.scheduler import Scheduler
 from surge.buyer.spool import Spool
-from surge.core.messages import Refusal, UnitDone
+from surge.core.messages import Refusal
 from surge.core.receipts import Receipt
 from surge.core.text import counted
-from surge.core.units import Outcome, Status
-from surge.errors import GuestFault, InternalFault, NotEnough, SurgeError, Unavailable
+from surge.errors import CorrectedResults, InternalFault, NotEnough, SurgeError
 
 log = logging.getLogger("surge.buyer")
 
@@ -44,12 +46,6 @@ SLEPT_SECONDS = 2.0
 
 SETTLE_SECONDS = 10.0
 """How long the end of a job waits for its receipts and its inputs to be on disk."""
-
-BUSY_REST = 0.3
-"""Seconds a lane rests that said it is busy."""
-
-SPLITTABLE = frozenset({Status.WALL_TIME, Status.HOST_MEMORY, Status.NATIVE_STACK})
-"""Local endings that fewer items at once may avoid."""
 
 
 class Job:
@@ -71,6 +67,8 @@ class Job:
         ahead: int | None = None,
         in_order: bool = True,
         tries: Mapping[bytes, Sequence[TryRow]] | None = None,
+        experience: Experience | None = None,
+        checks: Checks | None = None,
     ) -> None:
         self.plan = plan
         self.journal = journal
@@ -78,6 +76,8 @@ class Job:
         self.purse = purse
         self.progress = progress
         self.lanes = Lanes(self, recruit, contents)
+        self.answers = Answers(self)
+        self.auditing = Auditing(self, experience, checks)
         self.settled = asyncio.Event()
         """Set once the job has ended and its end is on disk."""
         self.on_end: Callable[[], None] | None = None
@@ -134,15 +134,6 @@ class Job:
         log.info("job %s: %s", self.plan.id.hex()[:12], text)
         self.journal.event_soon(self.plan.id, text)
 
-    def replay_endings(self, bad: Mapping[int, GuestFault], lowered: Container[int]) -> None:
-        """Cuts whose units ended badly before a restart: halve them, or blame their item unless its fuel limit was a lowered one."""
-        rows: list[ResultRow] = []
-        for number, fault in bad.items():
-            if number in self.scheduler.cuts:
-                self._apply(self.scheduler.ended_badly(number, "", lowered=number in lowered), rows, error=fault)
-        if rows:
-            self.journal.results_soon(rows)
-
     # The loop
 
     async def run(self) -> None:
@@ -181,6 +172,7 @@ class Job:
                 self.fail(endings.late(self.plan, self.progress))
                 return
             self.desk.look(now)
+            self.auditing.look(now)
             if (nobody := self.lanes.reach.look(now)) is not None:
                 self.fail(nobody)
                 return
@@ -188,12 +180,12 @@ class Job:
                 if now > self._next_look + SLEPT_SECONDS:
                     self.scheduler.slept(now - self._next_look)
                 self._next_look = now + TICK
-                self._apply(self.scheduler.tick(now), [])
+                self.answers.apply(self.scheduler.tick(now), [])
             assigned = self.scheduler.assign(now, self.lanes.room())
             if assigned or self.spool.is_heavy:
                 await self.desk.dispatch(assigned)
                 continue
-            if self.scheduler.finished_all:
+            if self.scheduler.finished_all and not self.auditing.busy:
                 if self._feed.error is not None:
                     self.fail(self._feed.error, self.spool.count)
                 return
@@ -234,82 +226,20 @@ class Job:
 
     # What comes back (see `calls.Owner`)
 
-    def unit_done(self, call: UnitCall, outcome: Outcome, blob: bytes, done: UnitDone, receipt: Receipt) -> Sequence[ResultRow]:
-        """The unit ended, provably; its receipt will be paid."""
-        lane = receipt.device
-        number = call.number
-        self.purse.pay((number, lane), receipt.amount, receipt.channel)
-        self.progress.count(receipt, units=1)
-        rows: list[ResultRow] = []
-        good = outcome.status is Status.FINISHED or (outcome.status is Status.EXITED and not self.plan.is_python)
-        cut = self.scheduler.cuts.get(number)
-        if good:
-            if cut is not None:
-                self.purse.measured(cut.count, outcome.fuel)
-            value = blob[: outcome.value.size] if self.plan.is_python else endings.command_value(outcome, blob, receipt, call.digest)
-            effects = self.scheduler.finished(number, lane, now=time.monotonic(), seconds=done.seconds_us / 1e6)
-            self._apply(effects, rows, value=value)
-        else:
-            lowered = outcome.status is Status.OUT_OF_FUEL and call.lowered
-            if lowered and cut is not None and cut.count == 1 and cut.whole:
-                self.fail(self.out_of_money())
-                return rows
-            effects = self.scheduler.ended_badly(number, lane, lowered=lowered)
-            self._apply(effects, rows, error=endings.guest_fault(outcome, blob, done.detail))
-        self.lanes.unit_done(receipt)
-        self.poke()
-        return rows
+    def unit_done(self, done: Done) -> Sequence[ResultRow] | None:
+        """The unit ended, provably: it is paid now, or once it is checked."""
+        return self.answers.accept(done) if self.auditing.passes(done) else None
 
     def unit_refused(self, call: UnitCall, refusal: Refusal) -> None:
         """The provider did not run the unit, or it ended in a way that proves nothing."""
-        lane, number = call.lane, call.number
-        self.purse.release((number, lane))
-        now = time.monotonic()
-        code = refusal.code
-        if code in ("busy", "window", "draining", "price", "missing", "deposit", "cancelled"):
-            self.scheduler.released(number, lane, now=now, rest=BUSY_REST if code in ("busy", "window") else 0.0)
-            self.lanes.refused(call, refusal)
-        elif code in ("invalid", "unknown", "storage"):
-            self.say(f"{lane} cannot run this job ({code}): {refusal.text}")
-            self.scheduler.released(number, lane)
-            self.lanes.dismiss(lane, Unavailable(f"{lane} refuses ({code}): {refusal.text}", for_good=True))
-        else:
-            status = endings.local_status(refusal)
-            if call.wanted:
-                self.say(f"a unit ended locally at {lane}: {refusal.text}")
-                if status in SPLITTABLE:
-                    self.progress.tell_once(endings.tried_elsewhere(status))
-            rows: list[ResultRow] = []
-            effects = self.scheduler.ended_locally(number, lane, now=now, split=status in SPLITTABLE)
-            self._apply(effects, rows, error=endings.local_fault(refusal))
-            if rows:
-                self.journal.results_soon(rows)
-        self.poke()
+        self.answers.refused(call, refusal)
 
-    def _apply(
-        self, effects: Sequence[Effect], rows: list[ResultRow], *, value: bytes | None = None, error: GuestFault | None = None
-    ) -> None:
-        for effect in effects:
-            if isinstance(effect, Deliver):
-                assert value is not None
-                rows.append(ResultRow(self.plan.id, effect.first, effect.count, value))
-                self._deliver(Piece(effect.first, effect.count, value))
-            elif isinstance(effect, Fault):
-                assert error is not None
-                fault = GuestFault(f"item {effect.index}: {error.message}", **{**error.details, "index": effect.index})
-                rows.append(ResultRow(self.plan.id, effect.index, 1, None, endings.error_text(fault)))
-                self._deliver(Piece(effect.index, 1, None, fault))
-            elif isinstance(effect, Recut):
-                self.desk.recut(effect)
-            elif isinstance(effect, Withdraw):
-                self.lanes.withdraw(effect.lane, effect.number)
-            elif isinstance(effect, Abandon):
-                self.say(f"{effect.lane} shows nothing for too long")
-                self.lanes.dismiss(effect.lane, Unavailable(f"{effect.lane} shows nothing for too long"))
-
-    def _deliver(self, piece: Piece) -> None:
+    def deliver(self, piece: Piece, result: bytes = b"") -> None:
+        """Results for the user; `result` is the hash of what their unit gave. What the user has already is not given twice."""
         self.spool.done(piece.first, piece.count)
         self.progress.done += piece.count
+        if self.auditing.was_given(piece, result):
+            return
         self._sink.put(piece)
         if not self._waking:
             self._waking = True
@@ -356,6 +286,7 @@ class Job:
         whole = self._failure is None and self._is_whole()
         peers = list(self.lanes.peers.values())
         self.desk.close()
+        self.auditing.close()
         self.lanes.leave()
         if not whole:
             await self._keep_inputs()
@@ -371,7 +302,7 @@ class Job:
             self.on_end()
         self.settled.set()
         if whole:
-            self._sink.end(self.spool.count)
+            self._sink.end(self.spool.count, self._correction())
         elif self._failure is not None:
             self._sink.end(self._fails_at, self._failure)
         elif self._by_reader:
@@ -379,11 +310,26 @@ class Job:
         else:
             self._sink.end(None, endings.cancelled(self.plan) if self._cancelled else endings.stopped(self.plan))
 
+    def _correction(self) -> CorrectedResults | None:
+        """What the user is told whom wrong results were given to, before their device was caught."""
+        corrected = self.auditing.corrected
+        if not corrected:
+            return None
+        text = (
+            f"a device was caught with a wrong result after others of it had been given out: the items {describe(corrected)} were wrong, "
+            f"and were computed again: `surge job resume {self.plan.id.hex()[:12]}` gives them all, right"
+        )
+        return CorrectedResults(text, items=[index for first, count in corrected for index in range(first, first + count)])
+
+    def retract(self, first: int) -> bool:
+        """Take the results that begin with an item back, if the user has not got them yet."""
+        return self._sink.retract(first)
+
     def _is_whole(self) -> bool:
         """Whether every item has its result; the last may have come as the job was told to stop."""
         if self._stopping:
             self._take_items()
-        return self.scheduler.finished_all and self._feed.error is None
+        return self.scheduler.finished_all and not self.auditing.busy and self._feed.error is None
 
     async def _keep_inputs(self) -> None:
         """What was pulled, and all of an input whose length is known, so that the job can be finished."""

@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from surge.buyer import signed_terms
+from surge.buyer.audits import AuditRow, Doubted, put_audit, put_doubts
 from surge.buyer.counting import count_old
 from surge.buyer.pieces import Block, ResultRow, put_inputs, put_results, read_inputs, read_results
 from surge.buyer.plan import Plan
@@ -246,6 +247,19 @@ class Journal:
     def terms_soon(self, terms: Terms, signature: bytes) -> None:
         """New prices agreed on for a job, as its device signed them. Nobody waits for it; what depends on it is written later."""
         self._db.submit(lambda db: signed_terms.agree(db, terms, signature))
+
+    def experience_soon(self, device: str, operator: str, units: float, passed: float, failed: float, updated: float) -> None:
+        """What was seen of a device. Nobody waits for it."""
+        row = (device, operator, units, passed, failed, updated)
+        self._db.submit(lambda db: db.execute("INSERT OR REPLACE INTO experience VALUES (?,?,?,?,?,?)", row))
+
+    def audit_soon(self, row: AuditRow) -> None:
+        """A result that was checked. Nobody waits for it: it is written before the answer to its receipt."""
+        self._db.submit(lambda db: put_audit(db, row))
+
+    async def doubt(self, job: bytes, results: Sequence[Doubted], cuts: Sequence[tuple[int, int, int]]) -> None:
+        """Results that are computed again, in these cuts: what is there of them goes."""
+        await self._db.write(lambda db: put_doubts(db, job, results, cuts))
 
     async def keep_terms(self, terms: Terms, signature: bytes) -> None:
         """The terms under which a channel was opened, as its device signed them."""

@@ -15,7 +15,7 @@ from surge.buyer.endings import local_fault, setup_fault
 from surge.buyer.peers import Peer
 from surge.buyer.preparing import Preparation, Source
 from surge.buyer.reach import Reach
-from surge.buyer.scheduler import DEPTH
+from surge.buyer.sizes import DEPTH
 from surge.buyer.treasury import is_over_budget
 from surge.core.messages import NewPrices, Refusal
 from surge.core.pricing import Prices, typical_amount
@@ -302,7 +302,7 @@ class Lanes:
         key = peer.device
         lane = self._job.scheduler.lanes.get(key)
         if lane is None:
-            lane = Lane(key, peer.cores, self._price(peer), peer.latency, ready=False)
+            lane = Lane(key, peer.cores, self._price(peer), peer.latency, ready=False, operator=peer.operator or key)
             self._job.scheduler.lane_joined(lane)
             self._job.say(f"{key} takes part, cores: {peer.cores}")
         return lane

@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 from surge.buyer import cases, exporting, records
 from surge.buyer.accounts import Lease
+from surge.buyer.audited import JobAudits, job_audits
 from surge.buyer.background import Background
 from surge.buyer.client import Client
 from surge.buyer.journal import CLOSED, CLOSING, RUNNING, STOPPED, Journal
@@ -58,6 +59,11 @@ class Listing:
     def job_log(self, named: str) -> list[dict[str, Any]]:
         """What happened to a job: `time` (Unix seconds) and `text`."""
         return records.job_log(self._journal, self.job(named).id)
+
+    def audits(self, named: str) -> JobAudits:
+        """What was checked of a job's results: who was checked how often and why, and who gave a wrong one."""
+        self._background.call(self._client.flush())
+        return job_audits(self._journal, self.job(named), self._client.home.own_operators())
 
     # Receipts
 

@@ -192,6 +192,7 @@ class Market:
             return await acknowledgement_since(self._journal, account.row.id, count)
 
         peer = Peer(offer.device, offer.cores, account.terms, account.payer, dial, lacking)
+        peer.operator = offer.operator
         peer.listeners.append(_Opened(self))
         peer.on_orphan = self.on_opened
         self.peers[offer.device] = peer

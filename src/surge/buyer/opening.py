@@ -1,4 +1,4 @@
-"""A channel in a fresh session: what is asked of the provider, and what of its answer must be true."""
+"""What is agreed with a provider: a channel in a fresh session, new prices later; and what of its answers must be true."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import time
 
 from surge.buyer.doors import Link
 from surge.buyer.payer import Payer
-from surge.core.messages import ChannelOpened, OpenChannel, Refusal, decode_for_buyer, encode
+from surge.core.eip712 import Domain
+from surge.core.messages import ChannelOpened, NewPrices, OpenChannel, Refusal, decode_for_buyer, encode
 from surge.core.messages.fields import wei
 from surge.core.receipts import Terms
 from surge.core.signing import check_signed
 from surge.core.text import printable
 from surge.core.types import Address
-from surge.errors import PeerFault, SurgeError, Unavailable
+from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 
 OPEN_SECONDS = 20.0
 """How long a provider may take to open a channel in a session: it looks at the chain."""
@@ -48,6 +49,18 @@ async def open_channel(session: Link, device: Address, terms: Terms, payer: Paye
     # 3
     await payer.keep_terms(terms, opened.signature)
     return opened, seconds
+
+
+def quoted_terms(message: NewPrices, device: Address, now: Terms, domain: Domain) -> Terms:
+    """The terms in a provider's quote: signed by it, and for the channel and engine of those that hold now. Raises `PeerFault`."""
+    try:
+        terms = Terms.decode(message.terms)
+    except InvalidInput as error:
+        raise PeerFault(f"{device} quotes prices that cannot be read", terms=message.terms) from error
+    check_signed(terms.digest(domain), message.signature, device, "new prices")
+    if (terms.channel, terms.engine) != (now.channel, now.engine):
+        raise PeerFault(f"{device} quotes prices for another channel or engine", terms=terms)
+    return terms
 
 
 def opening_refused(device: Address, refusal: Refusal) -> SurgeError:

@@ -10,12 +10,16 @@ from dataclasses import replace
 from typing import TypedDict
 
 from surge.buyer.plan import Wishes
+from surge.core.credibility import HIGHEST
 from surge.core.types import address
 from surge.core.units import Limits
 from surge.errors import InvalidInput
 
 MAX_CHUNK_ITEMS = 65_536
 """Items in one unit, when the user chooses."""
+
+MAX_COPIES = 16
+"""Devices that one unit may be given to."""
 
 
 class Asked(TypedDict, total=False):
@@ -24,6 +28,8 @@ class Asked(TypedDict, total=False):
     Limits of one unit: `memory` and `output` in bytes, `fuel`, `timeout` in seconds of wall time, `open_files`.
     Wishes: `max_price` in wei a gigafuel, `budget` in wei, `region`, `providers` (how many, or which devices), `deadline` in
     seconds from now or a `datetime`. `name` is what listings call the job.
+    Trust: `certainty` is how probably a result is right, at least (0.99 by default): results are checked as often as that needs. With
+    `copies` every unit is run by so many devices of different operators, and `quorum` of them (more than half, by default) must agree.
     """
 
     memory: int
@@ -37,6 +43,9 @@ class Asked(TypedDict, total=False):
     providers: int | Sequence[str]
     deadline: float | datetime.datetime
     name: str
+    certainty: float
+    copies: int
+    quorum: int
 
 
 _KNOWN = frozenset(Asked.__annotations__)
@@ -76,6 +85,8 @@ def wishes_of(asked: Asked) -> Wishes:
         region=asked.get("region"),
         providers=_providers(asked.get("providers")),
         deadline_ms=_deadline(asked.get("deadline")),
+        certainty_ppm=_certainty(asked.get("certainty")),
+        **_copies(asked.get("copies"), asked.get("quorum")),
     )
 
 
@@ -107,6 +118,24 @@ def _providers(value: int | Sequence[str] | None) -> int | tuple[str, ...] | Non
     found = tuple(address(each) for each in value)
     if not found:
         raise InvalidInput("providers= names nobody: leave it out, or name devices")
+    return found
+
+
+def _certainty(value: float | None) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= HIGHEST:
+        raise InvalidInput(f"certainty={value!r} is no number from 0 to {HIGHEST}", certainty=value)
+    return round(value * 1_000_000)
+
+
+def _copies(copies: int | None, quorum: int | None) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, value, most in (("copies", copies, MAX_COPIES), ("quorum", quorum, copies or 1)):
+        if value is not None:
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+                raise InvalidInput(f"{name}={value!r} is no number from 1 to {most}", value=value)
+            found[name] = value
     return found
 
 

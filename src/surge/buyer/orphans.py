@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from surge.buyer.auditor import Asked, audit
-from surge.buyer.calls import Refused, UnitCall
+from surge.buyer.auditor import Asked, Audited, audit
+from surge.buyer.calls import Done, Refused, UnitCall
 from surge.buyer.endings import command_value
 from surge.buyer.journal import SETUP, Journal
 from surge.buyer.payer import Answer as Paid
@@ -28,8 +28,8 @@ from surge.core import canonical
 from surge.core.messages import Refusal, SignedReceipt, UnitDone, decode_unit_done
 from surge.core.messages.fields import wei
 from surge.core.pricing import Prices
-from surge.core.receipts import Receipt, Signed
-from surge.core.units import Limits, Outcome, OutputVerifier, Status
+from surge.core.receipts import Signed
+from surge.core.units import Limits, OutputVerifier, Status
 from surge.errors import PeerFault, Unavailable
 
 if TYPE_CHECKING:
@@ -129,10 +129,10 @@ class Orphans:
         if answer.receipt is None:
             return
         affords = await self._affords(peer, plan.id, wei(answer.receipt.amount))
-        receipt = pay_setup(peer, asked, decode_unit_done(answer.body), answer.receipt, plan.id, affords=affords)
+        audited = pay_setup(peer, asked, decode_unit_done(answer.body), answer.receipt, plan.id, affords=affords)
         running = self._running(plan.id)
-        if receipt is not None and running is not None:
-            running.paid(receipt)
+        if audited is not None and running is not None:
+            running.paid(audited.receipt)
 
     async def _settle_once(self, peer: Peer, signed: Signed, digest: bytes) -> None:
         """Answer a receipt for an upload or a compilation.
@@ -178,16 +178,17 @@ class _Heir:
         self._count = count
         self._running = running
 
-    def unit_done(self, call: UnitCall, outcome: Outcome, blob: bytes, done: UnitDone, receipt: Receipt) -> Sequence[ResultRow]:
+    def unit_done(self, done: Done) -> Sequence[ResultRow]:
         """See `calls.Owner`."""
         self.over.set()
+        outcome, receipt, blob = done.outcome, done.receipt, done.blob
         if (running := self._running(self._plan.id)) is not None:
             running.purse.release(("orphan", receipt.sequence))
             running.paid(receipt)
         if self._plan.is_python and outcome.status is Status.FINISHED:
             return [ResultRow(self._plan.id, self._first, self._count, blob[: outcome.value.size])]
         if not self._plan.is_python and outcome.status in (Status.FINISHED, Status.EXITED):
-            return [ResultRow(self._plan.id, self._first, self._count, command_value(outcome, blob, receipt, call.digest))]
+            return [ResultRow(self._plan.id, self._first, self._count, command_value(outcome, blob, receipt, done.call.digest))]
         return []
 
     def unit_refused(self, call: UnitCall, refusal: Refusal) -> None:
@@ -195,8 +196,8 @@ class _Heir:
         self.over.set()
 
 
-def pay_setup(peer: Peer, asked: Asked, done: UnitDone, wire: SignedReceipt, job: bytes, *, affords: bool) -> Receipt | None:
-    """Audit a setup's answer and pay it, or refuse it where the job cannot afford it; the receipt if it was paid now.
+def pay_setup(peer: Peer, asked: Asked, done: UnitDone, wire: SignedReceipt, job: bytes, *, affords: bool) -> Audited | None:
+    """Audit a setup's answer and pay it, or refuse it where the job cannot afford it; what was audited, if it was paid now.
 
     Raises `PeerFault`.
     """
@@ -206,4 +207,4 @@ def pay_setup(peer: Peer, asked: Asked, done: UnitDone, wire: SignedReceipt, job
     verifier.finish()
     audited = audit(asked, outcome, wire, peer.payer.party)
     answered = peer.pay(Paid(audited.receipt, wire.signature, audited.digest, affords, audited.stated, job, ()))
-    return audited.receipt if answered and affords else None
+    return audited if answered and affords else None

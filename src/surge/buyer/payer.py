@@ -88,6 +88,8 @@ class Payer:
         self._digests: dict[int, bytes] = {}
         """Of receipts that wait for their place in the log, by sequence."""
         self._subjects = set(subjects)
+        self._held: dict[int, int] = {}
+        """Wei of receipts whose results are being checked, by sequence."""
         self._topping: asyncio.Task[None] | None = None
         self._refused = 0
         self.raised = 0
@@ -104,7 +106,7 @@ class Payer:
         return self.channel.log.size
 
     def knows(self, sequence: int) -> bool:
-        """Whether the receipt with this sequence was answered."""
+        """Whether the receipt with this sequence was answered, or is held."""
         return sequence in self._digests or sequence in self.channel.answered
 
     def take(self, answer: Answer) -> bool:
@@ -114,16 +116,10 @@ class Payer:
         and again what is refused; or gives one sequence to two receipts.
         """
         receipt = answer.receipt
-        if self.knows(receipt.sequence):
-            self._keep(answer)
-            if answer.digest != self._digest(receipt):
-                raise PeerFault("a device gives one sequence to two receipts", receipt=receipt)
+        if (held := self._held.pop(receipt.sequence, None)) is not None:
+            self.owed -= held
+        elif not self._is_new(answer):
             return False
-        if receipt.kind in FUELLED:
-            if receipt.subject in self._subjects and answer.accepted:
-                self._keep(answer)
-                raise PeerFault("a device asks to be paid for one unit twice", receipt=receipt)
-            self._subjects.add(receipt.subject)
         if receipt.kind in ONCE and answer.accepted and not self.intents.pay(receipt, answer.job):
             raise PeerFault("a device asks to be paid for what was not asked, or twice", receipt=receipt)
         if not answer.accepted:
@@ -136,6 +132,46 @@ class Payer:
         self._waiting.append(answer)
         self._idle.clear()
         self._woken.set()
+        return True
+
+    def hold(self, answer: Answer) -> bool:
+        """Know of a unit's receipt, and leave it unanswered while its result is checked; `take` answers it then. False as there."""
+        if not self._is_new(answer):
+            return False
+        receipt = answer.receipt
+        self._held[receipt.sequence] = receipt.amount
+        self._digests[receipt.sequence] = answer.digest
+        self.owed += receipt.amount
+        return True
+
+    def let_go(self, receipt: Receipt) -> None:
+        """Forget a receipt that was held: its check is given up."""
+        self.owed -= self._held.pop(receipt.sequence, 0)
+        self._digests.pop(receipt.sequence, None)
+        self._subjects.discard(receipt.subject)
+
+    @property
+    def held(self) -> int:
+        """Receipts that are held."""
+        return len(self._held)
+
+    def holds(self, sequence: int) -> bool:
+        """Whether the receipt with this sequence is held."""
+        return sequence in self._held
+
+    def _is_new(self, answer: Answer) -> bool:
+        """Whether a receipt was not answered or held before. Raises `PeerFault` as `take` does."""
+        receipt = answer.receipt
+        if self.knows(receipt.sequence):
+            self._keep(answer)
+            if answer.digest != self._digest(receipt):
+                raise PeerFault("a device gives one sequence to two receipts", receipt=receipt)
+            return False
+        if receipt.kind in FUELLED:
+            if receipt.subject in self._subjects and answer.accepted:
+                self._keep(answer)
+                raise PeerFault("a device asks to be paid for one unit twice", receipt=receipt)
+            self._subjects.add(receipt.subject)
         return True
 
     async def keep_terms(self, terms: Terms, signature: bytes) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from surge.buyer.calls import Question, Refused, UnitCall
 from surge.buyer.doors import Link, Listener, first_error
-from surge.buyer.opening import open_channel
+from surge.buyer.opening import open_channel, quoted_terms
 from surge.buyer.outbox import Outbox, Uploads
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.payer import Payer
@@ -36,8 +36,7 @@ from surge.core.messages import (
     decode_for_buyer,
     encode,
 )
-from surge.core.receipts import Terms
-from surge.core.signing import check_signed
+from surge.core.receipts import Receipt, Terms
 from surge.core.text import printable
 from surge.core.types import Address
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
@@ -66,6 +65,8 @@ class Peer:
         lacking: Callable[[int], Awaitable[tuple[bytes, int]]],
     ) -> None:
         self.device = device
+        self.operator = ""
+        """Who runs it: the market says so."""
         self.cores = cores
         self.terms = terms
         """The channel's terms."""
@@ -113,7 +114,7 @@ class Peer:
         self._next_id += 1
         self._calls[number] = call
         if isinstance(call, UnitCall):
-            call.id = number
+            call.id, call.peer = number, self
         self._in_flight += call.bills
         if self.is_open:
             self._outbox.post(encode(Call(number, SERVICE, call.method, call.body)))
@@ -240,7 +241,7 @@ class Peer:
         payer = self.payer
         opened, self.latency = await open_channel(session, self.device, self.terms, payer)
         self._outbox.clear()
-        self.window, self._unsettled, self.draining = opened.window, 0, False
+        self.window, self._unsettled, self.draining = opened.window, payer.held, False
         known = opened.count
         while known < payer.committed:
             missed, known = await self._lacking(known)
@@ -310,15 +311,13 @@ class Peer:
         call = self._calls.get(answer.id)
         if call is None:
             self._check_number(answer.id)
-            self._stray(answer.receipt)
-            return
+            return self._stray(answer.receipt)
         self._settle(answer.id, call, call.answered(answer, self.payer.party))
 
     def _output(self, piece: Output) -> None:
         call = self._calls.get(piece.id)
         if call is None:
-            self._check_number(piece.id)
-            return
+            return self._check_number(piece.id)
         self._settle(piece.id, call, call.output(piece, self.payer.party))
 
     def _settle(self, number: int, call: UnitCall | Question, answered: Paid | None) -> None:
@@ -332,10 +331,24 @@ class Peer:
 
     def pay(self, paid: Paid) -> bool:
         """Answer a receipt. False when that was done before."""
+        was_held = self.payer.holds(paid.receipt.sequence)
         if not self.payer.take(paid):
+            return False
+        self._unsettled += not was_held
+        return True
+
+    def hold(self, paid: Paid) -> bool:
+        """Leave a receipt unanswered while its result is checked. False when it was answered before."""
+        if not self.payer.hold(paid):
             return False
         self._unsettled += 1
         return True
+
+    def let_go(self, receipt: Receipt, wire: SignedReceipt) -> None:
+        """The check of a held receipt is given up, as its job ended: it is settled as others whose asker is gone."""
+        self.payer.let_go(receipt)
+        self._unsettled = max(0, self._unsettled - 1)
+        self._stray(wire)
 
     def _refused(self, refusal: Refusal) -> None:
         refusal = msgspec.structs.replace(refusal, text=printable(refusal.text))
@@ -348,20 +361,13 @@ class Peer:
             return
         call = self._calls.pop(refusal.id, None)
         if call is None:
-            self._check_number(refusal.id)
-            return
+            return self._check_number(refusal.id)
         self._in_flight -= call.bills
         call.refused(refusal)
         self._tell_room()
 
     def _new_prices(self, message: NewPrices) -> None:
-        try:
-            terms = Terms.decode(message.terms)
-        except InvalidInput as error:
-            raise PeerFault(f"{self.device} quotes prices that cannot be read", terms=message.terms) from error
-        check_signed(terms.digest(self.payer.party.domain), message.signature, self.device, "new prices")
-        if (terms.channel, terms.engine) != (self.terms.channel, self.terms.engine):
-            raise PeerFault(f"{self.device} quotes prices for another channel or engine", terms=terms)
+        terms = quoted_terms(message, self.device, self.terms, self.payer.party.domain)
         for listener in list(self.listeners):
             listener.peer_prices(self, terms, message)
 

@@ -31,6 +31,17 @@ class Wishes:
     """How many, or exactly which devices."""
     deadline_ms: int | None = None
     """Milliseconds after the start at which the job stops."""
+    certainty_ppm: int | None = None
+    """Millionths: how probably a result should be right, at least."""
+    copies: int = 1
+    """Answers that every unit gets, each of another operator."""
+    quorum: int | None = None
+    """Of these, those that must agree; None for more than half."""
+
+    @property
+    def certainty(self) -> float | None:
+        """How probably a result should be right; None where the user did not say."""
+        return None if self.certainty_ppm is None else self.certainty_ppm / 1_000_000
 
     @property
     def wanted(self) -> int:
@@ -40,13 +51,13 @@ class Wishes:
     def fields(self) -> list[Any]:
         """The wishes as a journal keeps them."""
         named = list(self.providers) if isinstance(self.providers, tuple) else self.providers
-        return [self.max_price, self.budget, self.region, named, self.deadline_ms]
+        return [self.max_price, self.budget, self.region, named, self.deadline_ms, self.certainty_ppm, self.copies, self.quorum]
 
     @classmethod
     def of(cls, fields: list[Any]) -> Wishes:
         """The wishes in a journal's fields."""
-        max_price, budget, region, providers, deadline = fields
-        return cls(max_price, budget, region, tuple(providers) if isinstance(providers, list) else providers, deadline)
+        max_price, budget, region, providers, deadline, *checks = fields
+        return cls(max_price, budget, region, tuple(providers) if isinstance(providers, list) else providers, deadline, *checks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ class Preparation:
 
         1. The answer is audited like a unit's; what was done is paid, whatever came out, also when the job ends before it comes. Only what
            nobody waited for any longer can be more than the budget has left then: that is refused.
-        2. A setup that ended badly ends the job: it would end so everywhere.
+        2. A setup that ended badly ends the job, as it would end so everywhere; where this machine can, it looks whether that is so.
         """
         job, plan = self._job, self._job.plan
         prices = self._lanes.prices(peer)
@@ -142,9 +142,10 @@ class Preparation:
                 payer = job.current()
                 left = payer.purse.left_on(channel)
                 affords = left is None or wei(answer.receipt.amount) <= left
-                receipt = pay_setup(peer, asked, done, answer.receipt, plan.id, affords=affords)
-                if receipt is not None:
-                    payer.paid(receipt)
+                audited = pay_setup(peer, asked, done, answer.receipt, plan.id, affords=affords)
+                if audited is not None:
+                    payer.paid(audited.receipt)
+                    payer.auditing.setup_said(peer, audited.receipt, audited.digest)
             return done
 
         job.purse.reserve(key, allowance.reserved, channel)
@@ -164,6 +165,8 @@ class Preparation:
                 for_good=True,
             )
         if outcome.status is not Status.FINISHED:
+            if await job.auditing.denies_failure(peer, outcome.status, allowance.limits.fuel):
+                raise Unavailable(f"{peer.device} gave a wrong ending of the job's setup", device=peer.device, for_good=True)
             raise setup_fault(guest_fault(outcome, done.output, done.detail))
         job.purse.setup_takes(outcome.fuel)
 

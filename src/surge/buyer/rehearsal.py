@@ -142,14 +142,19 @@ async def run_again(spec: UnitSpec, *, setup: bool, module: Path | None, bundle:
                 engine=spec.engine,
             )
         await ready(box, spec.image, module)
-        if setup:
-            return (await box.python.setup(spec.bundle, bundle, spec.setup, spec.limits)).outcome
-        if spec.setup:
-            return (await box.python.run(spec.bundle, bundle, spec.setup, spec.entry, items, spec.limits)).outcome
-        try:
-            argv, env, _ = canonical.decode(spec.entry)
-            pairs = [(name, value) for name, value in env]
-        except (InvalidInput, ValueError, TypeError) as error:
-            raise InvalidInput("the unit's entry is none of a command") from error
-        ran = await box.run_command(spec.image, argv, pairs, items, bundle, spec.limits, command_seed(spec))
-        return ran.outcome
+        return await run_in(box, spec, setup=setup, bundle=bundle, items=items)
+
+
+async def run_in(box: Sandbox, spec: UnitSpec, *, setup: bool, bundle: Path | None, items: bytes) -> Outcome:
+    """Run a unit, or a setup, in a sandbox that has its image."""
+    if setup:
+        return (await box.python.setup(spec.bundle, bundle, spec.setup, spec.limits)).outcome
+    if spec.setup:
+        return (await box.python.run(spec.bundle, bundle, spec.setup, spec.entry, items, spec.limits)).outcome
+    try:
+        argv, env, _ = canonical.decode(spec.entry)
+        pairs = [(name, value) for name, value in env]
+    except (InvalidInput, ValueError, TypeError) as error:
+        raise InvalidInput("the unit's entry is none of a command") from error
+    ran = await box.run_command(spec.image, argv, pairs, items, bundle, spec.limits, command_seed(spec))
+    return ran.outcome

@@ -36,6 +36,12 @@ class Progress:
     """Wei owed for everything that was accepted: units, setups, transfers, compiling."""
     pay: dict[str, int] = field(default_factory=dict)
     """The same in wei by device."""
+    checked: int = 0
+    """Units whose results were checked and right."""
+    caught: int = 0
+    """Devices that gave a wrong one."""
+    again: int = 0
+    """Items that were computed again, as their device was caught."""
     reachable: int | None = None
     """Providers that can be reached now; None before any was looked for."""
     tell: Callable[[str], None] = field(default=logging.getLogger("surge.buyer").warning, repr=False)
@@ -119,6 +125,11 @@ class Arrivals:
     def put(self, piece: Piece) -> None:
         """A unit's results are there; the consumer is told by `wake`."""
         self._pieces[piece.first] = piece
+
+    def retract(self, first: int) -> bool:
+        """See `ends.Sink`."""
+        with self._condition:
+            return self._pieces.pop(first, None) is not None
 
     def wake(self) -> None:
         """Tell the consumer of what was put, once for all of it."""

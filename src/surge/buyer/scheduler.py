@@ -16,28 +16,8 @@ import math
 from collections.abc import Iterable, Mapping
 
 from surge.buyer.cuts import Abandon, Assign, Cut, Deliver, Effect, Fault, Lane, Recut, Try, Withdraw
+from surge.buyer.sizes import AIM_SECONDS, depth_of, size_of
 from surge.buyer.stragglers import expected_seconds, most_overdue
-
-AIM_SECONDS = 0.5
-"""What one unit should take: long against the cost of handing it out, short against a user's patience."""
-
-RAMP = 8
-"""A unit is at most so many times larger than the largest that finished: one wrong guess costs little."""
-
-MAX_ITEMS = 65_536
-"""Items in one unit."""
-
-MAX_UNIT_BYTES = 4 << 20
-"""Bytes of input that a unit of several items should stay below."""
-
-DEPTH = 2
-"""Units in flight per core: one runs while the next is on its way."""
-
-PIPELINE_SECONDS = 0.2
-"""Units of a fixed size that take less than a round trip are sent ahead, until a lane has so many seconds of them per core."""
-
-MAX_DEPTH = 128
-"""Units in flight per core, however short they are."""
 
 TRIES = 3
 """Local endings after which an item is the likelier cause than its providers."""
@@ -64,8 +44,12 @@ WEIGHT = 0.5
 class Scheduler:
     """The state of one job. `chunk` is a number of items, or 0 for units of about `aim` seconds."""
 
-    def __init__(self, *, chunk: int = 0, wall_seconds: float = 120.0, aim: float = AIM_SECONDS, numbers_from: int = 0) -> None:
+    def __init__(
+        self, *, chunk: int = 0, wall_seconds: float = 120.0, aim: float = AIM_SECONDS, numbers_from: int = 0, copies: int = 1
+    ) -> None:
         self.chunk = chunk
+        self.copies = copies
+        """Answers that every cut gets, each of another operator."""
         self.aim = aim
         self.wall_seconds = wall_seconds
         self.available = 0
@@ -102,7 +86,7 @@ class Scheduler:
         covered = list(done)
         self.done_items = sum(count for _, count in covered)
         for number, first, count in open_cuts:
-            self.cuts[number] = Cut(number, first, count)
+            self.cuts[number] = Cut(number, first, count, wanted=self.copies)
             heapq.heappush(self._waiting, (first, number))
             covered.append((first, count))
             self._number = max(self._number, number + 1)
@@ -166,17 +150,42 @@ class Scheduler:
             self.lanes[key].rests_until = max(self.lanes[key].rests_until, now + rest)
         self._give_back(number, key)
 
+    def answered(self, number: int, key: str, *, now: float, seconds: float) -> None:
+        """The lane gave an answer that waits to be judged: by `finished`, `ended_badly` or `rejected`."""
+        self._answered(number, key, now, seconds)
+        if (cut := self.cuts.get(number)) is not None:
+            cut.answered[key] = self.lanes[key].operator if key in self.lanes else ""
+
+    def ask_another(self, number: int) -> None:
+        """An answer is not enough for this cut: one more operator is asked."""
+        if (cut := self.cuts.get(number)) is not None:
+            cut.wanted = max(cut.wanted, len(cut.tries) + len(cut.answered)) + 1
+            self._wait(cut)
+
+    def rejected(self, number: int, key: str) -> None:
+        """The lane's answer is wrong: its operator gets the cut no more, and others do it."""
+        if (cut := self.cuts.get(number)) is not None and key in cut.answered:
+            cut.barred.add(cut.answered.pop(key))
+            cut.wanted = max(self.copies, len(cut.answered) + 1)
+            self._wait(cut)
+
+    def reopen(self, first: int, count: int, operator: str) -> tuple[int, int, int]:
+        """Results of these items are doubted: they are computed again, by others than this operator. Returns (number, first, count)."""
+        self.done_items -= count
+        cut = self._add_cut(first, count)
+        cut.barred.add(operator)
+        return cut.number, first, count
+
+    def is_stuck(self, number: int) -> bool:
+        """Whether a cut waits for an answer that none of the lanes could give, as their operators gave theirs."""
+        cut = self.cuts.get(number)
+        return cut is not None and cut.lacks > 0 and not any(cut.takes(lane, self.lanes) for lane in self.lanes.values())
+
     def finished(self, number: int, key: str, *, now: float, seconds: float) -> list[Effect]:
         """The lane gave a result that was accepted; `seconds` is what the device says it took."""
-        attempt = self._end_try(number, key)
-        cut, lane = self.cuts.get(number), self.lanes.get(key)
-        if lane is not None:
-            lane.failures = lane.refusals = 0
-            lane.done += 1
-            if attempt is not None and cut is not None and not attempt.again:
-                elapsed = now - attempt.started
-                least = elapsed / (DOUBT * (attempt.ahead + 1))
-                self._measured(lane, cut.count, max(min(seconds, elapsed), least, LEAST_SECONDS))
+        cut = self.cuts.get(number)
+        if cut is None or key not in cut.answered:
+            self._answered(number, key, now, seconds)
         if cut is None:
             return []
         self._close(cut)
@@ -186,17 +195,19 @@ class Scheduler:
 
     def ended_badly(self, number: int, key: str, *, lowered: bool = False) -> list[Effect]:
         """The unit trapped or met a limit, provably. `lowered`: it ran out of a fuel limit below the user's own."""
-        self._end_try(number, key)
-        if (lane := self.lanes.get(key)) is not None:
-            lane.failures = lane.refusals = 0
-            lane.done += 1
         cut = self.cuts.get(number)
+        if cut is None or key not in cut.answered:
+            self._end_try(number, key)
+            if (lane := self.lanes.get(key)) is not None:
+                lane.failures = lane.refusals = 0
+                lane.done += 1
         if cut is None:
             return []
         if cut.count > 1:
             return self._halve(cut)
         if lowered and not cut.whole:
             cut.whole = True
+            cut.answered.clear()
             self._give_back(number, key)
             return []
         self._close(cut)
@@ -256,12 +267,12 @@ class Scheduler:
 
     def wanted(self) -> int:
         """Items that should be there beyond those cut, so that no lane waits for input: two rounds of every lane."""
-        return 2 * sum(self._size(lane, math.inf) * self._depth(lane) for lane in self.lanes.values()) + 16
+        return 2 * sum(self._size(lane, math.inf) * depth_of(lane, self.chunk) for lane in self.lanes.values()) + 16
 
     def assign(self, now: float, room: Mapping[str, int]) -> list[Assign]:
         """Fill every lane that has room: `room` is what each lane's window still takes."""
         left = {
-            key: min(room.get(key, 0), self._depth(lane) - len(lane.running))
+            key: min(room.get(key, 0), depth_of(lane, self.chunk) - len(lane.running))
             for key, lane in self.lanes.items()
             if lane.ready and now >= lane.rests_until
         }
@@ -276,6 +287,7 @@ class Scheduler:
             copy = bool(chosen.tries)
             ahead = len(lane.running)
             chosen.tries[lane.key] = Try(now, expected_seconds(lane, chosen.count, ahead, self.seconds), ahead)
+            self._wait(chosen)
             lane.running.add(chosen.number)
             effects.append(Assign(chosen.number, chosen.first, chosen.count, lane.key, copy, chosen.whole))
             left[lane.key] -= 1
@@ -285,13 +297,6 @@ class Scheduler:
 
     # Inside
 
-    def _depth(self, lane: Lane) -> int:
-        """Units that may be in flight on a lane."""
-        if not self.chunk or not lane.unit_seconds:
-            return DEPTH * lane.cores
-        ahead = math.ceil(PIPELINE_SECONDS / lane.unit_seconds)
-        return min(max(ahead, DEPTH), MAX_DEPTH) * lane.cores
-
     def _choose(self, lane: Lane, now: float) -> Cut | None:
         """The cut that this lane should take next: one that waits, a fresh one, or a copy of a straggler."""
         passed: list[tuple[int, int]] = []
@@ -299,9 +304,13 @@ class Scheduler:
         while self._waiting:
             entry = heapq.heappop(self._waiting)
             cut = self.cuts.get(entry[1])
-            if cut is None or cut.tries or cut.held:
+            if cut is None or cut.lacks <= 0 or cut.held:
                 continue
-            if lane.key in cut.avoid and any(other.ready and key not in cut.avoid for key, other in self.lanes.items()):
+            if (
+                not cut.takes(lane, self.lanes)
+                or lane.key in cut.tries
+                or (lane.key in cut.avoid and any(other.ready and key not in cut.avoid for key, other in self.lanes.items()))
+            ):
                 passed.append(entry)
                 continue
             found = cut
@@ -314,7 +323,7 @@ class Scheduler:
 
     def _fresh(self, lane: Lane) -> Cut:
         count = self._size(lane, self.available - self._next)
-        cut = Cut(self._number, self._next, count)
+        cut = Cut(self._number, self._next, count, wanted=self.copies)
         self._number += 1
         self._next += count
         self.cuts[cut.number] = cut
@@ -324,18 +333,7 @@ class Scheduler:
         """Items of the next fresh cut on this lane when `left` items are uncut."""
         if self.chunk:
             return int(min(self.chunk, left))
-        seconds = lane.seconds or self.seconds
-        if seconds is None:
-            return 1
-        size = min(self.aim / seconds, RAMP * max(self.largest, 1), MAX_ITEMS)
-        if self.bytes_per_item:
-            size = min(size, MAX_UNIT_BYTES / self.bytes_per_item)
-        if left != math.inf:
-            mine = lane.cores / seconds
-            speed = sum(other.cores / (other.seconds or seconds) for other in self.lanes.values() if other.ready)
-            fair = left * mine / max(speed, mine) / lane.cores / DEPTH
-            size = min(size, max(fair, self.aim / 8 / seconds))
-        return int(min(max(1, math.ceil(size)), left))
+        return size_of(lane, left, self.lanes, aim=self.aim, seconds=self.seconds, largest=self.largest, bytes_per_item=self.bytes_per_item)
 
     def _wall(self, key: str, attempt: Try) -> float:
         lane = self.lanes.get(key)
@@ -347,6 +345,17 @@ class Scheduler:
         for state in (lane, self):
             state.seconds = each if state.seconds is None else state.seconds + WEIGHT * (each - state.seconds)
 
+    def _answered(self, number: int, key: str, now: float, seconds: float) -> None:
+        attempt = self._end_try(number, key)
+        cut, lane = self.cuts.get(number), self.lanes.get(key)
+        if lane is not None:
+            lane.failures = lane.refusals = 0
+            lane.done += 1
+            if attempt is not None and cut is not None and not attempt.again:
+                elapsed = now - attempt.started
+                least = elapsed / (DOUBT * (attempt.ahead + 1))
+                self._measured(lane, cut.count, max(min(seconds, elapsed), least, LEAST_SECONDS))
+
     def _end_try(self, number: int, key: str) -> Try | None:
         if (lane := self.lanes.get(key)) is not None:
             lane.running.discard(number)
@@ -357,11 +366,15 @@ class Scheduler:
         cut = self.cuts.get(number)
         if cut is not None:
             cut.tries.pop(key, None)
-            if not cut.tries:
-                heapq.heappush(self._waiting, (cut.first, cut.number))
+            self._wait(cut)
+
+    def _wait(self, cut: Cut) -> None:
+        """Let lanes take the cut, where it lacks an answer."""
+        if cut.lacks > 0:
+            heapq.heappush(self._waiting, (cut.first, cut.number))
 
     def _add_cut(self, first: int, count: int, *, avoid: Iterable[str] = ()) -> Cut:
-        cut = Cut(self._number, first, count, avoid=set(avoid))
+        cut = Cut(self._number, first, count, avoid=set(avoid), wanted=self.copies)
         self._number += 1
         self.cuts[cut.number] = cut
         heapq.heappush(self._waiting, (first, cut.number))

@@ -71,4 +71,17 @@ MIGRATIONS = (
         channel BLOB NOT NULL, terms BLOB NOT NULL, signature BLOB NOT NULL, signed REAL NOT NULL, PRIMARY KEY (channel, terms)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE experience (
+        device TEXT PRIMARY KEY, operator TEXT NOT NULL, units REAL NOT NULL, passed REAL NOT NULL, failed REAL NOT NULL,
+        updated REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE audits (
+        job BLOB NOT NULL, number INTEGER NOT NULL, device TEXT NOT NULL, operator TEXT NOT NULL, channel BLOB NOT NULL,
+        receipt BLOB NOT NULL, unit BLOB NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, how TEXT NOT NULL,
+        verdict TEXT NOT NULL, claimed_result BLOB NOT NULL, claimed_fuel INTEGER NOT NULL, found_result BLOB, found_fuel INTEGER,
+        seconds REAL NOT NULL, time REAL NOT NULL
+    );
+    CREATE INDEX audits_of_job ON audits (job);
+    """,
 )

@@ -42,7 +42,7 @@ def most_overdue(lane: Lane, lanes: Mapping[str, Lane], cuts: Mapping[int, Cut],
     best: Cut | None = None
     worst = 0.0
     for cut in cuts.values():
-        if len(cut.tries) != 1 or lane.key in cut.tries or lane.key in cut.avoid:
+        if len(cut.tries) != 1 or lane.key in cut.tries or lane.key in cut.avoid or not cut.takes(lane, lanes):
             continue
         ((key, attempt),) = cut.tries.items()
         age = now - attempt.started

@@ -119,6 +119,10 @@ class Calls:
             else:
                 future.set_exception(item_error(entries[place], piece.first + place))
 
+    def retract(self, first: int) -> bool:
+        """See `ends.Sink`: a call's result is given out when it comes."""
+        return first in self._futures
+
     def wake(self) -> None:
         """Futures wake those who wait for them."""
 

@@ -16,6 +16,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "check": ("surge.cli.check:check", "Run FILE.py:FUNCTION on one item here, for nothing; say what it would cost."),
     "run": ("surge.cli.jobs:run", "Run a WASI command module: stdin in, stdout out."),
     "job": ("surge.cli.jobs:job", "List, show, resume, cancel jobs; read their logs."),
+    "audit": ("surge.cli.audits:audit", "What was checked of a job's results, and what came of it."),
     "provide": ("surge.cli.roles:provide", "Lend this device and earn."),
     "relay": ("surge.cli.roles:relay", "Let devices behind NAT be reached."),
     "ledger": ("surge.cli.roles:ledger", "Run the embedded ledger (anvil) for one machine."),

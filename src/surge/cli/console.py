@@ -53,6 +53,7 @@ EXIT_CODES: Mapping[int, str] = {
     6: "not enough tokens, gas money or budget",
     7: "a peer broke the protocol",
     8: "the job was cancelled, from elsewhere: `surge job cancel`",
+    9: "results that were given out were wrong: their device was caught, and the job has them right now",
     70: "a bug, or damaged state on disk",
     130: "interrupted",
     143: "terminated: SIGTERM",
@@ -67,6 +68,7 @@ _CODE_OF: Sequence[tuple[type[errors.SurgeError], int]] = (
     (errors.LedgerError, 5),
     (errors.PeerFault, 7),
     (errors.Cancelled, 8),
+    (errors.CorrectedResults, 9),
     (errors.InternalFault, 70),
 )
 

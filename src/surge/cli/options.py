@@ -132,6 +132,17 @@ def constraints(command: F) -> F:
     """What a buyer asks for a job: which providers, for how much, by when."""
     command = choice(command)
     for option in (
+        click.option(
+            "--quorum", type=int, default=None, metavar="N", help="Of the copies, those that must agree. [default: more than half]"
+        ),
+        click.option("--copies", type=int, default=None, metavar="N", help="Run every unit on so many devices, each of another operator."),
+        click.option(
+            "--certainty",
+            type=float,
+            default=None,
+            metavar="P",
+            help="How probably a result is right, at least: checks are as frequent as that needs. [default: 0.99]",
+        ),
         click.option("--budget", type=Amount(), default=None, help="Most to pay for all of it, in SURGE; never exceeded."),
         click.option(
             "--deadline",

@@ -1,0 +1,54 @@
+"""Cheats against a running network: real relays, a real ledger, real workers; the buyer's auditor is all that stands against them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import surge
+from buyer_functions import add_one
+from lying_services import Liar, MoreFuel, Trapped, Turncoat, WrongOutput
+from network_support import Town
+
+pytestmark = pytest.mark.usefixtures("python_image")
+
+
+@pytest.mark.parametrize("kind", [WrongOutput, MoreFuel, Trapped], ids=lambda kind: kind.__name__)
+def test_a_liar_earns_nothing_and_the_job_is_right(tmp_path: Path, kind: type[Liar]) -> None:
+    with Town(tmp_path, providers=2, strangers=True, liars=[kind]) as town, surge.connect(town.file) as network:
+        results = network.map(add_one, range(24), chunk=1, fuel=10**9)
+        assert list(results) == list(range(1, 25))
+        liar, honest = (device.address for device in town.devices)
+        assert results.progress.caught == 1
+        audits = network.audits(results.job)
+        assert {each["provider"] for each in audits.wrong} == {liar}
+        assert {each["how"] for each in audits.wrong} == {"here"}
+        rows = {each["provider"]: each for each in audits.devices}
+        assert rows[liar]["units"] == 0, "nothing it lied about is paid"
+        assert rows[honest]["checked"] >= 9
+        wrong = [each for each in network.receipts(results.job) if each["device"] == liar and each["kind"] == 1]
+        assert wrong
+        assert not any(each["accepted"] for each in wrong), "the refusal is on record, and the receipt is evidence"
+
+        again = network.map(add_one, range(6), chunk=1)
+        assert list(again) == list(range(1, 7))
+        assert liar not in again.progress.units, "it is not asked again"
+
+
+def test_who_turns_after_it_was_credible_is_caught_and_its_results_are_computed_again(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=2, strangers=True, liars=[Turncoat]) as town, surge.connect(town.file) as network:
+        results = network.map(add_one, range(120), chunk=1, total=120, certainty=0.98)
+        found = []
+        try:
+            for result in results:
+                found.append(result)
+        except surge.CorrectedResults as error:
+            for index in error.details["items"]:
+                assert found[index] != index + 1
+                found[index] = index + 1
+        assert found == list(range(1, 121))
+        assert list(network.resume(results.job)) == list(range(1, 121)), "the journal has them right"
+        service = town.devices[0].service
+        assert isinstance(service, Liar)
+        assert service.lies > 0
