@@ -5,10 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import gas, networks, receipts, rows, sandboxes
+from benchmarks import audits, gas, networks, receipts, rows, sandboxes
 from surge.cli.image import ensure_image
 
-PARTS = {"receipts": receipts.measure, "gas": gas.measure, "sandboxes": sandboxes.measure, "networks": networks.measure}
+PARTS = {
+    "receipts": receipts.measure,
+    "audits": audits.measure,
+    "gas": gas.measure,
+    "sandboxes": sandboxes.measure,
+    "networks": networks.measure,
+}
 """What is measured, in this order."""
 
 
