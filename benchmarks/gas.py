@@ -6,10 +6,12 @@ import asyncio
 import socket
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.rows import Row
 from surge.core.network import NetworkFile, RelayAddress
+from surge.core.parameters import EMBEDDED
 from surge.core.receipts import Voucher
 from surge.ledger import EmbeddedLedger, Ledger, deploy
 from surge.wallet import KeySigner
@@ -36,10 +38,17 @@ async def _measure() -> tuple[dict[int, int], int]:
         mining = asyncio.create_task(chain.run())
         treasury = KeySigner.from_mnemonic(chain.genesis.mnemonic)
         session, device = KeySigner.random(), KeySigner.random()
-        made = await deploy((chain.url,), chain.genesis.chain_id, treasury, folder / "t.db", embedded=True)
+        parameters = replace(EMBEDDED, min_bond=0)
+        made = await deploy((chain.url,), chain.genesis.chain_id, treasury, folder / "t.db", embedded=True, parameters=parameters)
         relay = RelayAddress("nats://127.0.0.1:1", device.address)
         network = NetworkFile(
-            "bench", "embedded", chain.genesis.chain_id, (chain.url,), made.token, made.registry, made.channels, (relay,), 1
+            name="bench",
+            kind="embedded",
+            chain_id=chain.genesis.chain_id,
+            rpc=(chain.url,),
+            relays=(relay,),
+            confirmations=1,
+            **made.contracts,
         )
         ledger = await Ledger.connect(network, folder / "t.db")
         try:

@@ -29,12 +29,20 @@ def key(number: int) -> KeySigner:
 BUYER, OPERATOR, DEVICE, SESSION, STRANGER, OWNER = (key(100 + number) for number in range(6))
 
 
+UNBONDING = 3_600
+"""Seconds of a fresh set's unbonding period."""
+
+EPOCH = 600
+"""Seconds of its epochs."""
+
+
 @dataclass
 class Place:
-    """A fresh set of contracts."""
+    """A fresh set of contracts. Nobody is its slasher yet."""
 
     token: Any
     registry: Any
+    bonds: Any
     channels: Any
     sink: str
 
@@ -46,15 +54,29 @@ class Place:
     def registry_domain(self) -> Domain:
         return registry_domain(boa.env.evm.patch.chain_id, address(str(self.registry.address)))
 
+    def balance(self, who: Any) -> int:
+        """Wei of the token that a key's or a contract's address holds."""
+        return int(self.token.balanceOf(getattr(who, "address", who)))
 
-def deploy(deployers: dict[str, Any], fee_bps: int = 100) -> Place:
-    """Token, registry, channels; the buyer holds 1,000 SURGE and has approved the channels."""
+
+def deploy(deployers: dict[str, Any], fee_bps: int = 100, min_bond: int = 0) -> Place:
+    """Token, registry, bonds, channels; the buyer holds 1,000 SURGE and has approved the channels."""
     with boa.env.prank(OWNER.address):
-        token = deployers["surge_token"].deploy(10**24)
+        token = deployers["surge_token"].deploy(10**24, 2 * 10**24)
         sink = boa.env.generate_address("sink")
-        channels = deployers["channels"].deploy(token.address, sink, fee_bps)
+        bonds = deployers["bonds"].deploy(token.address, min_bond, UNBONDING)
+        channels = deployers["channels"].deploy(token.address, bonds.address, sink, fee_bps, EPOCH)
         registry = deployers["registry"].deploy()
         token.transfer(BUYER.address, 10**21)
     with boa.env.prank(BUYER.address):
         token.approve(channels.address, 2**256 - 1)
-    return Place(token, registry, channels, sink)
+    return Place(token, registry, bonds, channels, sink)
+
+
+def rich(place: Place, *people: KeySigner, tokens: int = 10**21) -> None:
+    """Give each so many wei of the token, and let the bonds take them."""
+    for each in people:
+        with boa.env.prank(OWNER.address):
+            place.token.transfer(each.address, tokens)
+        with boa.env.prank(each.address):
+            place.token.approve(place.bonds.address, 2**256 - 1)

@@ -17,11 +17,15 @@ from aiohttp import web
 from surge.core.keccak import keccak256
 from surge.core.log import ReceiptLog
 from surge.core.network import NetworkFile, RelayAddress
+from surge.core.parameters import EMBEDDED
 from surge.core.receipts import Acknowledgement, Receipt, Voucher
 from surge.ledger import Deployed, EmbeddedLedger, Ledger, deploy
 from surge.wallet import KeySigner
 
 COIN = 10**18
+
+UNBONDED = replace(EMBEDDED, min_bond=0)
+"""A network whose operators are paid everything at once."""
 
 
 def free_port() -> int:
@@ -92,7 +96,7 @@ async def found(folder: Path) -> Deployed:
     ledger = EmbeddedLedger(folder, free_port())
     async with mining(ledger):
         treasury = KeySigner.from_mnemonic(ledger.genesis.mnemonic)
-        return await deploy([ledger.url], ledger.genesis.chain_id, treasury, folder / "deploy.db", embedded=True)
+        return await deploy([ledger.url], ledger.genesis.chain_id, treasury, folder / "deploy.db", embedded=True, parameters=UNBONDED)
 
 
 @dataclass
@@ -117,7 +121,13 @@ def network_of(embedded: EmbeddedLedger, deployed: Deployed, *rpc: str, confirma
     relay = RelayAddress("nats://127.0.0.1:1", deployed.token.address)
     urls = rpc or (embedded.url,)
     return NetworkFile(
-        "t", "embedded", embedded.genesis.chain_id, urls, deployed.token, deployed.registry, deployed.channels, (relay,), confirmations
+        name="t",
+        kind="embedded",
+        chain_id=embedded.genesis.chain_id,
+        rpc=urls,
+        relays=(relay,),
+        confirmations=confirmations,
+        **deployed.contracts,
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from ledger_support import UNBONDED
 from surge.buyer.background import Background
 from surge.buyer.home import cache_folder
 from surge.core.network import NetworkFile, RelayAddress
@@ -140,16 +141,21 @@ class Town:
         genesis = self._chain.genesis
         self.treasury = KeySigner.from_mnemonic(genesis.mnemonic)
         journal = self.folder / "ledger" / "transactions.db"
-        deployed = await deploy([self._chain.url], genesis.chain_id, self.treasury, journal, embedded=True)
+        deployed = await deploy([self._chain.url], genesis.chain_id, self.treasury, journal, embedded=True, parameters=UNBONDED)
         entries = []
         for number in range(relays):
             server = await self._relay(number, free_port())
             self.relays.append(server)
             entries.append(RelayAddress(server.url, server.identity))
         self.network = NetworkFile(
-            "town", "embedded", genesis.chain_id, (self._chain.url,), deployed.token, deployed.registry, deployed.channels,
-            tuple(entries), 1,
-        )  # fmt: skip
+            name="town",
+            kind="embedded",
+            chain_id=genesis.chain_id,
+            rpc=(self._chain.url,),
+            relays=tuple(entries),
+            confirmations=1,
+            **deployed.contracts,
+        )
         self.ledger = await Ledger.connect(self.network, journal)
         buyer = Keystore(self.folder / "buyer" / "wallet").load_or_create("buyer")
         await self.ledger.transfer(self.treasury, buyer.address, tokens=self._tokens, native=self._coin)

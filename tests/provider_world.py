@@ -30,6 +30,7 @@ NETWORK = NetworkFile(
     rpc=("http://127.0.0.1:1",),
     token=Contract(Address("0x" + "11" * 20), bytes(32)),
     registry=Contract(Address("0x" + "22" * 20), bytes(32)),
+    bonds=Contract(Address("0x" + "44" * 20), bytes(32)),
     channels=Contract(Address("0x" + "33" * 20), bytes(32)),
     relays=(RELAY,),
     confirmations=1,

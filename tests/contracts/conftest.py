@@ -6,16 +6,27 @@ from typing import Any
 
 import pytest
 
-from contracts_support import SOURCES, boa, deploy
+from bonds_support import ALICE, BOB, CAROL, Bonds
+from contracts_support import OPERATOR, SOURCES, STRANGER, Place, boa, deploy, rich
+from surge.contracts import NAMES
 
 
 @pytest.fixture(scope="session")
 def deployers() -> dict[str, Any]:
     """The contracts, compiled once."""
-    return {name: boa.load_partial(str(SOURCES / f"{name}.vy")) for name in ("surge_token", "registry", "channels")}
+    return {name: boa.load_partial(str(SOURCES / f"{name}.vy")) for name in NAMES}
 
 
 @pytest.fixture
 def place(deployers: dict[str, Any]):
     with boa.env.anchor():
         yield deploy(deployers)
+
+
+@pytest.fixture
+def bonds(place: Place) -> Bonds:
+    """The bonds, with a judge; the operator and three more hold 1,000 SURGE each."""
+    rich(place, OPERATOR, ALICE, BOB, CAROL, STRANGER)
+    found = Bonds(place)
+    found.judge()
+    return found

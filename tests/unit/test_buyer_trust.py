@@ -16,7 +16,7 @@ from surge.errors import InvalidInput
 WHERE = address("0x" + "0a" * 20)
 CONTRACT = Contract(WHERE, b"\x01" * 32)
 NETWORK = NetworkFile(
-    "n", "embedded", 77, ("http://127.0.0.1:1",), CONTRACT, CONTRACT, CONTRACT, (RelayAddress("nats://127.0.0.1:1", WHERE),), 1
+    "n", "embedded", 77, ("http://127.0.0.1:1",), CONTRACT, CONTRACT, CONTRACT, CONTRACT, (RelayAddress("nats://127.0.0.1:1", WHERE),), 1
 )
 
 

@@ -23,7 +23,7 @@ from surge.wallet import KeySigner
 
 PLACE = Contract(Address("0x" + "11" * 20), ZERO)
 NETWORK = NetworkFile(
-    "t", "public", 5, ("http://127.0.0.1:1",), PLACE, PLACE, PLACE, (RelayAddress("nats://127.0.0.1:1", PLACE.address),), 1
+    "t", "public", 5, ("http://127.0.0.1:1",), PLACE, PLACE, PLACE, PLACE, (RelayAddress("nats://127.0.0.1:1", PLACE.address),), 1
 )
 DOMAIN = NETWORK.channels_domain
 DEVICE, BUYER = KeySigner.random(), KeySigner.random()

@@ -35,6 +35,7 @@ NETWORK = NetworkFile(
     Contract(NOBODY, ZERO),
     Contract(NOBODY, ZERO),
     Contract(NOBODY, ZERO),
+    Contract(NOBODY, ZERO),
     (RelayAddress("nats://127.0.0.1:1", NOBODY),),
     1,
 )

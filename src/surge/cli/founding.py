@@ -10,6 +10,7 @@ from surge.cli.places import passphrase
 from surge.cli.registry import metadata, register_relay
 from surge.core import network as network_file
 from surge.core.network import NetworkFile, RelayAddress
+from surge.core.parameters import EMBEDDED
 from surge.errors import InvalidInput
 from surge.ledger import Ledger, deploy, load_genesis, verify_contracts
 from surge.wallet import KeySigner, Keystore
@@ -40,7 +41,7 @@ async def found(data: Path, plan: Plan) -> Path:
     genesis = load_genesis(data / "ledger")
     treasury = KeySigner.from_mnemonic(genesis.mnemonic)
     url = f"http://127.0.0.1:{plan.ledger_port}"
-    deployed = await deploy([url], genesis.chain_id, treasury, data / "ledger" / "transactions.db", embedded=True)
+    deployed = await deploy([url], genesis.chain_id, treasury, data / "ledger" / "transactions.db", embedded=True, parameters=EMBEDDED)
     relays = []
     for index, port in enumerate(plan.relay_ports):
         identity = Keystore(data / "relays" / str(index) / "wallet").load_or_create("relay", passphrase())
@@ -50,11 +51,9 @@ async def found(data: Path, plan: Plan) -> Path:
         kind="embedded",
         chain_id=genesis.chain_id,
         rpc=(url,),
-        token=deployed.token,
-        registry=deployed.registry,
-        channels=deployed.channels,
         relays=tuple(relays),
         confirmations=1,
+        **deployed.contracts,
     )
     await _fund(data, plan, network, treasury)
     beside = path.with_suffix(".tmp")

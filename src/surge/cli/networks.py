@@ -19,6 +19,7 @@ from surge.cli.options import as_json, choice, given, network_option, opened
 from surge.cli.places import passphrase
 from surge.core import network as network_file
 from surge.core.network import Contract, NetworkFile, RelayAddress
+from surge.core.parameters import PUBLIC
 from surge.core.types import Address, address
 from surge.errors import InvalidInput
 
@@ -152,7 +153,7 @@ def init(urls: tuple[str, ...], relays: tuple[str, ...], key: str, name: str, co
         raise InvalidInput(f"{output} cannot be written: name a file in a folder of yours with -o", path=str(output))
     entries = tuple(_relay(each) for each in relays) or (_own_relay(),)
     later = Contract(Address("0x" + "00" * 20), bytes(32))
-    draft = NetworkFile(name, "public", 1, urls, later, later, later, entries, confirmations)
+    draft = NetworkFile(name, "public", 1, urls, later, later, later, later, entries, confirmations)
     network_file.decode(draft.encode())
     signer = user_keystore().load(key, passphrase())
 
@@ -160,8 +161,9 @@ def init(urls: tuple[str, ...], relays: tuple[str, ...], key: str, name: str, co
         found = replace(draft, chain_id=await chain_id(urls))
         network_file.decode(found.encode())
         journal = places.home() / "transactions.db"
-        deployed = await deploy(urls, found.chain_id, signer, journal, embedded=False, fee_bps=fee_bps, confirmations=confirmations)
-        return replace(found, token=deployed.token, registry=deployed.registry, channels=deployed.channels)
+        parameters = replace(PUBLIC, fee_bps=fee_bps)
+        deployed = await deploy(urls, found.chain_id, signer, journal, embedded=False, parameters=parameters, confirmations=confirmations)
+        return replace(found, **deployed.contracts)
 
     found = asyncio.run(work())
     data = found.encode()

@@ -27,6 +27,9 @@ MAX_FILE = 64 << 10
 MAX_URLS = 32
 """RPC URLs, and relays, that a file may name."""
 
+CONTRACTS = ("token", "registry", "bonds", "channels", "court", "emissions")
+"""The contracts that a network may have, as the file names them; `NetworkFile` has a field for each."""
+
 _RPC_SCHEMES = frozenset({"http", "https"})
 _RELAY_SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
 _NAME = re.compile(r"[\w .:-]{1,64}\Z")
@@ -68,12 +71,24 @@ class NetworkFile:
     """The token."""
     registry: Contract
     """Operators, their devices and their relays."""
+    bonds: Contract
+    """What operators and those behind them can lose, and how they are paid."""
     channels: Contract
     """Payment channels."""
     relays: tuple[RelayAddress, ...]
     """Relays."""
     confirmations: int
     """Blocks after which a deposit counts."""
+    court: Contract | None = None
+    """Who judges and slashes; None where nobody does."""
+    emissions: Contract | None = None
+    """What mints for work; None where nothing does."""
+
+    @property
+    def contracts(self) -> dict[str, Contract]:
+        """The contracts that the network has, by the names of the file."""
+        found = {name: getattr(self, name) for name in CONTRACTS}
+        return {name: contract for name, contract in found.items() if contract is not None}
 
     @property
     def network_id(self) -> bytes:
@@ -92,14 +107,15 @@ class NetworkFile:
 
     def encode(self) -> bytes:
         """The file's bytes: JSON for people."""
-        contracts = {"token": self.token, "registry": self.registry, "channels": self.channels}
         document = {
             "version": VERSION,
             "name": self.name,
             "kind": self.kind,
             "chain_id": self.chain_id,
             "rpc": list(self.rpc),
-            "contracts": {name: {"address": each.address, "code_hash": "0x" + each.code_hash.hex()} for name, each in contracts.items()},
+            "contracts": {
+                name: {"address": each.address, "code_hash": "0x" + each.code_hash.hex()} for name, each in self.contracts.items()
+            },
             "relays": [{"url": each.url, "address": each.address} for each in self.relays],
             "confirmations": self.confirmations,
         }
@@ -133,9 +149,12 @@ def decode(data: bytes) -> NetworkFile:
         rpc=tuple(_url(each, _RPC_SCHEMES, "rpc") for each in _list(document, "rpc")),
         token=_contract(contracts, "token"),
         registry=_contract(contracts, "registry"),
+        bonds=_contract(contracts, "bonds"),
         channels=_contract(contracts, "channels"),
         relays=tuple(_relay(each) for each in relays),
         confirmations=_number(document, "confirmations", 0, 10_000),
+        court=_optional(contracts, "court"),
+        emissions=_optional(contracts, "emissions"),
     )
 
 
@@ -179,6 +198,10 @@ def _contract(contracts: dict[str, Any], name: str) -> Contract:
     if not re.fullmatch(r"0x[0-9a-f]{64}", text):
         raise InvalidInput(f"the code hash of {name} is not 0x and 64 hex digits", contract=name)
     return Contract(address(_field(entry, "address", str)), bytes.fromhex(text[2:]))
+
+
+def _optional(contracts: dict[str, Any], name: str) -> Contract | None:
+    return _contract(contracts, name) if name in contracts else None
 
 
 def _relay(entry: Any) -> RelayAddress:

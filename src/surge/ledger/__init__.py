@@ -8,19 +8,24 @@ from surge.core.stack import same_recursion_limit
 
 with same_recursion_limit():
     from surge.ledger.anvil import EmbeddedLedger, Genesis, find_anvil, load_genesis
+    from surge.ledger.bonds import Bonds, Pool, Stake, Ticket
     from surge.ledger.chain import Ledger
     from surge.ledger.deploy import Deployed, chain_id, deploy, verify_contracts
     from surge.ledger.members import Member
     from surge.ledger.states import ChannelState, Redemption
 
 __all__ = [
+    "Bonds",
     "ChannelState",
     "Deployed",
     "EmbeddedLedger",
     "Genesis",
     "Ledger",
     "Member",
+    "Pool",
     "Redemption",
+    "Stake",
+    "Ticket",
     "chain_id",
     "deploy",
     "find_anvil",

@@ -2,61 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from eth_abi.abi import decode as abi_decode
-from eth_abi.exceptions import DecodingError
-from web3 import Web3
-from web3.contract import Contract as Web3Contract
-
-from surge.contracts import artifact
 from surge.core.channels import channel_id
 from surge.core.network import NetworkFile
 from surge.core.receipts import Receipt, Voucher
 from surge.core.signing import Signer
 from surge.core.types import Address, Wei, address
-from surge.errors import LedgerError, NotEnough, Unavailable
+from surge.errors import LedgerError, NotEnough
 from surge.ledger import answers
-from surge.ledger.answers import Log, Mined
-from surge.ledger.endpoints import Endpoints, Refused
+from surge.ledger.answers import Log
+from surge.ledger.bonds import Bonds
+from surge.ledger.calls import Calls
+from surge.ledger.endpoints import Endpoints
 from surge.ledger.journal import Journal
 from surge.ledger.members import DEVICE, RELAY, Member, members
 from surge.ledger.states import REDEEMED, ChannelState, Redemption, least, read_redemption, read_state
-from surge.ledger.transactions import Sender, checksum, explain
-
-log = logging.getLogger(__name__)
-
-ALLOWANCE = 2**255
-"""Wei approved to the channels contract at once: it takes only what its caller deposits."""
+from surge.ledger.transactions import Sender, checksum
 
 MAX_BATCH = 64
 """Vouchers in one redemption, as the contract bounds it."""
 
 REDEMPTION_GAS = 180_000
 """Gas of redeeming one voucher, at most: a channel's first writes its amount, count and root, and perhaps two new balances."""
-
-
-@lru_cache
-def interface(name: str) -> Web3Contract:
-    """A contract's interface, for encoding calls."""
-    return Web3().eth.contract(abi=artifact(name)["abi"])
-
-
-@lru_cache
-def _output_types(name: str, function: str) -> tuple[str, ...]:
-    (entry,) = (each for each in artifact(name)["abi"] if each.get("name") == function and each["type"] == "function")
-
-    def text(output: dict[str, Any]) -> str:
-        if output["type"] == "tuple":
-            return "(" + ",".join(text(part) for part in output["components"]) + ")"
-        return str(output["type"])
-
-    return tuple(text(output) for output in entry["outputs"])
 
 
 class Ledger:
@@ -71,6 +41,8 @@ class Ledger:
         self._endpoints = Endpoints(network.rpc, network.chain_id, embedded=network.kind == "embedded")
         self._journal = Journal(journal, network.chain_id)
         self._sender = Sender(self._endpoints, self._journal, network.confirmations)
+        self._calls = Calls(network, self._endpoints, self._sender)
+        self.bonds = Bonds(self._calls)
 
     @classmethod
     async def connect(cls, network: NetworkFile, journal: Path, *, patience: float = 10.0) -> Ledger:
@@ -96,7 +68,7 @@ class Ledger:
 
     async def token_balance(self, account: Address) -> Wei:
         """Wei of the token that an account holds."""
-        (amount,) = await self._read("surge_token", "balanceOf", checksum(account))
+        (amount,) = await self._calls.read("token", "balanceOf", checksum(account))
         return Wei(amount)
 
     async def gas_balance(self, account: Address) -> Wei:
@@ -109,18 +81,18 @@ class Ledger:
         Of several endpoints' answers the least favourable counts, so that none alone can invent a deposit or hide a close.
         """
         block = await self._endpoints.settled(self.network.confirmations if confirmed else 1)
-        call, read = self._question("channels", "state", (channel,))
+        call, read = self._calls.question("channels", "state", (channel,))
         rows = await self._endpoints.past("eth_call", call, block, read=read)
         return least([read_state(row) for (row,) in rows])
 
     async def operator_of(self, device: Address) -> Address | None:
         """The operator a device works for, or None."""
-        (found,) = await self._read("registry", "operator_of", checksum(device))
+        (found,) = await self._calls.read("registry", "operator_of", checksum(device))
         return address(found) if int(found, 16) else None
 
     async def device_nonce(self, device: Address) -> int:
         """The count that a device's next consent names."""
-        (found,) = await self._read("registry", "device_nonce", checksum(device))
+        (found,) = await self._calls.read("registry", "device_nonce", checksum(device))
         return int(found)
 
     async def device(self, device: Address) -> Member | None:
@@ -128,18 +100,18 @@ class Ledger:
         operator = await self.operator_of(device)
         if operator is None:
             return None
-        (metadata,) = await self._read("registry", "device_metadata", checksum(device))
+        (metadata,) = await self._calls.read("registry", "device_metadata", checksum(device))
         return Member(DEVICE, device, operator, "", metadata)
 
     async def relay(self, relay: Address) -> Member | None:
         """What the registry says of a relay; None if nobody names it."""
         names = ("operator_of_relay", "relay_url", "relay_metadata")
-        operator, url, metadata = [(await self._read("registry", name, checksum(relay)))[0] for name in names]
+        operator, url, metadata = [(await self._calls.read("registry", name, checksum(relay)))[0] for name in names]
         return Member(RELAY, relay, address(operator), url, metadata) if int(operator, 16) else None
 
     async def relay_nonce(self, relay: Address) -> int:
         """The count that a relay's next consent names."""
-        (found,) = await self._read("registry", "relay_nonce", checksum(relay))
+        (found,) = await self._calls.read("registry", "relay_nonce", checksum(relay))
         return int(found)
 
     async def members(self) -> list[Member]:
@@ -153,7 +125,7 @@ class Ledger:
 
     async def fee_bps(self) -> int:
         """The protocol's fee in basis points."""
-        (found,) = await self._read("channels", "fee_bps")
+        (found,) = await self._calls.read("channels", "fee_bps")
         return int(found)
 
     async def redemptions(self, channel: bytes) -> list[Redemption]:
@@ -184,12 +156,12 @@ class Ledger:
             receipt.amount,
             receipt.finished_at,
         )
-        (found,) = await self._read("channels", "verify_receipt", row, accepted, amount, index, list(path))
+        (found,) = await self._calls.read("channels", "verify_receipt", row, accepted, amount, index, list(path))
         return bool(found)
 
     async def redeemable(self, voucher: Voucher, signature: bytes) -> Wei:
         """Wei that redeeming a voucher would add now. Costs nothing. Raises `LedgerError` with the reason why it would not be redeemed."""
-        (found,) = await self._read("channels", "redeem", (voucher.channel, voucher.amount, voucher.count, voucher.root), signature)
+        (found,) = await self._calls.read("channels", "redeem", (voucher.channel, voucher.amount, voucher.count, voucher.root), signature)
         return Wei(found)
 
     async def redemption_cost(self) -> Wei:
@@ -222,9 +194,9 @@ class Ledger:
 
         Who gives the `salt`, 32 bytes never used before, knows the id beforehand (`core.channels.channel_id`).
         """
-        await self._approve(signer, amount, patience)
+        await self._calls.approve(signer, "channels", amount, patience)
         salt = secrets.token_bytes(32) if salt is None else salt
-        receipt = await self._write(
+        receipt = await self._calls.write(
             signer,
             "channels",
             "open",
@@ -247,8 +219,8 @@ class Ledger:
 
     async def top_up(self, signer: Signer, channel: bytes, amount: int) -> str:
         """Add to a channel's deposit; returns the transaction once it counts."""
-        await self._approve(signer, amount, 120.0)
-        receipt = await self._write(signer, "channels", "top_up", channel, amount, purpose="topping up a channel")
+        await self._calls.approve(signer, "channels", amount)
+        receipt = await self._calls.write(signer, "channels", "top_up", channel, amount, purpose="topping up a channel")
         await self._sender.confirmed(receipt.transaction, 120.0)
         return receipt.transaction
 
@@ -260,52 +232,54 @@ class Ledger:
             rows = [(each.channel, each.amount, each.count, each.root) for each, _ in batch]
             signatures = [signature for _, signature in batch]
             if len(batch) == 1:
-                receipt = await self._write(signer, "channels", "redeem", rows[0], signatures[0], purpose="redeeming a voucher")
+                receipt = await self._calls.write(signer, "channels", "redeem", rows[0], signatures[0], purpose="redeeming a voucher")
             else:
-                receipt = await self._write(signer, "channels", "redeem_many", rows, signatures, purpose=f"redeeming {len(batch)} vouchers")
+                receipt = await self._calls.write(
+                    signer, "channels", "redeem_many", rows, signatures, purpose=f"redeeming {len(batch)} vouchers"
+                )
             found += self._redeemed(receipt.logs)
         return found
 
     async def start_close(self, signer: Signer, channel: bytes) -> str:
         """Start a one-sided close; returns the transaction."""
-        receipt = await self._write(signer, "channels", "start_close", channel, purpose="starting to close a channel")
+        receipt = await self._calls.write(signer, "channels", "start_close", channel, purpose="starting to close a channel")
         return receipt.transaction
 
     async def finish_close(self, signer: Signer, channel: bytes) -> str:
         """End a one-sided close whose challenge period is over; returns the transaction."""
-        receipt = await self._write(signer, "channels", "finish_close", channel, purpose="closing a channel")
+        receipt = await self._calls.write(signer, "channels", "finish_close", channel, purpose="closing a channel")
         return receipt.transaction
 
     async def close_by_provider(self, signer: Signer, channel: bytes) -> str:
         """Give a channel up as its provider; returns the transaction."""
-        receipt = await self._write(signer, "channels", "close_by_provider", channel, purpose="giving a channel up")
+        receipt = await self._calls.write(signer, "channels", "close_by_provider", channel, purpose="giving a channel up")
         return receipt.transaction
 
     async def close_together(self, signer: Signer, voucher: Voucher, provider_signature: bytes, session_signature: bytes) -> str:
         """Close at a state both sides signed; returns the transaction."""
         row = (voucher.channel, voucher.amount, voucher.count, voucher.root)
-        receipt = await self._write(
+        receipt = await self._calls.write(
             signer, "channels", "close_together", row, provider_signature, session_signature, purpose="closing a channel together"
         )
         return receipt.transaction
 
     async def register_device(self, signer: Signer, device: Address, metadata: str, consent: bytes) -> str:
         """Name a device of the signer's, with the device's consent; returns the transaction."""
-        receipt = await self._write(
+        receipt = await self._calls.write(
             signer, "registry", "register_device", checksum(device), metadata, consent, purpose=f"registering the device {device}"
         )
         return receipt.transaction
 
     async def register_relay(self, signer: Signer, relay: Address, url: str, metadata: str, consent: bytes) -> str:
         """Name a relay of the signer's, with the relay's consent; returns the transaction."""
-        receipt = await self._write(
+        receipt = await self._calls.write(
             signer, "registry", "register_relay", checksum(relay), url, metadata, consent, purpose=f"registering the relay {relay}"
         )
         return receipt.transaction
 
     async def describe_operator(self, signer: Signer, metadata: str) -> str:
         """Say something of the signer as an operator; returns the transaction."""
-        receipt = await self._write(signer, "registry", "set_metadata", metadata, purpose="describing an operator")
+        receipt = await self._calls.write(signer, "registry", "set_metadata", metadata, purpose="describing an operator")
         return receipt.transaction
 
     async def transfer(self, signer: Signer, to: Address, *, tokens: int = 0, native: int = 0) -> list[str]:
@@ -320,66 +294,13 @@ class Ledger:
                 raise NotEnough(
                     f"{signer.address} holds {held} wei of SURGE, not {tokens} wei", account=signer.address, held=held, needed=tokens
                 )
-            receipt = await self._write(signer, "surge_token", "transfer", checksum(to), tokens, purpose=f"sending tokens to {to}")
+            receipt = await self._calls.write(signer, "token", "transfer", checksum(to), tokens, purpose=f"sending tokens to {to}")
             sent.append(receipt.transaction)
         return sent
 
     # Inside
 
-    def _contract_address(self, name: str) -> Address:
-        network = self.network
-        return {"surge_token": network.token, "registry": network.registry, "channels": network.channels}[name].address
-
-    async def _read(self, name: str, function: str, *args: Any, block: str = "latest") -> tuple[Any, ...]:
-        call, read = self._question(name, function, args)
-        try:
-            found: tuple[Any, ...] = await self._endpoints.call("eth_call", call, block, read=read)
-        except Refused as error:
-            raise explain(error, self._contract_address(name)) from error
-        return found
-
-    def _question(self, name: str, function: str, args: Sequence[Any]) -> tuple[dict[str, str], Callable[[Any], tuple[Any, ...]]]:
-        """A call to a contract, and what reads its answer."""
-
-        def read(answer: Any) -> tuple[Any, ...]:
-            try:
-                return tuple(abi_decode(_output_types(name, function), answers.data(answer)))
-            except (DecodingError, OverflowError, ValueError) as error:
-                raise Unavailable(
-                    f"the ledger answers {function} with nonsense: is the contract where network.json says?", answer=str(answer)[:200]
-                ) from error
-
-        data = interface(name).encode_abi(function, args=list(args))
-        return {"to": checksum(self._contract_address(name)), "data": data}, read
-
-    async def _write(self, signer: Signer, name: str, function: str, *args: Any, purpose: str, patience: float = 120.0) -> Mined:
-        data = interface(name).encode_abi(function, args=list(args))
-        return await self._sender.send(signer, self._contract_address(name), data, purpose=purpose, patience=patience)
-
     def _redeemed(self, logs: Sequence[Log]) -> list[Redemption]:
         """The redemptions among a transaction's events."""
         ours = self.network.channels.address
         return [read_redemption(each) for each in logs if each.address == ours and each.topics[:1] == (REDEEMED,)]
-
-    async def _approve(self, signer: Signer, amount: int, patience: float) -> None:
-        """See that the channels contract may take `amount` from the signer, who must hold it."""
-        held = await self.token_balance(signer.address)
-        if held < amount:
-            raise NotEnough(
-                f"the wallet {signer.address} holds {held / 10**18:.6f} SURGE, and {amount / 10**18:.6f} are needed: send it some",
-                account=signer.address,
-                held=held,
-                needed=amount,
-            )
-        contract = checksum(self.network.channels.address)
-        (allowed,) = await self._read("surge_token", "allowance", checksum(signer.address), contract)
-        if allowed < amount:
-            await self._write(
-                signer,
-                "surge_token",
-                "approve",
-                contract,
-                ALLOWANCE,
-                purpose="approving the channels contract",
-                patience=patience,
-            )

@@ -7,15 +7,16 @@ with the code this package ships: equal but for the immutables that the construc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from eth_abi.abi import encode as abi_encode
 
-from surge.contracts import artifact
+from surge.contracts import artifact, source_of
 from surge.core.keccak import keccak256
 from surge.core.network import Contract, NetworkFile
+from surge.core.parameters import Parameters
 from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import InvalidInput, LedgerError, Unavailable
@@ -24,23 +25,37 @@ from surge.ledger.endpoints import Endpoints
 from surge.ledger.journal import Journal
 from surge.ledger.transactions import Sender, checksum
 
-DEFAULT_SUPPLY = 10**9 * 10**18
-"""Wei: a thousand million SURGE."""
-
-DEFAULT_FEE_BPS = 100
-"""The protocol's fee in basis points: 1 %."""
+LINKS = (
+    ("channels", "token", "token"),
+    ("channels", "bonds", "bonds"),
+    ("bonds", "token", "token"),
+    ("bonds", "slasher", "court"),
+    ("token", "minter", "emissions"),
+)
+"""Whom contracts rely on: by the contract's view, and the contract that it must name, or nobody if the network has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """The contracts of a new network."""
+    """The contracts of a new network, as a network file names them."""
 
     token: Contract
     """The token."""
     registry: Contract
     """Operators, devices and relays."""
+    bonds: Contract
+    """Stakes and pay."""
     channels: Contract
     """Payment channels."""
+    court: Contract | None = None
+    """Who judges and slashes."""
+    emissions: Contract | None = None
+    """What mints for work."""
+
+    @property
+    def contracts(self) -> dict[str, Any]:
+        """All of them by name: what a `NetworkFile` is made with."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 async def chain_id(rpc: Sequence[str]) -> int:
@@ -59,12 +74,11 @@ async def deploy(
     journal: Path,
     *,
     embedded: bool,
-    supply: int = DEFAULT_SUPPLY,
-    fee_bps: int = DEFAULT_FEE_BPS,
+    parameters: Parameters,
     fee_sink: Address | None = None,
     confirmations: int = 1,
 ) -> Deployed:
-    """Deploy token, registry and channels; the signer pays the gas and holds the supply.
+    """Deploy a network's contracts; the signer pays the gas, holds the supply and owns what has an owner.
 
     Raises `Unavailable`, before anything is sent, when no endpoint keeps the state that deposits of so many `confirmations` are read from.
     """
@@ -72,8 +86,8 @@ async def deploy(
     transactions = Journal(journal, chain)
     sender = Sender(endpoints, transactions, 1)
 
-    async def put(name: str, types: tuple[str, ...] = (), values: tuple[Any, ...] = ()) -> Contract:
-        data = artifact(name)["bytecode"] + abi_encode(types, values).hex()
+    async def put(name: str, types: tuple[str, ...] = (), *values: Any) -> Contract:
+        data = artifact(source_of(name))["bytecode"] + abi_encode(types, values).hex()
         receipt = await sender.send(signer, None, data, purpose=f"deploying {name}")
         if receipt.contract is None:
             raise LedgerError(f"deploying {name} made no contract", hash=receipt.transaction)
@@ -83,11 +97,21 @@ async def deploy(
     try:
         block = await endpoints.settled(confirmations)
         await endpoints.past("eth_getBalance", checksum(signer.address), block, read=answers.quantity)
-        token = await put("surge_token", ("uint256",), (supply,))
+        token = await put("token", ("uint256", "uint256"), parameters.supply, parameters.cap)
         registry = await put("registry")
-        sink = checksum(fee_sink or signer.address)
-        channels = await put("channels", ("address", "address", "uint256"), (checksum(token.address), sink, fee_bps))
-        return Deployed(token, registry, channels)
+        bonds = await put(
+            "bonds", ("address", "uint256", "uint256"), checksum(token.address), parameters.min_bond, parameters.unbonding_seconds
+        )
+        channels = await put(
+            "channels",
+            ("address", "address", "address", "uint256", "uint256"),
+            checksum(token.address),
+            checksum(bonds.address),
+            checksum(fee_sink or signer.address),
+            parameters.fee_bps,
+            parameters.epoch_seconds,
+        )
+        return Deployed(token, registry, bonds, channels)
     finally:
         transactions.close()
         await endpoints.close()
@@ -98,14 +122,13 @@ async def verify_contracts(network: NetworkFile) -> None:
 
     1. there is code at each address, with the hash the file names;
     2. it is the shipped code, but for the immutables;
-    3. the channels hold the token that the file names.
+    3. each relies on those of the others that the file names, and on nobody where it names none.
 
     Raises `InvalidInput` that says which contract is another, `Unavailable` when the ledger is away.
     """
     endpoints = Endpoints(network.rpc, network.chain_id, embedded=network.kind == "embedded")
     try:
-        contracts = {"surge_token": network.token, "registry": network.registry, "channels": network.channels}
-        for name, contract in contracts.items():
+        for name, contract in network.contracts.items():
             code = await _code(endpoints, contract.address)
             # 1
             if keccak256(code) != contract.code_hash:
@@ -114,21 +137,27 @@ async def verify_contracts(network: NetworkFile) -> None:
                     contract=name,
                 )
             # 2
-            runtime = bytes.fromhex(artifact(name)["runtime"][2:])
+            runtime = bytes.fromhex(artifact(source_of(name))["runtime"][2:])
             if code[: len(runtime)] != runtime or len(code) - len(runtime) > MAX_IMMUTABLES:
                 raise InvalidInput(
                     f"{name} at {contract.address} is not the contract this version of Surge knows: do not sign anything for it",
                     contract=name,
                 )
         # 3
-        token = await endpoints.call(
-            "eth_call",
-            {"to": checksum(network.channels.address), "data": "0x" + keccak256(b"token()")[:4].hex()},
-            "latest",
-            read=answers.data,
-        )
-        if token[-20:].hex() != network.token.address[2:]:
-            raise InvalidInput("the channels contract holds another token than the network file names")
+        for name, view, other in LINKS:
+            named = await endpoints.call(
+                "eth_call",
+                {"to": checksum(network.contracts[name].address), "data": "0x" + keccak256(f"{view}()".encode())[:4].hex()},
+                "latest",
+                read=answers.data,
+            )
+            expected = network.contracts.get(other)
+            if named[-20:].hex() != (expected.address[2:] if expected else bytes(20).hex()):
+                raise InvalidInput(
+                    f"the {view} of {name} at {network.contracts[name].address} is not the {other} that the network file names: "
+                    "do not sign anything for it",
+                    contract=name,
+                )
     finally:
         await endpoints.close()
 

@@ -46,6 +46,8 @@ class ChannelState:
     """Unix seconds at which a one-sided close may end; 0 if none began."""
     closed: bool
     """Whether it is closed."""
+    redeemed_at: int
+    """Unix seconds at which the count or root last changed; 0 if nothing was redeemed. A claim's age runs from it."""
 
     @property
     def exists(self) -> bool:

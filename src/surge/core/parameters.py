@@ -1,0 +1,33 @@
+"""What a network is founded with: the numbers that its contracts keep for ever, or that their owner starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SURGE = 10**18
+"""Wei of a SURGE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The numbers of a network. The contracts hold each to bounds of their own."""
+
+    supply: int = 10**9 * SURGE
+    """Wei that the deployer gets at first: a thousand million SURGE."""
+    cap: int = 2 * 10**9 * SURGE
+    """Wei that there may ever be at once."""
+    fee_bps: int = 100
+    """The protocol's fee in basis points of what providers are paid: 1 %."""
+    min_bond: int = 100 * SURGE
+    """Wei of its own stake below which an operator's pay is retained."""
+    unbonding_seconds: int = 21 * 86_400
+    """Between leaving and taking out: longer than a claim's greatest age and the longest case."""
+    epoch_seconds: int = 7 * 86_400
+    """Of an epoch, by which fees are counted."""
+
+
+PUBLIC = Parameters()
+"""What `surge network init` begins with."""
+
+EMBEDDED = Parameters(min_bond=SURGE, unbonding_seconds=7_200, epoch_seconds=600)
+"""For a ledger on one machine: everything is as on a public one, in hours instead of weeks."""
