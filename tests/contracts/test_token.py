@@ -5,7 +5,7 @@ from __future__ import annotations
 import boa
 import pytest
 
-from contracts_support import BUYER, OPERATOR, STRANGER, Place
+from contracts_support import BUYER, OPERATOR, OWNER, STRANGER, Place
 from surge.core.eip712 import Domain, address_word, separator, type_hash, typed_digest, word
 from surge.core.keccak import keccak256
 from surge.core.types import address
@@ -89,3 +89,59 @@ def test_a_permit_for_another_chain_or_amount_is_none(place: Place) -> None:
     with boa.reverts("erc20: invalid signature"):
         permit(place, value=VALUE + 1)
     assert (allowance(place), place.token.nonces(BUYER.address)) == (0, 0)
+
+
+def minted(place: Place, amount: int, by: KeySigner = STRANGER) -> None:
+    with boa.env.prank(by.address):
+        place.token.mint(OPERATOR.address, amount)
+
+
+def name_minter(place: Place, minter: KeySigner = STRANGER, by: KeySigner = OWNER) -> None:
+    with boa.env.prank(by.address):
+        place.token.set_minter(minter.address)
+
+
+def test_the_minter_is_named_once_by_the_deployer(place: Place) -> None:
+    with boa.reverts("ownable: caller is not the owner"):
+        name_minter(place, by=STRANGER)
+    with boa.env.prank(OWNER.address), boa.reverts("token: no minter"):
+        place.token.set_minter("0x" + "00" * 20)
+    name_minter(place)
+    assert str(place.token.minter()).lower() == STRANGER.address
+    with boa.reverts("token: minter was named"):
+        name_minter(place, BUYER)
+
+
+def test_only_the_minter_mints_and_never_above_the_cap(place: Place) -> None:
+    for who in (OWNER, STRANGER):
+        with boa.reverts("token: not the minter"):
+            minted(place, 1, by=who)
+    name_minter(place)
+    with boa.reverts("token: not the minter"):
+        minted(place, 1, by=OWNER)
+    room = place.token.cap() - place.token.totalSupply()
+    with boa.reverts("token: above cap"):
+        minted(place, room + 1)
+    with boa.reverts("token: above cap"):
+        minted(place, 2**256 - 1)
+    minted(place, room)
+    assert (place.token.totalSupply(), place.balance(OPERATOR)) == (place.token.cap(), room)
+    with boa.reverts("token: above cap"):
+        minted(place, 1)
+
+
+def test_everybody_burns_what_they_hold_and_no_more(place: Place) -> None:
+    held, supply = place.balance(BUYER), place.token.totalSupply()
+    with boa.env.prank(BUYER.address):
+        with boa.reverts("erc20: burn amount exceeds balance"):
+            place.token.burn(held + 1)
+        place.token.burn(held - 5)
+    assert (place.balance(BUYER), place.token.totalSupply()) == (5, supply - held + 5)
+
+
+def test_the_cap_is_fixed_within_bounds_at_deployment(deployers) -> None:
+    with boa.reverts("token: cap too high"):
+        deployers["surge_token"].deploy(1, 2**96 + 1)
+    with boa.reverts("token: supply above cap"):
+        deployers["surge_token"].deploy(11, 10)
+    assert deployers["surge_token"].deploy(10, 10).cap() == 10

@@ -34,7 +34,10 @@ struct Ordinal:
     chain: uint256
 
 
-# @dev The chains of each operator, by number from 0.
+# @dev The chains of each operator, by number from 1. Ordinals that
+# were given out before the first belong to number 0, which has no
+# anchor and never gets one: a chain that is registered later would
+# be chosen in sight of their cases.
 _chains: HashMap[address, HashMap[uint256, Chain]]
 
 
@@ -77,11 +80,9 @@ def set_anchor(anchor: bytes32):
            counted from the ordinals given out before.
     """
     assert anchor != empty(bytes32), "bonds: no anchor"
-    newest: uint256 = self._newest[msg.sender]
+    newest: uint256 = self._newest[msg.sender] + 1
     ordinal: uint256 = self.ordinals[msg.sender]
-    if self._chains[msg.sender][newest].anchor != empty(bytes32):
-        newest += 1
-        self._newest[msg.sender] = newest
+    self._newest[msg.sender] = newest
     self._chains[msg.sender][newest] = Chain(anchor=anchor, links_used=ordinal)
     log AnchorSet(operator=msg.sender, anchor=anchor, ordinal=ordinal)
 

@@ -20,8 +20,8 @@
 import shares as maths
 
 
-# @dev The scale of rewards to a share: 2**112.
-SCALE_BITS: constant(uint256) = 112
+# @dev The scale of rewards to a share.
+SCALE: constant(uint256) = 10**33
 
 
 struct Pool:
@@ -91,7 +91,7 @@ def _settle(operator: address, staker: address) -> Position:
     index: uint256 = self._pools[operator].index
     ended: bool = position.generation != generation
     until: uint256 = self._ended[operator][position.generation] if ended else index
-    position.owed += position.shares * (until - position.paid) >> SCALE_BITS
+    position.owed += position.shares * (until - position.paid) // SCALE
     if ended:
         position.shares = 0
         position.generation = generation
@@ -188,7 +188,7 @@ def _share(operator: address, amount: uint256) -> bool:
     shares: uint256 = self._pools[operator].shares
     if shares == 0:
         return False
-    self._pools[operator].index += (amount << SCALE_BITS) // shares
+    self._pools[operator].index += amount * SCALE // shares
     return True
 
 
@@ -304,4 +304,4 @@ def _earned(operator: address, staker: address) -> uint256:
     until: uint256 = self._pools[operator].index
     if position.generation != self._pools[operator].generation:
         until = self._ended[operator][position.generation]
-    return position.owed + (position.shares * (until - position.paid) >> SCALE_BITS)
+    return position.owed + position.shares * (until - position.paid) // SCALE
