@@ -17,7 +17,7 @@ from aiohttp import web
 from surge.core.keccak import keccak256
 from surge.core.log import ReceiptLog
 from surge.core.network import NetworkFile, RelayAddress
-from surge.core.parameters import EMBEDDED
+from surge.core.parameters import EMBEDDED, Parameters
 from surge.core.receipts import Acknowledgement, Receipt, Voucher
 from surge.ledger import Deployed, EmbeddedLedger, Ledger, deploy
 from surge.wallet import KeySigner
@@ -91,12 +91,12 @@ async def mining(ledger: EmbeddedLedger) -> AsyncIterator[asyncio.Task[None]]:
         await ledger.stop()
 
 
-async def found(folder: Path) -> Deployed:
+async def found(folder: Path, parameters: Parameters = UNBONDED) -> Deployed:
     """Make a chain in `folder` with the contracts on it."""
     ledger = EmbeddedLedger(folder, free_port())
     async with mining(ledger):
         treasury = KeySigner.from_mnemonic(ledger.genesis.mnemonic)
-        return await deploy([ledger.url], ledger.genesis.chain_id, treasury, folder / "deploy.db", embedded=True, parameters=UNBONDED)
+        return await deploy([ledger.url], ledger.genesis.chain_id, treasury, folder / "deploy.db", embedded=True, parameters=parameters)
 
 
 @dataclass

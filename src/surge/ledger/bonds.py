@@ -133,7 +133,7 @@ class Bonds:
         found = []
         for operator, event in await self._events(UNSTAKED, staker):
             number = int.from_bytes(event.topics[3], "big")
-            holder, _, _, ready_at, _ = await self._calls.read("bonds", "tickets", number)
+            ((holder, _, _, ready_at, _),) = await self._calls.read("bonds", "tickets", number)
             if address(holder) == staker:
                 found.append(Ticket(number, operator, await self._number("leaving", number), int(ready_at)))
         return found

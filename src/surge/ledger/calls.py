@@ -79,13 +79,14 @@ class Calls:
                     f"the ledger answers {function} with nonsense: is the contract where network.json says?", answer=str(answer)[:200]
                 ) from error
 
-        data = interface(name).encode_abi(function, args=list(args))
-        return {"to": checksum(self.address(name)), "data": data}, read
+        place = checksum(self.address(name))
+        return {"to": place, "data": interface(name).encode_abi(function, args=list(args))}, read
 
     async def write(self, signer: Signer, name: str, function: str, *args: Any, purpose: str, patience: float = 120.0) -> Mined:
         """Send a call of a contract and wait until it is mined. Raises `LedgerError` with the reason of a revert, `NotEnough` gas."""
+        place = self.address(name)
         data = interface(name).encode_abi(function, args=list(args))
-        return await self.sender.send(signer, self.address(name), data, purpose=purpose, patience=patience)
+        return await self.sender.send(signer, place, data, purpose=purpose, patience=patience)
 
     async def approve(self, signer: Signer, spender: str, amount: int, patience: float = 120.0) -> None:
         """See that a contract may take `amount` wei of the token from the signer, who must hold it. Raises `NotEnough`."""
