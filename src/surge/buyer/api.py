@@ -32,6 +32,7 @@ from surge.buyer.plans import command_plan, python_plan
 from surge.buyer.rehearsal import Rehearsal, rehearse
 from surge.buyer.results import Progress, Results, decode_piece
 from surge.buyer.sizes import AIM_SECONDS
+from surge.buyer.staking import Staking
 from surge.buyer.submitting import CALL_SECONDS, Calls, Executor
 from surge.core.signing import Signer
 from surge.core.text import counted
@@ -74,7 +75,7 @@ def connect(
     return Network(client, background)
 
 
-class Network(Listing):
+class Network(Listing, Staking):
     """A network, joined with one wallet. `surge.connect` makes it; leaving its `with` block closes it."""
 
     def __init__(self, client: Client, background: Background) -> None:

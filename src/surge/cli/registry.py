@@ -12,6 +12,7 @@ import click
 
 import surge
 from surge.cli import places
+from surge.cli.acting import on_ledger
 from surge.cli.console import err, show
 from surge.cli.options import as_json, network_option
 from surge.core.network import NetworkFile
@@ -146,27 +147,6 @@ def _short(text: str) -> str:
     return text
 
 
-def _on_ledger(network: str | None, key: str | None, work: Callable[[Ledger, NetworkFile, KeySigner], Awaitable[None]]) -> KeySigner:
-    """Do something on the ledger of a network that is trusted, as an operator. Returns the operator's key."""
-    from surge.buyer.trust import require_trusted
-    from surge.ledger import Ledger
-
-    home = places.find_home(network)
-    require_trusted(home.file, home.network)
-    home.check_running()
-    signer = home.key(key)
-
-    async def run() -> None:
-        chain = await Ledger.connect(home.network, home.transactions)
-        try:
-            await work(chain, home.network, signer)
-        finally:
-            await chain.close()
-
-    asyncio.run(run())
-    return signer
-
-
 def _check_consent(consent: DeviceConsent | RelayConsent, described: NetworkFile, signature: bytes, by: Address, advice: str) -> None:
     """See that a consent is its signer's, before any gas is spent on it. Raises `InvalidInput` with what to do."""
     try:
@@ -192,7 +172,7 @@ def register(device: str, consent: str, said: str, key: str | None, network: str
         )
         await chain.register_device(signer, named, text, signature)
 
-    signer = _on_ledger(network, key, work)
+    signer, _ = on_ledger(network, key, work)
     err.print(f"{named} works for {signer.address}", markup=False, soft_wrap=True)
 
 
@@ -212,7 +192,7 @@ def register_relay_(relay: str, url: str, consent: str, said: str, key: str | No
         _check_consent(consented, described, signature, named, f"`surge relay --operator {signer.address}` prints a fresh one there")
         await chain.register_relay(signer, named, _short(url), text, signature)
 
-    signer = _on_ledger(network, key, work)
+    signer, _ = on_ledger(network, key, work)
     err.print(f"{named} at {url} is a relay of {signer.address}", markup=False, soft_wrap=True)
 
 
@@ -227,7 +207,7 @@ def describe(text: str, key: str | None, network: str | None) -> None:
     async def work(chain: Ledger, described: NetworkFile, signer: KeySigner) -> None:
         await chain.describe_operator(signer, said)
 
-    signer = _on_ledger(network, key, work)
+    signer, _ = on_ledger(network, key, work)
     err.print(f"the registry says so of {signer.address}", markup=False, soft_wrap=True)
 
 

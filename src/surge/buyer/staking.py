@@ -1,0 +1,123 @@
+"""Stake behind operators: what the wallet has, puts in and takes out. The part of a network that does it, and what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from surge.buyer.background import Background
+from surge.buyer.client import Client
+from surge.core.signing import Signer
+from surge.core.types import Address, address
+from surge.errors import LedgerError
+
+if TYPE_CHECKING:
+    from surge.ledger import Ledger
+
+T = TypeVar("T")
+
+
+class Staking:
+    """The part of a network that stakes. Use `Network`."""
+
+    _client: Client
+    _background: Background
+
+    def stakes(self) -> list[dict[str, Any]]:
+        """What the wallet has behind operators, and what of it leaves (`stakes_of` has the units)."""
+        return self._on_ledger(lambda ledger, wallet: stakes_of(ledger, wallet.address))
+
+    def stake(self, amount: int, behind: str | None = None) -> dict[str, Any]:
+        """Stake `amount` wei as an operator, or behind another; returns `operator`, `amount`, `transaction`. Raises `NotEnough`."""
+        return self._on_ledger(lambda ledger, wallet: stake(ledger, wallet, amount, behind))
+
+    def delegate(self, operator: str, amount: int) -> dict[str, Any]:
+        """Stake `amount` wei behind an operator."""
+        return self.stake(amount, operator)
+
+    def unstake(self, amount: int | None = None, behind: str | None = None) -> dict[str, Any]:
+        """Begin to take `amount` wei out, or all of it; returns `operator`, `ticket`, `amount`, `ready_at`. Raises `NotEnough`."""
+        return self._on_ledger(lambda ledger, wallet: unstake(ledger, wallet, amount, behind))
+
+    def claim(self, operator: str | None = None) -> list[dict[str, Any]]:
+        """Take what the wallet's stake earned, and what has left and is ready, behind one operator or all (`claim` has the units)."""
+        return self._on_ledger(lambda ledger, wallet: claim(ledger, wallet, operator))
+
+    def _on_ledger(self, work: Callable[[Ledger, Signer], Coroutine[Any, Any, T]]) -> T:
+        async def run() -> T:
+            return await work(await self._client.ledger(), self._client.wallet)
+
+        return self._background.call(run())
+
+
+async def stakes_of(ledger: Ledger, staker: Address) -> list[dict[str, Any]]:
+    """A row for each operator that somebody has something behind: `operator`, in wei `staked`, `rewards` that wait to be claimed and
+    `leaving`, and `tickets` with `ticket`, `amount` in wei and `ready_at` in Unix seconds.
+    """
+    tickets = await ledger.bonds.tickets(staker)
+    rows = []
+    for each in await ledger.bonds.stakes(staker):
+        mine = [
+            {"ticket": found.number, "amount": found.worth, "ready_at": found.ready_at}
+            for found in tickets
+            if found.operator == each.operator
+        ]
+        if each.worth or each.claimable or mine:
+            rows.append(
+                {
+                    "operator": each.operator,
+                    "staked": each.worth,
+                    "rewards": each.claimable,
+                    "leaving": sum(ticket["amount"] for ticket in mine),
+                    "tickets": mine,
+                }
+            )
+    return rows
+
+
+async def stake(ledger: Ledger, wallet: Signer, amount: int, behind: str | None) -> dict[str, Any]:
+    """Stake as an operator, or behind another."""
+    operator = address(behind) if behind else wallet.address
+    transaction = await ledger.bonds.stake(wallet, operator, amount)
+    return {"operator": operator, "amount": amount, "transaction": transaction}
+
+
+async def unstake(ledger: Ledger, wallet: Signer, amount: int | None, behind: str | None) -> dict[str, Any]:
+    """Begin to take stake out."""
+    operator = address(behind) if behind else wallet.address
+    ticket = await ledger.bonds.unstake(wallet, operator, amount)
+    return {"operator": operator, "ticket": ticket.number, "amount": ticket.worth, "ready_at": ticket.ready_at}
+
+
+async def claim(ledger: Ledger, wallet: Signer, behind: str | None) -> list[dict[str, Any]]:
+    """Take what there is to be had. A row for each operator: `operator`, in wei the `rewards` and what was `withdrawn`, `leaving` what is
+    still on its way in wei, `ready_at` when the next of it is ready (Unix seconds; 0 if nothing is on its way), and `reserved` whether
+    something that is ready is held for an open case.
+    """
+    only = address(behind) if behind else None
+    rows = []
+    for found in await stakes_of(ledger, wallet.address):
+        operator: Address = found["operator"]
+        if only is not None and operator != only:
+            continue
+        rewards = await ledger.bonds.claim(wallet, operator) if found["rewards"] else 0
+        withdrawn = leaving = 0
+        waiting, reserved = [], False
+        for ticket in found["tickets"]:
+            got = 0
+            try:
+                got = await ledger.bonds.withdraw(wallet, ticket["ticket"])
+                reserved |= got < ticket["amount"]
+            except LedgerError as error:
+                reason = str(error.details.get("reason", ""))
+                if "bonds: not ready" in reason:
+                    waiting.append(ticket["ready_at"])
+                elif "bonds: reserved" in reason:
+                    reserved = True
+                else:
+                    raise
+            withdrawn += got
+            leaving += ticket["amount"] - got
+        row = {"operator": operator, "rewards": rewards, "withdrawn": withdrawn, "leaving": leaving}
+        rows.append({**row, "ready_at": min(waiting, default=0), "reserved": reserved})
+    return rows

@@ -1,0 +1,112 @@
+"""`surge stake`, `surge unstake`, `surge delegate`, `surge claim`: bonds of operators, one's own and others'."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from surge.buyer import staking
+from surge.cli.acting import on_ledger
+from surge.cli.console import Amount, err, local_time, out, parse_tokens, print_json, show, tokens
+from surge.cli.options import as_json, network_option
+
+_key_option = click.option("--key", default=None, help="The key whose stake it is. [default: the network's own, or `default`]")
+_behind_option = click.option(
+    "--behind", metavar="OPERATOR", default=None, help="The operator behind whom it is. [default: yourself, as an operator]"
+)
+
+
+class AmountOrAll(Amount):
+    """A click type for an amount of SURGE, or `all`."""
+
+    name = "amount"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The amount in wei; None for all."""
+        return None if value == "all" else value if isinstance(value, int) else parse_tokens(value)
+
+
+def _put_in(behind: str | None, amount: int, key: str | None, network: str | None, json_: bool) -> None:
+    if amount < 1:
+        raise click.BadParameter("there is nothing to stake", param_hint="AMOUNT")
+    _, done = on_ledger(network, key, lambda chain, _, signer: staking.stake(chain, signer, amount, behind))
+    if json_:
+        print_json(done)
+        return
+    out.print(done["transaction"])
+    err.print(f"{tokens(amount)} stands behind {done['operator']}, and is slashed with it", style="dim", soft_wrap=True)
+
+
+@click.command()
+@click.argument("amount", type=Amount(), required=False)
+@_behind_option
+@_key_option
+@network_option
+@as_json
+def stake(amount: int | None, behind: str | None, key: str | None, network: str | None, json_: bool) -> None:
+    """Stake AMOUNT of SURGE as an operator, or behind another; without AMOUNT, list what you have staked.
+
+    An operator whose own stake is below the network's least bond has its pay retained until it is there. Stake is lost in part when the
+    operator is convicted of a cheat.
+    """
+    if amount is not None:
+        _put_in(behind, amount, key, network, json_)
+        return
+    if behind is not None:
+        raise click.UsageError("say how much to stake")
+    _, rows = on_ledger(network, key, lambda chain, _, signer: staking.stakes_of(chain, signer.address))
+    if not json_:
+        rows = [{**row, "ready": _ready(min((each["ready_at"] for each in row["tickets"]), default=0))} for row in rows]
+    money = ("staked", "rewards", "leaving")
+    show(rows, ["operator", *money, "ready"], as_json=json_, empty="nothing staked yet: `surge stake AMOUNT`", money=money)
+
+
+@click.command()
+@click.argument("operator", metavar="OPERATOR")
+@click.argument("amount", type=Amount())
+@_key_option
+@network_option
+@as_json
+def delegate(operator: str, amount: int, key: str | None, network: str | None, json_: bool) -> None:
+    """Stake AMOUNT of SURGE behind OPERATOR: you share its pay, less its commission, and its slashes."""
+    _put_in(operator, amount, key, network, json_)
+
+
+@click.command()
+@click.argument("amount", type=AmountOrAll())
+@_behind_option
+@_key_option
+@network_option
+@as_json
+def unstake(amount: int | None, behind: str | None, key: str | None, network: str | None, json_: bool) -> None:
+    """Begin to take AMOUNT of SURGE out, or `all`; says when `surge claim` brings it.
+
+    Until then it earns nothing, and is slashed like stake that stays.
+    """
+    if amount is not None and amount < 1:
+        raise click.BadParameter("there is nothing to unstake", param_hint="AMOUNT")
+    _, done = on_ledger(network, key, lambda chain, _, signer: staking.unstake(chain, signer, amount, behind))
+    if json_:
+        print_json(done)
+        return
+    at = local_time(done["ready_at"])
+    out.print(f"{tokens(done['amount'])} leaves {done['operator']}; from {at} `surge claim` brings it", soft_wrap=True)
+
+
+@click.command()
+@click.argument("operator", metavar="[OPERATOR]", required=False)
+@_key_option
+@network_option
+@as_json
+def claim(operator: str | None, key: str | None, network: str | None, json_: bool) -> None:
+    """Take what your stake earned, and what has left and is ready, behind OPERATOR or all of them."""
+    _, rows = on_ledger(network, key, lambda chain, _, signer: staking.claim(chain, signer, operator))
+    shown = rows if json_ else [{**row, "ready": "held for a case" if row["reserved"] else _ready(row["ready_at"])} for row in rows]
+    money = ("rewards", "withdrawn", "leaving")
+    empty = f"you have nothing behind {operator}" if operator else "you have nothing behind anybody: `surge delegate OPERATOR AMOUNT`"
+    show(shown, ["operator", *money, "ready"], as_json=json_, empty=empty, money=money)
+
+
+def _ready(seconds: int) -> str:
+    return local_time(seconds) if seconds else "-"

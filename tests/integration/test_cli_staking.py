@@ -1,0 +1,94 @@
+"""Staking by the command line and by the Python API, on a network of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import surge
+from cli_support import Place, Up
+from surge.errors import NotEnough
+
+pytestmark = pytest.mark.timeout(300)
+
+ETHER = 10**18
+
+
+@pytest.fixture(scope="module")
+def place(python_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("staking"), python_image)
+
+
+@pytest.fixture(scope="module")
+def up(place: Place) -> Iterator[Up]:
+    network = Up(place, place.folder / "net", providers=1, relays=1)
+    try:
+        network.start()
+        yield network
+    finally:
+        network.end()
+
+
+@pytest.fixture(scope="module")
+def operator(place: Place, up: Up) -> str:
+    """The provider's operator."""
+    (row,) = [row for row in place.json("network", "members") if row["kind"] == "device"]
+    return str(row["operator"])
+
+
+def test_stake_goes_behind_an_operator_and_out_again(place: Place, up: Up, operator: str) -> None:
+    assert "nothing staked yet" in place.surge("stake").text
+    done = place.json("delegate", operator, "3")
+    assert (done["operator"], done["amount"]) == (operator, 3 * ETHER)
+    said = place.surge("stake", "2", "--behind", operator)
+    assert said.text.startswith("0x")
+    assert f"2 SURGE stands behind {operator}" in said.err
+    (row,) = place.json("stake")
+    assert (row["operator"], row["staked"], row["rewards"], row["leaving"], row["tickets"]) == (operator, 5 * ETHER, 0, 0, [])
+    said = place.surge("unstake", "1.5", "--behind", operator)
+    assert f"1.5 SURGE leaves {operator}" in said.text
+    assert "`surge claim` brings it" in said.text
+    ticket = place.json("unstake", "all", "--behind", operator)
+    assert ticket["amount"] == 35 * ETHER // 10
+    (row,) = place.json("stake")
+    assert (row["staked"], row["leaving"]) == (0, 5 * ETHER)
+    assert [each["amount"] for each in row["tickets"]] == [15 * ETHER // 10, 35 * ETHER // 10]
+    (row,) = place.json("claim")
+    assert (row["operator"], row["withdrawn"], row["leaving"], row["reserved"]) == (operator, 0, 5 * ETHER, False)
+    assert row["ready_at"] <= ticket["ready_at"]
+    assert "5" in place.surge("claim", operator).text
+
+
+def test_one_stakes_as_an_operator_too(place: Place, up: Up) -> None:
+    me = place.json("wallet", "show")[0]["address"]
+    assert place.json("stake", "1")["operator"] == me
+    assert me in {row["operator"] for row in place.json("stake")}
+    assert place.json("unstake", "all")["amount"] == ETHER
+
+
+def test_what_cannot_be_staked_is_said_in_words(place: Place, up: Up, operator: str) -> None:
+    assert "nothing to stake" in place.surge("stake", "0", code=2).err
+    assert "say how much" in place.surge("stake", "--behind", operator, code=2).err
+    assert "nothing to unstake" in place.surge("unstake", "0", code=2).err
+    assert "no amount" in place.surge("unstake", "some", code=2).err
+    assert "are needed" in place.surge("delegate", operator, "1000000", code=6).err
+    other = "0x" + "ab" * 20
+    assert f"has nothing behind {other}" in place.surge("unstake", "1", "--behind", other, code=6).err
+    assert place.surge("delegate", "0x12", "1", code=3).err
+    assert f"nothing behind {other}" in place.surge("claim", other).text
+    assert place.json("claim", other) == []
+
+
+def test_python_stakes_as_the_command_line_does(place: Place, up: Up, operator: str) -> None:
+    with surge.connect(up.network) as network:
+        before = {row["operator"]: row["staked"] for row in network.stakes()}.get(operator, 0)
+        assert network.delegate(operator, ETHER)["operator"] == operator
+        staked = {row["operator"]: row["staked"] for row in network.stakes()}
+        assert staked[operator] == before + ETHER
+        ticket = network.unstake(behind=operator)
+        assert (ticket["operator"], ticket["amount"]) == (operator, before + ETHER)
+        assert {row["withdrawn"] for row in network.claim(operator)} == {0}
+        with pytest.raises(NotEnough):
+            network.stake(10**30)
