@@ -26,8 +26,8 @@ MAX_BATCH = 64
 """Vouchers in one redemption, as the contract bounds it."""
 
 REDEMPTION_GAS = 260_000
-"""Gas of redeeming one voucher, at most: a channel's first writes its amount, count and root, an epoch's first its fees, and perhaps two new
-balances. The few that build an operator's bond up take a half more."""
+"""Gas of redeeming one voucher, at most: a channel's first writes its amount, count and root, an epoch's first its fees, and perhaps two
+new balances. The few that build an operator's bond up take a half more."""
 
 
 class Ledger:
