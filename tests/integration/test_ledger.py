@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ledger_support import COIN, Chain, opened
+from ledger_support import COIN, UNBONDED, Chain, opened
 from surge.core.receipts import Close, DeviceConsent, Voucher
 from surge.errors import InvalidInput, LedgerError, NotEnough, Unavailable
-from surge.ledger import Ledger, chain_id, verify_contracts
+from surge.ledger import Ledger, chain_id, deploy, verify_contracts
 from surge.ledger.journal import Journal
+from surge.ledger.transactions import checksum
 from surge.wallet import KeySigner
 
 
@@ -27,6 +28,22 @@ async def test_the_shipped_contracts_are_recognised_and_others_are_not(chain: Ch
         await verify_contracts(replace(network, channels=network.registry))
     with pytest.raises(LedgerError, match="no contract"):
         await verify_contracts(replace(network, token=replace(network.token, address=KeySigner.random().address)))
+
+
+async def test_contracts_that_rely_on_others_than_the_file_names_are_not_recognised(chain: Chain, tmp_path: Path) -> None:
+    """The code is the shipped one: what the contracts were told at their deployment, or since, is not."""
+    ledger, network = chain.ledger, chain.network
+    other = await deploy(network.rpc, network.chain_id, chain.treasury, tmp_path / "d.db", embedded=True, parameters=UNBONDED)
+    for name, named in (("token", "token"), ("bonds", "bonds")):
+        with pytest.raises(InvalidInput, match=f"the {named} of .* is not the {named}"):
+            await verify_contracts(replace(network, **{name: getattr(other, name)}))
+    judge = KeySigner.random().address
+    await ledger._calls.write(chain.treasury, "token", "set_minter", checksum(judge), purpose="naming a minter")
+    with pytest.raises(InvalidInput, match="the minter of token .* is not the emissions"):
+        await verify_contracts(network)
+    await ledger._calls.write(chain.treasury, "bonds", "set_slasher", checksum(judge), purpose="naming a slasher")
+    with pytest.raises(InvalidInput, match="the slasher of bonds .* is not the court"):
+        await verify_contracts(network)
 
 
 async def test_a_channels_life(chain: Chain) -> None:

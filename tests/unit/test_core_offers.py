@@ -233,7 +233,7 @@ FILE: dict[str, Any] = {
     "kind": "embedded",
     "chain_id": 31337,
     "rpc": ["http://127.0.0.1:8545"],
-    "contracts": {name: {"address": "0x" + "0c" * 20, "code_hash": "0x" + "1" * 64} for name in ("token", "registry", "channels")},
+    "contracts": {name: {"address": "0x" + "0c" * 20, "code_hash": "0x" + "1" * 64} for name in ("token", "registry", "bonds", "channels")},
     "relays": [{"url": "nats://127.0.0.1:4222", "address": "0x" + "0D" * 20}],
     "confirmations": 3,
 }
@@ -251,6 +251,16 @@ def with_entry(path: str, value: Any) -> bytes:
     else:
         inner[last] = value
     return json.dumps(document).encode()
+
+
+def test_a_network_may_have_a_court_and_emissions() -> None:
+    plain = network.decode(json.dumps(FILE).encode())
+    assert (plain.court, plain.emissions) == (None, None)
+    assert set(plain.contracts) == {"token", "registry", "bonds", "channels"}
+    found = network.decode(with_entry("contracts.court", {"address": "0x" + "0F" * 20, "code_hash": "0x" + "2" * 64}))
+    assert found.court == network.Contract(Address("0x" + "0f" * 20), b"\x22" * 32)
+    assert found.contracts == {**plain.contracts, "court": found.court}
+    assert network.decode(found.encode()) == found
 
 
 def test_a_network_file_comes_back() -> None:
@@ -293,6 +303,9 @@ def test_a_network_file_comes_back() -> None:
         ("rpc", ["http://x"] * 33),
         ("contracts", []),
         ("contracts.token", ...),
+        ("contracts.bonds", ...),
+        ("contracts.court", None),
+        ("contracts.emissions", {"address": "0x" + "0c" * 20}),
         ("contracts.channels", "0x"),
         ("contracts.registry.address", "0x12"),
         ("contracts.registry.code_hash", "1" * 64),
