@@ -39,10 +39,10 @@ async def test_contracts_that_rely_on_others_than_the_file_names_are_not_recogni
             await verify_contracts(replace(network, **{name: getattr(other, name)}))
     judge = KeySigner.random().address
     await ledger._calls.write(chain.treasury, "token", "set_minter", checksum(judge), purpose="naming a minter")
-    with pytest.raises(InvalidInput, match="the minter of token .* is not the emissions"):
+    with pytest.raises(InvalidInput, match=r"the minter of token .* is not the emissions"):
         await verify_contracts(network)
     await ledger._calls.write(chain.treasury, "bonds", "set_slasher", checksum(judge), purpose="naming a slasher")
-    with pytest.raises(InvalidInput, match="the slasher of bonds .* is not the court"):
+    with pytest.raises(InvalidInput, match=r"the slasher of bonds .* is not the court"):
         await verify_contracts(network)
 
 
