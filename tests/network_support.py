@@ -18,6 +18,7 @@ from ledger_support import UNBONDED
 from surge.buyer.background import Background
 from surge.buyer.home import cache_folder
 from surge.core.network import NetworkFile, RelayAddress
+from surge.core.parameters import Parameters
 from surge.core.receipts import DeviceConsent
 from surge.ledger import EmbeddedLedger, Ledger, deploy
 from surge.provider.compute import Compute
@@ -98,11 +99,13 @@ class Town:
         config: ProviderConfig | None = None,
         strangers: bool = False,
         liars: Sequence[type[Compute]] = (),
+        parameters: Parameters = UNBONDED,
     ) -> None:
         self.folder = folder
         self.strangers = strangers
         """Whether the buyer takes the devices for those of others: it does not find their operators' keys."""
         self._liars = liars
+        self._parameters = parameters
         self.background = Background("town")
         self.network: NetworkFile
         self.ledger: Ledger
@@ -141,7 +144,7 @@ class Town:
         genesis = self._chain.genesis
         self.treasury = KeySigner.from_mnemonic(genesis.mnemonic)
         journal = self.folder / "ledger" / "transactions.db"
-        deployed = await deploy([self._chain.url], genesis.chain_id, self.treasury, journal, embedded=True, parameters=UNBONDED)
+        deployed = await deploy([self._chain.url], genesis.chain_id, self.treasury, journal, embedded=True, parameters=self._parameters)
         entries = []
         for number in range(relays):
             server = await self._relay(number, free_port())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import surge
 from buyer_functions import add_one
+from ledger_support import UNBONDED
 from lying_services import Liar, MoreFuel, Trapped, Turncoat, WrongOutput
 from network_support import Town
 
@@ -52,3 +54,18 @@ def test_who_turns_after_it_was_credible_is_caught_and_its_results_are_computed_
         service = town.devices[0].service
         assert isinstance(service, Liar)
         assert service.lies > 0
+
+
+def test_a_device_without_a_bond_gets_one_unit_at_a_time_and_all_of_them_are_checked(tmp_path: Path) -> None:
+    parameters = replace(UNBONDED, min_bond=10**18)
+    with Town(tmp_path, providers=2, strangers=True, parameters=parameters) as town, surge.connect(town.file) as network:
+        newcomer, bonded = town.devices
+        town.call(town.ledger.transfer(town.treasury, bonded.operator.address, tokens=2 * 10**18))
+        town.call(town.ledger.bonds.stake(bonded.operator, bonded.operator.address, 10**18))
+        results = network.map(add_one, range(60), chunk=1, certainty=0.9)
+        assert list(results) == list(range(1, 61))
+        peers = network._client._market.peers  # type: ignore[union-attr]
+        assert {device: peer.bonded for device, peer in peers.items()} == {newcomer.address: False, bonded.address: True}
+        rows = {each["provider"]: each for each in network.audits(results.job).devices}
+        assert rows[newcomer.address]["checked"] == rows[newcomer.address]["units"] > 2
+        assert rows[bonded.address]["checked"] < rows[bonded.address]["units"]

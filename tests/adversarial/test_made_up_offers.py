@@ -46,6 +46,7 @@ class Registry:
     asked: list[Address] = field(default_factory=list)
     at_once: int = 0
     most: int = 0
+    bonds: object = None
 
     async def operator_of(self, device: Address) -> Address | None:
         self.asked.append(device)

@@ -101,10 +101,10 @@ class Auditing:
         return False
 
     def _is_drawn(self, done: Done) -> bool:
-        if self.copies > 1:
+        peer, device = done.call.peer, done.receipt.device
+        if self.copies > 1 or (peer is not None and not peer.bonded):
             return True
         assert self._experience is not None
-        device = done.receipt.device
         return _draw() < self._experience.chance(device, operator_of(done), self.certainty)
 
     def accepted(self, done: Done, cut: Cut) -> None:

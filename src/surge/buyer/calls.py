@@ -18,7 +18,7 @@ from surge.core import canonical
 from surge.core.messages import Answer, Output, Refusal, SignedReceipt, UnitDone, decode_unit_done
 from surge.core.receipts import Receipt
 from surge.core.units import Outcome, OutputVerifier
-from surge.errors import InvalidInput, PeerFault, SurgeError
+from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 
 if TYPE_CHECKING:
     from surge.buyer.peers import Peer
@@ -252,6 +252,19 @@ class Question:
         self.complete = True
         if not self.future.done():
             self.future.set_exception(error)
+
+
+async def answer_to(peer: Peer, question: Question, seconds: float) -> Answer:
+    """Ask and wait for the answer; see `Peer.question`."""
+    peer.ask(question)
+    try:
+        async with asyncio.timeout(seconds):
+            return await question.future
+    except TimeoutError as error:
+        raise Unavailable(f"{peer.device} did not answer {question.method!r} within {seconds:.0f} s", device=peer.device) from error
+    finally:
+        if question.late is None:
+            peer.forget(question)
 
 
 def said_in(refusal: Refusal) -> Mapping[str, object]:

@@ -132,7 +132,7 @@ class Client:
             self._ledger, self._relays = ledger, relays
             self._spawn(ledger.run(), "ledger")
             self._treasury = Treasury(home.network.channels_domain, ledger, self.wallet, home.keystore(), self.journal, home.folder)
-            self._market = Market(home.network, ledger, relays, self._treasury, self.journal)
+            self._market = Market(home.network, ledger, relays, self._treasury, self.journal, home.own_operators())
             await self._treasury.reconcile()
             self._orphans = Orphans(self.journal, self.jobs.get)
             self._market.on_opened = self._peer_opened

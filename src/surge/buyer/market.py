@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from surge.buyer.accounts import acknowledgement_since
+from surge.buyer.bonded import Bonded
 from surge.buyer.doors import Link
 from surge.buyer.journal import OPEN, ChannelRow, Journal
 from surge.buyer.operators import Operators
@@ -48,7 +49,9 @@ POLL_SECONDS = 0.25
 class Market:
     """The providers of a network, as one wallet sees them."""
 
-    def __init__(self, network: NetworkFile, ledger: Ledger, relays: Relays, treasury: Treasury, journal: Journal) -> None:
+    def __init__(
+        self, network: NetworkFile, ledger: Ledger, relays: Relays, treasury: Treasury, journal: Journal, own: Collection[str] = ()
+    ) -> None:
         self.peers: dict[Address, Peer] = {}
         """Providers with a session or on their way to one."""
         self.accounts: dict[Address, Account] = {}
@@ -61,6 +64,7 @@ class Market:
         self._treasury = treasury
         self._journal = journal
         self._operators = Operators(ledger)
+        self._bonded = Bonded(ledger.bonds, own)
         self._banned: dict[Address, str] = {}
         self._locks: dict[Address, asyncio.Lock] = {}
         self._tasks: dict[Address, list[asyncio.Task[None]]] = {}
@@ -142,6 +146,7 @@ class Market:
         async with self._locks.setdefault(offer.device, asyncio.Lock()):
             known = self.peers.get(offer.device)
             if known is not None and known.gone is None:
+                known.bonded = await self._bonded.has(offer.operator)
                 return known
             if known is not None:
                 await self.forget(offer.device)
@@ -151,7 +156,9 @@ class Market:
                 if isinstance(error, NotEnough):
                     raise
                 raise Unavailable(f"no channel to {offer.device} could be opened: {error}", device=offer.device) from error
-            return self._start(offer, account)
+            peer = self._start(offer, account)
+            peer.bonded = await self._bonded.has(offer.operator)
+            return peer
 
     async def channel_peer(self, row: ChannelRow) -> tuple[Account, Peer]:
         """An open channel and a session on it, to close it. Raises `Unavailable`, `PeerFault`."""

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 
-from surge.buyer.calls import Question, Refused, UnitCall
+from surge.buyer.calls import Question, Refused, UnitCall, answer_to
 from surge.buyer.doors import Link, Listener, first_error
 from surge.buyer.opening import open_channel, quoted_terms
 from surge.buyer.outbox import Outbox, Uploads
@@ -67,6 +67,8 @@ class Peer:
         self.device = device
         self.operator = ""
         """Who runs it: the market says so."""
+        self.bonded = True
+        """Whether that operator has its bond; one that has not gets one unit at a time, and all of its results are checked."""
         self.cores = cores
         self.terms = terms
         """The channel's terms."""
@@ -103,7 +105,8 @@ class Peer:
     @property
     def room(self) -> int:
         """Units that the window still takes."""
-        return self.window - self._in_flight - self._unsettled - self.claimed if self.is_open and not self.draining else 0
+        window = self.window if self.bonded else min(self.window, 1)
+        return window - self._in_flight - self._unsettled - self.claimed if self.is_open and not self.draining else 0
 
     def ask(self, call: UnitCall | Question) -> None:
         """Send a call; the answer goes to it. Asked again by itself if the session breaks."""
@@ -126,16 +129,7 @@ class Peer:
 
         With `late` the question stays under way when its asker waits no longer, and the answer goes there.
         """
-        question = Question(method, body, bills=bills, late=late)
-        self.ask(question)
-        try:
-            async with asyncio.timeout(seconds):
-                return await question.future
-        except TimeoutError as error:
-            raise Unavailable(f"{self.device} did not answer {method!r} within {seconds:.0f} s", device=self.device) from error
-        finally:
-            if late is None:
-                self._forget(question)
+        return await answer_to(self, Question(method, body, bills=bills, late=late), seconds)
 
     def cancel(self, call: UnitCall) -> None:
         """The answer is no longer wanted; if the work is done already it is still audited and paid."""
@@ -383,7 +377,8 @@ class Peer:
         if not 0 < number < self._next_id:
             raise PeerFault(f"{self.device} answers a call that was never made", id=number)
 
-    def _forget(self, question: Question) -> None:
+    def forget(self, question: Question) -> None:
+        """Nobody waits for its answer any more."""
         for number, call in list(self._calls.items()):
             if call is question:
                 del self._calls[number]

@@ -27,6 +27,9 @@ BUYER_COIN = 100 * 10**18
 PROVIDER_COIN = 10 * 10**18
 """Wei of the chain's coin that each operator, of a device or a relay, and each device begins with, for gas."""
 
+PROVIDER_BOND = 10 * EMBEDDED.min_bond
+"""Wei of SURGE that each operator of a device stakes: strangers who join later earn their bond first."""
+
 
 async def found(data: Path, plan: Plan) -> Path:
     """The folder's network.json, made with its contracts and keys at the first start. The ledger is running."""
@@ -69,8 +72,10 @@ async def _fund(data: Path, plan: Plan, network: NetworkFile, treasury: KeySigne
         await ledger.transfer(treasury, buyer.address, tokens=BUYER_TOKENS, native=BUYER_COIN)
         for index in range(plan.providers):
             keys = Keystore(data / "providers" / str(index) / "wallet")
-            for name in ("operator", "device"):
-                await ledger.transfer(treasury, keys.load_or_create(name, passphrase()).address, native=PROVIDER_COIN)
+            operator, device = (keys.load_or_create(name, passphrase()) for name in ("operator", "device"))
+            await ledger.transfer(treasury, device.address, native=PROVIDER_COIN)
+            await ledger.transfer(treasury, operator.address, tokens=PROVIDER_BOND, native=PROVIDER_COIN)
+            await ledger.bonds.stake(operator, operator.address, PROVIDER_BOND)
         for index, relay in enumerate(network.relays):
             keys = Keystore(data / "relays" / str(index) / "wallet")
             operator = keys.load_or_create("operator", passphrase())
