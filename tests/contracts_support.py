@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import warnings
@@ -13,12 +14,17 @@ with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
     warnings.simplefilter("ignore")
     os.environ.setdefault("VVM_BINARY_PATH", folder)  # boa's compiler manager makes its folder when it is imported: not in a home
     import boa
+    from boa.interpret import set_cache_dir
 
 from surge.core.eip712 import Domain, channels_domain, registry_domain
 from surge.core.types import address
 from surge.wallet import KeySigner
 
 SOURCES = Path(__file__).parents[1] / "src" / "surge" / "contracts"
+
+# boa's fingerprint of a contract passes over some of the modules that its modules import: compiled code is kept by all sources instead.
+DIGEST = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.vy")))).hexdigest()
+set_cache_dir(f"~/.cache/titanoboa/surge-{DIGEST[:16]}")
 
 
 def key(number: int) -> KeySigner:

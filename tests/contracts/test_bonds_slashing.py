@@ -224,3 +224,16 @@ def test_a_slasher_that_was_replaced_ends_its_cases_and_holds_nothing_for_ever(p
     bonds.by(BOB, "release_retired", JUDGE.address, OPERATOR.address)
     assert bonds.withdraw(OPERATOR, ticket) == 2 * ETHER
     assert bonds.held() == 0
+
+
+def test_what_others_staked_is_held_only_as_far_as_the_operators_own_does_not_cover_the_reserve(place: Place, bonds: Bonds) -> None:
+    bonds.stake(OPERATOR, ETHER)
+    bonds.stake(ALICE, 6 * ETHER)
+    bonds.reserve(3 * ETHER)
+    ticket = bonds.leave(ALICE)
+    wait()
+    assert bonds.withdraw(ALICE, ticket) == 4 * ETHER
+    with boa.reverts("bonds: reserved"):
+        bonds.withdraw(ALICE, ticket)
+    bonds.release(3 * ETHER)
+    assert bonds.withdraw(ALICE, ticket) == 2 * ETHER
