@@ -35,14 +35,14 @@ async def test_contracts_that_rely_on_others_than_the_file_names_are_not_recogni
     ledger, network = chain.ledger, chain.network
     other = await deploy(network.rpc, network.chain_id, chain.treasury, tmp_path / "d.db", embedded=True, parameters=UNBONDED)
     for name, named in (("token", "token"), ("bonds", "bonds")):
-        with pytest.raises(InvalidInput, match=f"the {named} of .* is not the {named}"):
+        with pytest.raises(InvalidInput, match=rf"the {named} of .* is not the {named} that"):
             await verify_contracts(replace(network, **{name: getattr(other, name)}))
     judge = KeySigner.random().address
     await ledger._calls.write(chain.treasury, "token", "set_minter", checksum(judge), purpose="naming a minter")
-    with pytest.raises(InvalidInput, match=r"the minter of token .* is not the emissions"):
+    with pytest.raises(InvalidInput, match=r"the minter of token .* is nobody whom the network file names"):
         await verify_contracts(network)
     await ledger._calls.write(chain.treasury, "bonds", "set_slasher", checksum(judge), purpose="naming a slasher")
-    with pytest.raises(InvalidInput, match=r"the slasher of bonds .* is not the court"):
+    with pytest.raises(InvalidInput, match=r"the slasher of bonds .* is nobody whom the network file names"):
         await verify_contracts(network)
 
 

@@ -44,7 +44,7 @@ def written(tmp_path: Path) -> NetworkFile:
 
 
 async def test_an_rpc_url_is_enough(chain: Chain, payer: str, tmp_path: Path) -> None:
-    said = await init(tmp_path, "--rpc", chain.embedded.url, "--confirmations", "1")
+    said = await init(tmp_path, "--rpc", chain.embedded.url, "--confirmations", "1", "--min-bond", "7.5")
     found = written(tmp_path)
     assert (found.chain_id, found.rpc, found.confirmations) == (chain.network.chain_id, (chain.embedded.url,), 1)
     await verify_contracts(found)
@@ -56,6 +56,7 @@ async def test_an_rpc_url_is_enough(chain: Chain, payer: str, tmp_path: Path) ->
     try:
         assert await ledger.token_balance(address(payer)) == 10**27
         assert await ledger.fee_bps() == 100
+        assert await ledger.bonds.min_bond() == 75 * 10**17
     finally:
         await ledger.close()
 

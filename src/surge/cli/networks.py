@@ -14,7 +14,7 @@ import click
 
 from surge.buyer.home import user_keystore
 from surge.cli import places, registry
-from surge.cli.console import Size, err, out, print_json, show
+from surge.cli.console import Amount, Size, err, out, print_json, show
 from surge.cli.options import as_json, choice, given, network_option, opened
 from surge.cli.places import passphrase
 from surge.core import network as network_file
@@ -139,8 +139,13 @@ for _command in (registry.register, registry.register_relay_, registry.describe,
 @click.option("--name", default="surge", show_default=True, help="What people call the network.")
 @click.option("--confirmations", default=12, show_default=True, type=click.IntRange(1, 10_000), help="Blocks after which a deposit counts.")
 @click.option("--fee-bps", default=100, show_default=True, type=click.IntRange(0, 500), help="The protocol's fee, in basis points.")
+@click.option(
+    "--min-bond", type=Amount(), default=PUBLIC.min_bond, help="Own stake below which an operator's pay is retained. [default: 100]"
+)
 @click.option("-o", "--output", default="network.json", show_default=True, type=click.Path(path_type=Path, dir_okay=False))
-def init(urls: tuple[str, ...], relays: tuple[str, ...], key: str, name: str, confirmations: int, fee_bps: int, output: Path) -> None:
+def init(
+    urls: tuple[str, ...], relays: tuple[str, ...], key: str, name: str, confirmations: int, fee_bps: int, min_bond: int, output: Path
+) -> None:
     """Deploy the contracts on any EVM chain and write network.json."""
     from surge.buyer.trust import trust as remember
     from surge.ledger import chain_id, deploy
@@ -161,7 +166,7 @@ def init(urls: tuple[str, ...], relays: tuple[str, ...], key: str, name: str, co
         found = replace(draft, chain_id=await chain_id(urls))
         network_file.decode(found.encode())
         journal = places.home() / "transactions.db"
-        parameters = replace(PUBLIC, fee_bps=fee_bps)
+        parameters = replace(PUBLIC, fee_bps=fee_bps, min_bond=min_bond)
         deployed = await deploy(urls, found.chain_id, signer, journal, embedded=False, parameters=parameters, confirmations=confirmations)
         return replace(found, **deployed.contracts)
 

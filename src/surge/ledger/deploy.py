@@ -153,8 +153,9 @@ async def verify_contracts(network: NetworkFile) -> None:
             )
             expected = network.contracts.get(other)
             if named[-20:].hex() != (expected.address[2:] if expected else bytes(20).hex()):
+                whom = f"not the {other} that" if expected else "nobody whom"
                 raise InvalidInput(
-                    f"the {view} of {name} at {network.contracts[name].address} is not the {other} that the network file names: "
+                    f"the {view} of {name} at {network.contracts[name].address} is {whom} the network file names: "
                     "do not sign anything for it",
                     contract=name,
                 )
