@@ -9,7 +9,7 @@ import pytest
 
 import surge
 from cli_support import Place, Up
-from surge.errors import NotEnough
+from surge.errors import InvalidInput, NotEnough
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -68,6 +68,20 @@ def test_one_stakes_as_an_operator_too(place: Place, up: Up) -> None:
     assert place.json("unstake", "all")["amount"] == ETHER
 
 
+def test_an_operators_key_lies_with_its_provider_and_names_its_commission(place: Place, up: Up, operator: str) -> None:
+    folder = up.data / "providers" / "0"
+    assert place.json("stake", "--data", folder) == []
+    said = place.surge("stake", "--commission", "20", "--data", folder)
+    assert f"{operator} keeps 20 % of its pay from now on" in said.err
+    done = place.json("stake", "--commission", "30.5", "--data", folder)
+    assert done["commission_bps"] == 3_050
+    assert done["from"] > 0
+    assert "keeps 31 % of its pay from 20" in place.surge("stake", "--commission", "31", "--data", folder).err
+    assert "by itself" in place.surge("stake", "1", "--commission", "5", code=2).err
+    assert place.surge("stake", "--commission", "101", code=2).err
+    assert "no folder" in place.surge("claim", "--data", "nowhere", code=3).err
+
+
 def test_what_cannot_be_staked_is_said_in_words(place: Place, up: Up, operator: str) -> None:
     assert "nothing to stake" in place.surge("stake", "0", code=2).err
     assert "say how much" in place.surge("stake", "--behind", operator, code=2).err
@@ -90,5 +104,8 @@ def test_python_stakes_as_the_command_line_does(place: Place, up: Up, operator: 
         ticket = network.unstake(behind=operator)
         assert (ticket["operator"], ticket["amount"]) == (operator, before + ETHER)
         assert {row["withdrawn"] for row in network.claim(operator)} == {0}
+        assert network.set_commission(5_000)["from"] == 0
+        with pytest.raises(InvalidInput, match="between 0 and"):
+            network.set_commission(10_001)
         with pytest.raises(NotEnough):
             network.stake(10**30)

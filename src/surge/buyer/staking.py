@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from surge.buyer.background import Background
 from surge.buyer.client import Client
+from surge.core.bonds import WHOLE
 from surge.core.signing import Signer
 from surge.core.types import Address, address
-from surge.errors import LedgerError
+from surge.errors import InvalidInput, LedgerError
 
 if TYPE_CHECKING:
     from surge.ledger import Ledger
@@ -38,6 +39,12 @@ class Staking:
     def unstake(self, amount: int | None = None, behind: str | None = None) -> dict[str, Any]:
         """Begin to take `amount` wei out, or all of it; returns `operator`, `ticket`, `amount`, `ready_at`. Raises `NotEnough`."""
         return self._on_ledger(lambda ledger, wallet: unstake(ledger, wallet, amount, behind))
+
+    def set_commission(self, bps: int) -> dict[str, Any]:
+        """Name what the wallet, as an operator, keeps of its pay, in basis points; returns `commission_bps`, `transaction` and `from`, the
+        Unix seconds from which a higher one counts (0: now).
+        """
+        return self._on_ledger(lambda ledger, wallet: set_commission(ledger, wallet, bps))
 
     def claim(self, operator: str | None = None) -> list[dict[str, Any]]:
         """Take what the wallet's stake earned, and what has left and is ready, behind one operator or all (`claim` has the units)."""
@@ -87,6 +94,15 @@ async def unstake(ledger: Ledger, wallet: Signer, amount: int | None, behind: st
     operator = address(behind) if behind else wallet.address
     ticket = await ledger.bonds.unstake(wallet, operator, amount)
     return {"operator": operator, "ticket": ticket.number, "amount": ticket.worth, "ready_at": ticket.ready_at}
+
+
+async def set_commission(ledger: Ledger, wallet: Signer, bps: int) -> dict[str, Any]:
+    """Name what an operator keeps of its pay."""
+    if not 0 <= bps <= WHOLE:
+        raise InvalidInput(f"a commission is between 0 and {WHOLE} basis points, not {bps}", commission=bps)
+    transaction = await ledger.bonds.set_commission(wallet, bps)
+    _, at = await ledger.bonds.announced_commission(wallet.address)
+    return {"commission_bps": bps, "transaction": transaction, "from": at}
 
 
 async def claim(ledger: Ledger, wallet: Signer, behind: str | None) -> list[dict[str, Any]]:
