@@ -1,165 +1,133 @@
-"""Standing up for one's operator: whoever is accused must show the next link of its hash chain in time, or it loses.
-
-The links follow from a key that the device keeps, so they can be shown while the operator's own key is away; showing one takes nobody's
-signature but that of whoever pays the gas.
+# pragma version ~=0.4.3
+# pragma nonreentrancy off
+"""
+@title Slashers: who may reserve and slash bonds
+@license GNU Affero General Public License v3.0 only
+@author Surge
+@notice The owner names the first slasher soon after deployment,
+        and may propose another, which anybody puts in its place
+        once the delay is over.
+@custom:security Invariant: once founding is over, whoever staked
+                 before a change was proposed can be out before it
+                 happens, because the delay is twice the unbonding
+                 period. A slasher that was replaced reserves
+                 nothing more; what it had reserved it may slash or
+                 release, until an unbonding period has passed.
 """
 
-from __future__ import annotations
 
-import asyncio
-import logging
-import math
-import time
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
-
-from surge.core.bonds import MAX_SKIP
-from surge.core.court import Phase
-from surge.core.hash_chain import HashChain, Registered, chain_of
-from surge.core.signing import Signer
-from surge.core.types import Address
-from surge.errors import LedgerError, Unavailable
-from surge.provider.court import CaseState, Periods
-
-log = logging.getLogger("surge.provider")
-
-LINKS: Final = MAX_SKIP
-"""Links of a chain: as far as one call to the contract looks."""
-
-FEW: Final = 64
-"""Links left, at which another chain is registered: cases that are open keep theirs."""
-
-LOOKS: Final = 60
-"""Looks at the ledger within the time that the accused has."""
-
-REGISTER_SECONDS: Final = 600.0
-"""Seconds between looks at whether the operator's chain is registered and has links left."""
-
-QUICKEST, SLOWEST = 0.5, 30.0
-"""Seconds between looks, at least and at most."""
+# @dev We use the `ownable` module.
+from snekmate.auth import ownable
+uses: ownable
 
 
-class AccusedCase(CaseState, Protocol):
-    """A case as the accused looks at it."""
-
-    @property
-    def ordinal(self) -> int:
-        """Which link is asked for."""
-        ...
+# @dev Seconds after deployment in which the first slasher is named
+# at once: a day. The contract that judges is deployed after this
+# one, which it names.
+FOUNDING: constant(uint256) = 86_400
 
 
-class AccusedPeriods(Periods, Protocol):
-    """The court's periods, as the accused needs them."""
-
-    @property
-    def answer_seconds(self) -> int:
-        """To show the link."""
-        ...
+# @dev Seconds between a proposal and the change.
+slasher_delay: public(immutable(uint256))
 
 
-class CourtOfAccused(Protocol):
-    """What the accused asks of the court."""
-
-    async def parameters(self) -> AccusedPeriods:
-        """The court's periods."""
-        ...
-
-    async def against(self, operator: Address) -> Sequence[int]:
-        """Cases that were ever opened against an operator."""
-        ...
-
-    async def case(self, case: int) -> AccusedCase:
-        """A case."""
-        ...
-
-    async def answer(self, signer: Signer, case: int, link: bytes) -> str:
-        """Show the link of a case."""
-        ...
+# @dev When the founding is over, in Unix seconds.
+founded_at: public(immutable(uint256))
 
 
-class Anchors(Protocol):
-    """What the accused asks of the bonds."""
-
-    async def anchors(self, operator: Address) -> Sequence[Registered]:
-        """The heads that an operator registered, the oldest first."""
-        ...
-
-    async def ordinals(self, operator: Address) -> int:
-        """The last ordinal that was given out for an operator."""
-        ...
-
-    async def set_anchor(self, signer: Signer, head: bytes) -> str:
-        """Register another chain."""
-        ...
+# @dev Who may reserve, slash and take ordinals.
+slasher: public(address)
 
 
-class Defence:
-    """Watches for cases against an operator.
+# @dev Who was proposed; empty if nobody is.
+proposed_slasher: public(address)
 
-    Args:
-        court: the court.
-        bonds: the bonds.
-        operator: who may be accused.
-        gas: pays for showing links.
-        seed: the seed of the operator's chain with this number, 32 bytes, secret.
+
+# @dev When it may take its place, in Unix seconds.
+proposed_from: public(uint256)
+
+
+# @dev When a slasher was replaced, in Unix seconds; 0 if it was not.
+retired_at: public(HashMap[address, uint256])
+
+
+event SlasherProposed:
+    slasher: indexed(address)
+    from_time: uint256
+
+
+event SlasherSet:
+    slasher: indexed(address)
+
+
+@deploy
+def __init__(delay: uint256):
     """
+    @dev Fixes the delay of a change.
+    @param delay The delay in seconds.
+    """
+    slasher_delay = delay
+    founded_at = block.timestamp + FOUNDING
 
-    def __init__(self, court: CourtOfAccused, bonds: Anchors, operator: Address, gas: Signer, seed: Callable[[int], bytes]) -> None:
-        self._court, self._bonds, self._operator, self._gas, self._seed = court, bonds, operator, gas, seed
-        self._over: set[int] = set()
-        self._warned: set[int] = set()
 
-    async def register(self, operator: Signer) -> bool:
-        """See that the operator's chain is registered, and has links left; whether another one was registered now."""
-        registered = await self._bonds.anchors(self._operator)
-        newest = registered[-1] if registered else None
-        used = await self._bonds.ordinals(self._operator)
-        if newest is not None and self._chain(newest, len(registered)) is not None and used - newest.base < LINKS - FEW:
-            return False
-        await self._bonds.set_anchor(operator, HashChain(self._seed(len(registered)), LINKS).head)
-        return True
+@external
+def set_slasher(slasher: address):
+    """
+    @dev Names the first slasher. Only the owner may, and only
+         within the founding.
+    @param slasher The slasher.
+    """
+    ownable._check_owner()
+    assert slasher != empty(address), "bonds: no slasher"
+    assert self.slasher == empty(address), "bonds: slasher was named"
+    assert block.timestamp <= founded_at, "bonds: founding is over"
+    self.slasher = slasher
+    log SlasherSet(slasher=slasher)
 
-    async def run(self, operator: Signer | None = None) -> None:
-        """Show links as they are asked for, until cancelled; with the operator's key, also see that its chain has links left."""
-        pause, registered = QUICKEST, -math.inf
-        while True:
-            try:
-                if operator is not None and time.monotonic() > registered + REGISTER_SECONDS:
-                    registered = time.monotonic()
-                    await self.register(operator)
-                pause = min(SLOWEST, max(QUICKEST, (await self._court.parameters()).answer_seconds / LOOKS))
-                await self.look()
-            except (Unavailable, LedgerError) as error:
-                log.warning("whether the operator is accused cannot be seen now: %s", error)
-            await asyncio.sleep(pause)
 
-    async def look(self) -> None:
-        """Show the link in every case that waits for one."""
-        for number in await self._court.against(self._operator):
-            if number in self._over:
-                continue
-            case = await self._court.case(number)
-            if case.phase == Phase.OVER:
-                self._over.add(number)
-            elif case.phase == Phase.ANSWER:
-                await self._answer(number, case.ordinal)
+@external
+def propose_slasher(slasher: address):
+    """
+    @dev Proposes another slasher, or with the empty address calls
+         the proposal off. Only the owner may.
+    @param slasher Who shall take the place.
+    """
+    ownable._check_owner()
+    self.proposed_slasher = slasher
+    self.proposed_from = block.timestamp + slasher_delay
+    log SlasherProposed(slasher=slasher, from_time=self.proposed_from)
 
-    async def _answer(self, number: int, ordinal: int) -> None:
-        registered = await self._bonds.anchors(self._operator)
-        found = chain_of(ordinal, registered)
-        chain = None if found is None else self._chain(found, len(registered))
-        if found is None or chain is None or ordinal - found.base > LINKS:
-            if number not in self._warned:
-                self._warned.add(number)
-                log.error("the operator is accused in case %d, and its hash chain is not kept here: show the link from where it is", number)
-            return
-        try:
-            await self._court.answer(self._gas, number, chain.link(ordinal - found.base))
-            log.warning("the operator is accused in case %d; its link is shown", number)
-        except LedgerError as error:  # shown by another device, or the time is over: the next look says
-            log.info("case %d: %s", number, error)
 
-    def _chain(self, registered: Registered, most: int) -> HashChain | None:
-        """The chain with this head, if it is one of ours."""
-        chains = (HashChain(self._seed(number), LINKS) for number in range(most + 1))
-        return next((chain for chain in chains if chain.head == registered.head), None)
+@external
+def accept_slasher():
+    """
+    @dev Puts the proposed slasher in its place, once the delay is
+         over. Anyone may call it.
+    """
+    proposed: address = self.proposed_slasher
+    assert proposed != empty(address), "bonds: no slasher"
+    assert block.timestamp >= self.proposed_from, "bonds: delay not over"
+    self.retired_at[self.slasher] = block.timestamp
+    self.retired_at[proposed] = 0
+    self.slasher = proposed
+    self.proposed_slasher = empty(address)
+    log SlasherSet(slasher=proposed)
+
+
+@internal
+@view
+def _check_slasher():
+    """
+    @dev Reverts unless the caller is the slasher.
+    """
+    assert msg.sender == self.slasher, "bonds: not the slasher"
+
+
+@internal
+@view
+def _retired(slasher: address, wait: uint256) -> bool:
+    """
+    @dev Whether a slasher was replaced longer ago than the wait.
+    """
+    at: uint256 = self.retired_at[slasher]
+    return at != 0 and block.timestamp > at + wait
