@@ -41,6 +41,11 @@ RELAY_CONSENT_TYPE: constant(bytes32) = keccak256("RelayConsent(address operator
 operator_of: public(HashMap[address, address])
 
 
+# @dev When an operator's device was removed last, in Unix seconds;
+# 0 if it was not. An operator answers for a device a while longer.
+removed_at: public(HashMap[address, HashMap[address, uint256]])
+
+
 # @dev Counts a device's changes, so that no consent is used twice.
 device_nonce: public(HashMap[address, uint256])
 
@@ -136,6 +141,7 @@ def remove_device(device: address):
     assert msg.sender in [operator, device], "registry: not yours to remove"
     self.device_nonce[device] += 1
     self.operator_of[device] = empty(address)
+    self.removed_at[device][operator] = block.timestamp
     self.device_metadata[device] = ""
     log DeviceRemoved(operator=operator, device=device)
 
