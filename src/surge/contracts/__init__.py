@@ -13,8 +13,16 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-NAMES = ("surge_token", "registry", "bonds", "channels", "court")
+NAMES = ("surge_token", "registry", "bonds", "channels", "court", "emissions")
 """The contracts that make a network, in the order in which they are deployed. The other sources are modules of theirs."""
+
+CALLED = {"token": "surge_token"}
+"""What a network file calls a contract, where its source is called otherwise."""
+
+
+def source_of(name: str) -> str:
+    """The name of the source of a contract that network files call `name`."""
+    return CALLED.get(name, name)
 
 
 @lru_cache
