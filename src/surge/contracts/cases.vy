@@ -262,15 +262,15 @@ def _turn_to_reveal(id: uint256):
 
 
 @internal
-def _draw_jury(id: uint256, seed: bytes32) -> bool:
+def _draw_jury(id: uint256, seed: bytes32) -> (bool, bool):
     """
     @dev Draws a round's jurors. Passed over are the parties, who
          was drawn before, and seats that did not stand before the
          case; also who says that it cannot run the unit, but a
          jury stands only for at least half of whom the seed names:
          else the opener could ask for what its friends alone can
-         run. Returns False if there are too few: then nobody has a
-         duty.
+         run. Returns whether there is a jury, and whether too many
+         could not run it; without a jury nobody has a duty.
     """
     case: Case = self._cases[id]
     found: uint256 = 0
@@ -294,4 +294,4 @@ def _draw_jury(id: uint256, seed: bytes32) -> bool:
         self._jurors[id].append(seat.juror)
         found += 1
         log Drawn(case=id, juror=seat.juror, round=case.round, enlistment=enlistment)
-    return found == case.jurors
+    return found == case.jurors, unable > case.jurors

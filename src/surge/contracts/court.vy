@@ -313,8 +313,11 @@ def draw(id: uint256, secret: bytes32) -> bool:
     assert keccak256(secret) == case.commitment, "court: not the secret"
     seed: bytes32 = keccak256(abi_encode(secret, case.seed, id))
     cases._cases[id].seed = seed
-    if not cases._draw_jury(id, seed):
-        verdicts._settle(id, verdicts.DISMISSED)
+    drawn: bool = False
+    unfit: bool = False
+    drawn, unfit = cases._draw_jury(id, seed)
+    if not drawn:
+        verdicts._settle(id, verdicts.UNFIT if unfit else verdicts.DISMISSED)
         return False
     deadline: uint256 = block.timestamp + terms_of_court._commit_window(case.fuel_limit)
     cases._cases[id].phase = cases.COMMIT

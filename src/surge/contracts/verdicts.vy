@@ -32,7 +32,8 @@ uses: cases
 # @dev Outcomes. By a jury: the accused's answer, the opener's, or
 # another one was right, or the inputs did not come. By default:
 # the accused kept its link, the opener its secret, there were too
-# few jurors, or no jury had a majority.
+# few jurors, no jury had a majority, or most seats cannot run what
+# the opener asks for.
 ACQUITTED: constant(uint256) = 1
 CONVICTED: constant(uint256) = 2
 BOTH_WRONG: constant(uint256) = 3
@@ -41,6 +42,7 @@ NO_LINK: constant(uint256) = 5
 NO_SECRET: constant(uint256) = 6
 DISMISSED: constant(uint256) = 7
 UNRESOLVED: constant(uint256) = 8
+UNFIT: constant(uint256) = 9
 
 
 # @dev What the winning side, and the jurors together, get of what
@@ -142,7 +144,7 @@ def _settle(id: uint256, outcome: uint256):
             burnt = lost - reward - share * count
             dues._credit(case.accused, id, reward)
             each += share
-        elif outcome == NO_INPUTS:
+        elif outcome in [NO_INPUTS, UNFIT]:
             lost = case.bond
             burnt = lost
         else:
