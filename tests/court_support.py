@@ -160,9 +160,7 @@ class Courthouse:
     def open_channel(self, salt: bytes = ZERO, *, device: KeySigner = DEVICE, provider: KeySigner = OPERATOR) -> None:
         """Open the buyer's channel."""
         with boa.env.prank(BUYER.address):
-            self.channel = self.place.channels.open(
-                provider.address, device.address, SESSION.address, 10 * ETHER, 0, 60, salt
-            )
+            self.channel = self.place.channels.open(provider.address, device.address, SESSION.address, 10 * ETHER, 0, 60, salt)
         self.log, self.redeemed = ReceiptLog(), 0
 
     def receipt(self, answer: Answer = FALSE, **changes: Any) -> Receipt:

@@ -8,6 +8,7 @@ import pytest
 
 from bonds_support import ALICE, BOB, CAROL, Bonds
 from contracts_support import OPERATOR, SOURCES, STRANGER, Place, boa, deploy, rich
+from court_support import Courthouse, found_court
 from surge.contracts import NAMES
 
 
@@ -30,3 +31,9 @@ def bonds(place: Place) -> Bonds:
     found = Bonds(place)
     found.judge()
     return found
+
+
+@pytest.fixture
+def courthouse(place: Place, deployers: dict[str, Any]) -> Courthouse:
+    """A court that may slash; nobody is a juror yet."""
+    return found_court(place, deployers)

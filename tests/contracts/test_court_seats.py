@@ -6,7 +6,7 @@ import boa
 import pytest
 
 from contracts_support import BUYER, OPERATOR, STRANGER, key, rich
-from court_support import ENGINE, ETHER, JURORS, LIMIT, OTHER_SECRET, PARAMETERS, SECRET, Courthouse, claim
+from court_support import ENGINE, JURORS, LIMIT, OTHER_SECRET, PARAMETERS, SECRET, Courthouse, claim
 from surge.core import court as rules
 from surge.core.court import Outcome, Phase
 from surge.core.keccak import keccak256

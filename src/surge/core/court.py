@@ -230,7 +230,8 @@ def draw(
     """The jury that a seed draws, or how the case ends without one: `DISMISSED` or `UNFIT`.
 
     `seats` has the enlistment of each of the engine's places as they were when the case was opened; `excluded` are the parties and who
-    was drawn for the case before. Who cannot run the unit is passed over; but more than `jurors` of them, and there is no jury: the case is unfit.
+    was drawn for the case before. Who cannot run the unit is passed over; but with more than `jurors` of them there is no jury, and the
+    case is unfit.
     """
     found: list[Address] = []
     unable = 0
