@@ -8,7 +8,8 @@ from typing import Any
 
 from contracts_support import BUYER, DEVICE, OPERATOR, OWNER, SESSION, Place, boa, key, rich
 from surge.core import court as rules
-from surge.core.court import UNAVAILABLE, Answer, CourtParameters, Enlistment
+from surge.core.court import UNAVAILABLE as UNAVAILABLE
+from surge.core.court import Answer, CourtParameters, Enlistment
 from surge.core.keccak import keccak256
 from surge.core.log import ReceiptLog
 from surge.core.pricing import Prices
@@ -280,6 +281,3 @@ def found_court(place: Place, deployers: dict[str, Any], parameters: CourtParame
 def salt(who: KeySigner) -> bytes:
     """A juror's salt."""
     return keccak256(b"salt" + who.address.encode())
-
-
-__all__ = ["UNAVAILABLE"]

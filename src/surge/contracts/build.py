@@ -18,14 +18,14 @@ def build(name: str) -> dict[str, Any]:
     import snekmate
     from vyper.compiler import compile_from_file_input
     from vyper.compiler.input_bundle import FilesystemInputBundle
-    from vyper.compiler.settings import OptimizationLevel, Settings
+    from vyper.compiler.settings import Settings
 
     site = Path(next(iter(snekmate.__path__))).parent  # snekmate is a namespace package and has no __file__
     bundle = FilesystemInputBundle([site, ROOT])
     output = compile_from_file_input(
         bundle.load_file(f"{name}.vy"),
         input_bundle=bundle,
-        settings=Settings(evm_version="cancun", optimize=OptimizationLevel.GAS),
+        settings=Settings(evm_version="cancun"),  # optimised for gas, where a source does not ask for another way
         output_formats=["abi", "bytecode", "bytecode_runtime"],
     )
     return {"abi": output["abi"], "bytecode": output["bytecode"], "runtime": output["bytecode_runtime"]}

@@ -1,5 +1,6 @@
 # pragma version ~=0.4.3
 # pragma evm-version cancun
+# pragma optimize codesize
 # pragma nonreentrancy on
 """
 @title Court: disputes about what devices signed

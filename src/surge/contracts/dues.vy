@@ -166,8 +166,7 @@ def _unlock(operator: address, amount: uint256):
     held: uint256 = min(amount, self._held(operator))
     due: uint256 = min(self.debts[operator], held)
     if due > 0:
-        self.debts[operator] -= due
-        log DebtChanged(operator=operator, debt=self.debts[operator])
+        self._set_debt(operator, self.debts[operator] - due)
         extcall Bonds(bonds).slash(operator, due, [], [])
     if held > due:
         extcall Bonds(bonds).release(operator, held - due)
@@ -177,7 +176,8 @@ def _unlock(operator: address, amount: uint256):
 def _slash(operator: address, amount: uint256, kept: uint256):
     """
     @dev Slashes what was reserved, which `_held` covers. The court
-         gets what it is to pass on; the rest is burnt.
+         gets what it is to pass on; the rest is burnt. A debt is
+         no more than what the court still holds.
     """
     if amount == 0:
         return
@@ -185,6 +185,9 @@ def _slash(operator: address, amount: uint256, kept: uint256):
         extcall Bonds(bonds).slash(operator, amount, [], [])
     else:
         extcall Bonds(bonds).slash(operator, amount, [self], [kept])
+    debt: uint256 = self.debts[operator]
+    if debt > 0:
+        self._set_debt(operator, min(debt, self._held(operator)))
 
 
 @internal
@@ -201,7 +204,15 @@ def _seize(operator: address, reserved: uint256, due: uint256) -> uint256:
     if held < due:
         elsewhere: uint256 = self._held(operator) - held
         debt: uint256 = min(self.debts[operator] + due - held, elsewhere)
-        if debt > self.debts[operator]:
-            self.debts[operator] = debt
-            log DebtChanged(operator=operator, debt=debt)
+        self._set_debt(operator, debt)
     return held
+
+
+@internal
+def _set_debt(operator: address, debt: uint256):
+    """
+    @dev Notes what an operator is to be slashed of later.
+    """
+    if debt != self.debts[operator]:
+        self.debts[operator] = debt
+        log DebtChanged(operator=operator, debt=debt)
