@@ -27,6 +27,9 @@ COIN = 10**18
 UNBONDED = replace(EMBEDDED, min_bond=0)
 """A network whose operators are paid everything at once."""
 
+UNJUDGED = replace(UNBONDED, court=None, emissions=None)
+"""One without a court, and without emissions."""
+
 
 def free_port() -> int:
     """A port nobody listens on now."""

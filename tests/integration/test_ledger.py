@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ledger_support import COIN, UNBONDED, Chain, opened
+from ledger_support import COIN, UNJUDGED, Chain, opened
 from surge.core.receipts import Close, DeviceConsent, Voucher
 from surge.errors import InvalidInput, LedgerError, NotEnough, Unavailable
 from surge.ledger import Ledger, chain_id, deploy, verify_contracts
 from surge.ledger.journal import Journal
-from surge.ledger.transactions import checksum
 from surge.wallet import KeySigner
 
 
@@ -32,18 +31,18 @@ async def test_the_shipped_contracts_are_recognised_and_others_are_not(chain: Ch
 
 async def test_contracts_that_rely_on_others_than_the_file_names_are_not_recognised(chain: Chain, tmp_path: Path) -> None:
     """The code is the shipped one: what the contracts were told at their deployment, or since, is not."""
-    ledger, network = chain.ledger, chain.network
-    other = await deploy(network.rpc, network.chain_id, chain.treasury, tmp_path / "d.db", embedded=True, parameters=UNBONDED)
-    for name, named in (("token", "token"), ("bonds", "bonds")):
-        with pytest.raises(InvalidInput, match=rf"the {named} of .* is not the {named} that"):
+    network = chain.network
+    other = await deploy(network.rpc, network.chain_id, chain.treasury, tmp_path / "d.db", embedded=True, parameters=UNJUDGED)
+    unjudged = replace(network, **other.contracts)
+    await verify_contracts(unjudged)
+    for name, named in (("token", "token"), ("registry", "registry"), ("bonds", "bonds"), ("channels", "token")):
+        with pytest.raises(InvalidInput, match=f"the {named} of .* is not the {named}"):
             await verify_contracts(replace(network, **{name: getattr(other, name)}))
-    judge = KeySigner.random().address
-    await ledger._calls.write(chain.treasury, "token", "set_minter", checksum(judge), purpose="naming a minter")
-    with pytest.raises(InvalidInput, match=r"the minter of token .* is nobody whom the network file names"):
-        await verify_contracts(network)
-    await ledger._calls.write(chain.treasury, "bonds", "set_slasher", checksum(judge), purpose="naming a slasher")
-    with pytest.raises(InvalidInput, match=r"the slasher of bonds .* is nobody whom the network file names"):
-        await verify_contracts(network)
+    for missing, view in (("court", "slasher of bonds"), ("emissions", "minter of token")):
+        with pytest.raises(InvalidInput, match=f"the {view} .* is nobody whom the network file names"):
+            await verify_contracts(replace(network, **{missing: None}))
+        with pytest.raises(InvalidInput, match=f"the {view} .* is not the {missing}"):
+            await verify_contracts(replace(unjudged, **{missing: getattr(network, missing)}))
 
 
 async def test_a_channels_life(chain: Chain) -> None:

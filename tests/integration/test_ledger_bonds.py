@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger_support import COIN, Chain, chain_in, found, opened
+from ledger_support import COIN, UNJUDGED, Chain, chain_in, found, opened
 from surge.buyer.staking import claim, stakes_of, unstake
 from surge.core.bonds import link
 from surge.core.parameters import EMBEDDED
@@ -18,6 +18,13 @@ from surge.ledger import Deployed, Ledger, Ticket
 from surge.ledger.chain import REDEMPTION_GAS
 from surge.ledger.transactions import checksum
 from surge.wallet import KeySigner
+
+
+@pytest.fixture(scope="module")
+def chain_template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Deployed]:
+    """A chain on which nobody judges yet."""
+    folder = tmp_path_factory.mktemp("unjudged") / "ledger"
+    return folder, asyncio.run(found(folder, UNJUDGED))
 
 
 @pytest.fixture(scope="module")

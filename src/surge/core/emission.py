@@ -9,6 +9,7 @@ Python ints; 64 bits hold no products of wei.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 ONE = 10**18
@@ -22,6 +23,18 @@ MAX_WORK_BPS = 9_000
 
 MIN_DECAY, MAX_DECAY = ONE // 2, ONE - 10**12
 """What an epoch may keep of the last one's budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmissionParameters:
+    """The numbers that emissions start from. The order is the contract's."""
+
+    first_budget: int = 4 * 10**6 * ONE
+    """Wei that the first epoch's work may have minted at most; no later budget is higher."""
+    decay: int = ONE * 996 // 1_000
+    """What each epoch keeps of the last one's budget: with epochs of a week 81 % a year, and a thousand million SURGE in all time."""
+    work_bps: int = 8_000
+    """The most that is minted for work, in basis points of the fees that it paid."""
 
 
 def kept(decay: int, epochs: int) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from surge.core import court
+from surge.core.court import CourtParameters
+from surge.core.emission import EmissionParameters
 
 SURGE = 10**18
 """Wei of a SURGE."""
@@ -24,10 +28,14 @@ class Parameters:
     """Between leaving and taking out: longer than a claim's greatest age and the longest case."""
     epoch_seconds: int = 7 * 86_400
     """Of an epoch, by which fees are counted."""
+    court: CourtParameters | None = field(default_factory=CourtParameters)
+    """The court's, for ever; None for a network without one."""
+    emissions: EmissionParameters | None = field(default_factory=EmissionParameters)
+    """What emissions start from; None for a network without any."""
 
 
 PUBLIC = Parameters()
 """What `surge network init` begins with."""
 
-EMBEDDED = Parameters(min_bond=SURGE, unbonding_seconds=7_200, epoch_seconds=600)
+EMBEDDED = Parameters(min_bond=SURGE, unbonding_seconds=7_200, epoch_seconds=600, court=court.EMBEDDED)
 """For a ledger on one machine: everything is as on a public one, in hours instead of weeks."""

@@ -9,19 +9,27 @@ from surge.core.stack import same_recursion_limit
 with same_recursion_limit():
     from surge.ledger.anvil import EmbeddedLedger, Genesis, find_anvil, load_genesis
     from surge.ledger.bonds import Bonds, Pool, Stake, Ticket
+    from surge.ledger.cases import Ballot, Case, OpenedCase
     from surge.ledger.chain import Ledger
+    from surge.ledger.court import Court
     from surge.ledger.deploy import Deployed, chain_id, deploy, verify_contracts
+    from surge.ledger.emissions import Emissions
     from surge.ledger.members import Member
     from surge.ledger.states import ChannelState, Redemption
 
 __all__ = [
+    "Ballot",
     "Bonds",
+    "Case",
     "ChannelState",
+    "Court",
     "Deployed",
     "EmbeddedLedger",
+    "Emissions",
     "Genesis",
     "Ledger",
     "Member",
+    "OpenedCase",
     "Pool",
     "Redemption",
     "Stake",

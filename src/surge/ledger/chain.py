@@ -16,6 +16,8 @@ from surge.ledger import answers
 from surge.ledger.answers import Log
 from surge.ledger.bonds import Bonds
 from surge.ledger.calls import Calls
+from surge.ledger.court import Court
+from surge.ledger.emissions import Emissions
 from surge.ledger.endpoints import Endpoints
 from surge.ledger.journal import Journal
 from surge.ledger.members import DEVICE, RELAY, Member, members
@@ -44,6 +46,8 @@ class Ledger:
         self._sender = Sender(self._endpoints, self._journal, network.confirmations)
         self._calls = Calls(network, self._endpoints, self._sender)
         self.bonds = Bonds(self._calls)
+        self.court = Court(self._calls)
+        self.emissions = Emissions(self._calls)
 
     @classmethod
     async def connect(cls, network: NetworkFile, journal: Path, *, patience: float = 10.0) -> Ledger:

@@ -7,7 +7,7 @@ with the code this package ships: equal but for the immutables that the construc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import InvalidInput, LedgerError, Unavailable
 from surge.ledger import answers
+from surge.ledger.calls import interface
 from surge.ledger.endpoints import Endpoints
 from surge.ledger.journal import Journal
 from surge.ledger.transactions import Sender, checksum
@@ -31,6 +32,13 @@ LINKS = (
     ("bonds", "token", "token"),
     ("bonds", "slasher", "court"),
     ("token", "minter", "emissions"),
+    ("court", "token", "token"),
+    ("court", "registry", "registry"),
+    ("court", "bonds", "bonds"),
+    ("court", "channels", "channels"),
+    ("emissions", "token", "token"),
+    ("emissions", "channels", "channels"),
+    ("emissions", "bonds", "bonds"),
 )
 """Whom contracts rely on: by the contract's view, and the contract that it must name, or nobody if the network has none."""
 
@@ -94,6 +102,10 @@ async def deploy(
         place = receipt.contract
         return Contract(place, keccak256(await _code(endpoints, place)))
 
+    async def call(name: str, contract: Contract, function: str, other: Contract) -> None:
+        data = interface(name).encode_abi(function, args=[checksum(other.address)])
+        await sender.send(signer, contract.address, data, purpose=f"calling {function} of {name}")
+
     try:
         block = await endpoints.settled(confirmations)
         await endpoints.past("eth_getBalance", checksum(signer.address), block, read=answers.quantity)
@@ -111,7 +123,19 @@ async def deploy(
             parameters.fee_bps,
             parameters.epoch_seconds,
         )
-        return Deployed(token, registry, bonds, channels)
+        court = emissions = None
+        if parameters.court is not None:
+            numbers = astuple(parameters.court)
+            row = "(" + ",".join(["uint256"] * len(numbers)) + ")"
+            places = [checksum(each.address) for each in (token, registry, bonds, channels)]
+            court = await put("court", ("address", "address", "address", "address", row), *places, numbers)
+            await call("bonds", bonds, "set_slasher", court)
+        if parameters.emissions is not None:
+            places = [checksum(each.address) for each in (token, channels, bonds)]
+            types = ("address", "address", "address", "uint256", "uint256", "uint256")
+            emissions = await put("emissions", types, *places, *astuple(parameters.emissions))
+            await call("token", token, "set_minter", emissions)
+        return Deployed(token, registry, bonds, channels, court, emissions)
     finally:
         transactions.close()
         await endpoints.close()
@@ -145,6 +169,8 @@ async def verify_contracts(network: NetworkFile) -> None:
                 )
         # 3
         for name, view, other in LINKS:
+            if name not in network.contracts:
+                continue
             named = await endpoints.call(
                 "eth_call",
                 {"to": checksum(network.contracts[name].address), "data": "0x" + keccak256(f"{view}()".encode())[:4].hex()},
