@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from surge.core.economics import FOUNDING
 from surge.core.offers import MAX_WINDOW
 from surge.core.pricing import Prices
 from surge.errors import InvalidInput
@@ -17,13 +18,13 @@ class Rates:
     it matters only to those who use much of it.
     """
 
-    gigafuel: int = 10**15
+    gigafuel: int = FOUNDING.gigafuel
     """Wei for 10^9 fuel: 0.001 SURGE."""
-    memory: int = 10**12
+    memory: int = FOUNDING.memory
     """Wei for a gigabyte of reserved memory over a second: a thousandth of a core."""
-    transfer: int = 10**15
+    transfer: int = FOUNDING.transfer
     """Wei for 10^9 bytes moved: 0.001 SURGE."""
-    compile: int = 10**14
+    compile: int = FOUNDING.compile
     """Wei for 10^6 bytes of module compiled: a megabyte takes about 2 s of a core."""
 
     def prices(self, speed: int) -> Prices:
