@@ -14,7 +14,11 @@ from surge.sandbox import engine
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = {
-    "requirements.lock": [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]],
+    "requirements.lock": [
+        *PROJECT["project"]["dependencies"],
+        *(each for extra in PROJECT["project"]["optional-dependencies"].values() for each in extra),
+        *PROJECT["dependency-groups"]["dev"],
+    ],
     "requirements-bench.lock": PROJECT["dependency-groups"]["bench"],
 }
 
