@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "claim": ("surge.cli.staking:claim", "Take what stake earned, and what has left and is ready."),
     "receipt": ("surge.cli.receipts:receipt", "List, show, export, verify and replay receipts."),
     "network": ("surge.cli.networks:network", "Deploy a network's contracts, look at one and its offers, trust one."),
+    "simulate": ("surge.cli.simulations:simulate", "Simulate the network's economy over years."),
     "doctor": ("surge.cli.doctor:doctor", "What this machine lacks, and the command that mends it."),
     "completion": ("surge.cli.doctor:completion", "Print the line that switches on completion in your shell."),
 }
