@@ -86,3 +86,13 @@ def test_where_cheating_would_pay_is_said() -> None:
         kind = next(one for one in CHEATS if one.name == each.kind)
         if each.bond is not None:
             assert career(kind, RULES.with_(unit=each.unit, bond=each.bond), setting).gain < 0
+
+
+@pytest.mark.parametrize("unit", [1, 100, 1_000, 5_000, 50_000])
+def test_checking_by_a_units_price_over_the_bond_makes_every_cheat_lose(unit: int) -> None:
+    amount = FIRST.amount * unit / 10
+    rules = RULES.with_(unit=unit, chance=max(RULES.least_chance, amount / RULES.min_bond))
+    for cost in (0.3, 0.97):
+        for kind in CHEATS:
+            assert career(kind, rules, replace(FIRST, amount=amount, cost=cost)).gain < 0, kind.name
+    assert unit < 1_000 or career(TURNCOAT, RULES.with_(unit=unit), replace(FIRST, amount=amount)).gain > 0
