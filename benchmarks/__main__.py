@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import audits, gas, networks, receipts, rows, sandboxes
+from benchmarks import audits, economies, gas, networks, receipts, rows, sandboxes
 from surge.cli.image import ensure_image
 
 PARTS = {
     "receipts": receipts.measure,
+    "economies": economies.measure,
     "audits": audits.measure,
     "gas": gas.measure,
     "sandboxes": sandboxes.measure,

@@ -55,7 +55,8 @@ def _ticks(low: float, high: float, scale: str) -> list[float]:
         finer = [part * power for power in powers for part in (1, 2, 5)]
         shown = [each for each in (finer if place(high) - place(low) < 1.5 else powers) if low * 0.999 <= each <= high * 1.001]
     else:
-        sizes = [10.0**power for power in range(math.ceil(max(abs(_signed(low)), abs(_signed(high)))) + 1)]
+        most = math.ceil(max(abs(_signed(low)), abs(_signed(high))))
+        sizes = [10.0**power for power in range(most > 3, most + 1)]
         shown = [each for each in [-size for size in reversed(sizes)] + [0.0, *sizes] if low <= each <= high]
     return shown[:: max(1, math.ceil(len(shown) / 8))] if scale == "log" else _thin(shown)
 
