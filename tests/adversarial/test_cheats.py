@@ -65,7 +65,7 @@ def test_a_device_without_a_bond_gets_one_unit_at_a_time_and_all_of_them_are_che
         results = network.map(add_one, range(60), chunk=1, certainty=0.9)
         assert list(results) == list(range(1, 61))
         peers = network._client._market.peers  # type: ignore[union-attr]
-        assert {device: peer.bonded for device, peer in peers.items()} == {newcomer.address: False, bonded.address: True}
+        assert {device: peer.bond.enough for device, peer in peers.items()} == {newcomer.address: False, bonded.address: True}
         rows = {each["provider"]: each for each in network.audits(results.job).devices}
         assert rows[newcomer.address]["checked"] == rows[newcomer.address]["units"] > 2
         assert rows[bonded.address]["checked"] < rows[bonded.address]["units"]

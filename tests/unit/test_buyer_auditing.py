@@ -12,9 +12,11 @@ from buyer_support import Bed
 from made_up_checks import MadeUpChecks
 from made_up_provider import FakeProvider
 from made_up_units import Ended
+from surge.buyer.bonded import Bond, Bonded
 from surge.buyer.experience import Experience
 from surge.buyer.plan import Wishes
 from surge.core.credibility import checks_needed
+from surge.core.types import Address, Wei
 from surge.core.units import Status
 from surge.errors import CorrectedResults, SurgeError, Unavailable
 
@@ -74,6 +76,54 @@ async def test_devices_of_ones_own_are_checked_as_rarely_as_any(make_audited: Ca
     drawn(monkeypatch, checked=True)
     assert await bed.map(bed.plan(chunk=1, salt=b"2" * 32), range(3)) == [1, 2, 3]
     assert len(await audits(bed)) == 3, "never never"
+
+
+async def test_what_costs_much_beside_the_bond_is_checked_more_often(
+    make_audited: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surge.buyer.auditing._draw", lambda: 0.49)
+    one = honest()
+    bed = make_audited(one, own=[one.device])
+    peer = await bed.peer(one)
+    await bed.map(bed.plan(chunk=1), range(2))
+    assert await audits(bed) == []
+    ((amount,),) = await bed.journal.read("SELECT max(CAST(amount AS INTEGER)) FROM receipts WHERE kind = 1")
+    peer.bond = Bond(2 * amount, enough=True)
+    await bed.map(bed.plan(chunk=1, salt=b"2" * 32), range(2))
+    assert len(await audits(bed)) == 2, "a lie must cost more than it brings, and the bond is what it costs"
+
+
+class Stakes:
+    """A ledger that may be away."""
+
+    def __init__(self) -> None:
+        self.staked: dict[str, int] = {}
+        self.away = False
+
+    async def own_stake(self, operator: Address) -> Wei:
+        if self.away:
+            raise Unavailable("no endpoint answers")
+        return Wei(self.staked.get(operator, 0))
+
+    async def min_bond(self) -> Wei:
+        if self.away:
+            raise Unavailable("no endpoint answers")
+        return Wei(100)
+
+
+async def test_an_endpoint_that_is_away_is_not_read_as_a_missing_bond(monkeypatch: pytest.MonkeyPatch) -> None:
+    stakes = Stakes()
+    bonded = Bonded(stakes, own=["0xme"])
+    stakes.away = True
+    assert (await bonded.of(Address("0xa"))).enough
+    stakes.away = False
+    assert not (await bonded.of(Address("0xa"))).enough
+    assert (await bonded.of(Address("0xme"))).enough
+    stakes.staked["0xa"] = 150
+    monkeypatch.setattr("surge.buyer.bonded.AGAIN_SECONDS", 0.0)
+    assert await bonded.of(Address("0xa")) == Bond(150, enough=True)
+    stakes.away = True
+    assert await bonded.of(Address("0xa")) == Bond(150, enough=True), "what was known still counts"
 
 
 async def test_a_liar_is_not_paid_and_others_do_its_work(make_audited: Callable[..., Bed]) -> None:

@@ -102,9 +102,11 @@ class Auditing:
 
     def _is_drawn(self, done: Done) -> bool:
         peer, device = done.call.peer, done.receipt.device
-        if self.copies > 1 or (peer is not None and not peer.bonded):
+        if self.copies > 1 or (peer is not None and not peer.bond.enough):
             return True
         assert self._experience is not None
+        if peer is not None and peer.bond.amount and _draw() < done.receipt.amount / peer.bond.amount:
+            return True
         return _draw() < self._experience.chance(device, operator_of(done), self.certainty)
 
     def accepted(self, done: Done, cut: Cut) -> None:

@@ -1,10 +1,11 @@
-"""Whether operators have their bond, as the ledger says: looked up seldom, and never read as missing because an endpoint is away."""
+"""What bond operators have, as the ledger says: looked up seldom, and never read as missing because an endpoint is away."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 from surge.core.types import Address, Wei
@@ -13,7 +14,7 @@ from surge.errors import SurgeError
 log = logging.getLogger("surge.buyer")
 
 AGAIN_SECONDS = 30.0
-"""After which an operator that had no bond is looked up again: its first pay may have become one."""
+"""After which an operator is looked up again: its first pay may have become its bond, or its bond may have gone."""
 
 
 class Stakes(Protocol):
@@ -28,32 +29,44 @@ class Stakes(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Bond:
+    """What an operator stands to lose."""
+
+    amount: int | None
+    """Wei of its own stake; None where that is not known, or not asked for."""
+    enough: bool
+    """Whether that is the network's least bond."""
+
+
+UNASKED = Bond(None, enough=True)
+"""Of operators of one's own, and where the ledger does not answer: nothing is held against anybody."""
+
+
 class Bonded:
     """Knows who has a bond. `own` are operators whose keys are on this machine: they are not asked for one."""
 
     def __init__(self, stakes: Stakes, own: Collection[str] = ()) -> None:
         self._stakes = stakes
         self._own = frozenset(own)
-        self._bonded: set[str] = set()
-        self._looked: dict[str, float] = {}
+        self._known: dict[str, tuple[Bond, float]] = {}
         self._least: Wei | None = None
 
-    async def has(self, operator: Address) -> bool:
-        """Whether an operator has its bond. Where the ledger does not answer, nothing is held against anybody."""
-        if operator in self._own or operator in self._bonded:
-            return True
+    async def of(self, operator: Address) -> Bond:
+        """An operator's bond."""
+        if operator in self._own:
+            return UNASKED
         now = time.monotonic()
-        if now - self._looked.get(operator, -AGAIN_SECONDS) < AGAIN_SECONDS:
-            return False
+        known, looked = self._known.get(operator, (UNASKED, -AGAIN_SECONDS))
+        if now - looked < AGAIN_SECONDS:
+            return known
         try:
             if self._least is None:
                 self._least = await self._stakes.min_bond()
-            found = self._least == 0 or await self._stakes.own_stake(operator) >= self._least
+            amount = await self._stakes.own_stake(operator) if self._least else 0
         except SurgeError as error:
-            log.info("whether %s has its bond is not known: %s", operator, error)
-            return True
-        if found:
-            self._bonded.add(operator)
-        else:
-            self._looked[operator] = now
-        return found
+            log.info("what bond %s has is not known: %s", operator, error)
+            return known
+        bond = Bond(amount, amount >= self._least) if self._least else UNASKED
+        self._known[operator] = (bond, now)
+        return bond

@@ -146,7 +146,7 @@ class Market:
         async with self._locks.setdefault(offer.device, asyncio.Lock()):
             known = self.peers.get(offer.device)
             if known is not None and known.gone is None:
-                known.bonded = await self._bonded.has(offer.operator)
+                known.bond = await self._bonded.of(offer.operator)
                 return known
             if known is not None:
                 await self.forget(offer.device)
@@ -157,7 +157,7 @@ class Market:
                     raise
                 raise Unavailable(f"no channel to {offer.device} could be opened: {error}", device=offer.device) from error
             peer = self._start(offer, account)
-            peer.bonded = await self._bonded.has(offer.operator)
+            peer.bond = await self._bonded.of(offer.operator)
             return peer
 
     async def channel_peer(self, row: ChannelRow) -> tuple[Account, Peer]:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 
+from surge.buyer.bonded import UNASKED
 from surge.buyer.calls import Question, Refused, UnitCall, answer_to
 from surge.buyer.doors import Link, Listener, first_error
 from surge.buyer.opening import open_channel, quoted_terms
@@ -67,8 +68,8 @@ class Peer:
         self.device = device
         self.operator = ""
         """Who runs it: the market says so."""
-        self.bonded = True
-        """Whether that operator has its bond; one that has not gets one unit at a time, and all of its results are checked."""
+        self.bond = UNASKED
+        """That operator's; who has not enough gets one unit at a time, and all of its results are checked."""
         self.cores = cores
         self.terms = terms
         """The channel's terms."""
@@ -105,7 +106,7 @@ class Peer:
     @property
     def room(self) -> int:
         """Units that the window still takes."""
-        window = self.window if self.bonded else min(self.window, 1)
+        window = self.window if self.bond.enough else min(self.window, 1)
         return window - self._in_flight - self._unsettled - self.claimed if self.is_open and not self.draining else 0
 
     def ask(self, call: UnitCall | Question) -> None:
