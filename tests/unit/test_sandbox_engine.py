@@ -89,12 +89,13 @@ FALSE: dict[str, dict[str, object]] = {
     "more of a processor than there was time": {"cpu_seconds": 1.0},
     "less than no processor": {"cpu_seconds": -1.0},
     "time that is no number": {"seconds": float("nan")},
+    "a witness nobody asked for": {"witness": bytes(32)},
 }
 
 
-def claim(**changes: object) -> str | None:
+def claim(*, asked: bool = False, **changes: object) -> str | None:
     fields = {name: getattr(HONEST, name) for name in HONEST.__struct_fields__}
-    return false_claim(Done(**{**fields, **changes}), Limits(memory=1 << 20, fuel=100, output=1000))
+    return false_claim(Done(**{**fields, **changes}), Limits(memory=1 << 20, fuel=100, output=1000), witness=asked)
 
 
 def test_an_honest_reply_is_believed() -> None:
@@ -108,3 +109,11 @@ def test_an_honest_reply_is_believed() -> None:
 @pytest.mark.parametrize("name", FALSE)
 def test_what_cannot_be_true_is_not_believed(name: str) -> None:
     assert claim(**FALSE[name]) is not None
+
+
+def test_a_witness_is_there_if_it_was_asked_for_and_only_after_a_provable_ending() -> None:
+    lost = {"status": Status.WORKER_LOST, "fuel": 0, "stdout": EMPTY, "files": ()}
+    assert claim(asked=True, witness=bytes(32)) is None
+    assert claim(asked=True, **lost) is None
+    for wrong in ({}, {"witness": b"x"}, {"witness": bytes(33)}, {**lost, "witness": bytes(32)}):
+        assert claim(asked=True, **wrong) is not None

@@ -171,6 +171,19 @@ class Part:
 EMPTY = Part.of(b"")
 """A piece without bytes."""
 
+WITNESS = b"surge witness 1\0"
+"""What a witness begins with: so that it is no other hash of the same memory, such as the state that a setup's outcome names."""
+
+
+def witness_of(memory: bytes | bytearray | memoryview) -> bytes:
+    """The witness of a unit that left this linear memory: SHA-256 of `WITNESS`, its size (8 bytes, little-endian) and all its bytes.
+
+    Two honest runs to a provable ending leave the same memory. It is in no outcome and no receipt, so whoever has it ran the unit.
+    """
+    digest = hashlib.sha256(WITNESS + len(memory).to_bytes(8, "little"))
+    digest.update(memory)
+    return digest.digest()
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

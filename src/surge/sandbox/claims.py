@@ -13,13 +13,16 @@ CLOCK_STEP = 0.1
 """Seconds by which the clocks of time and of the processor may differ."""
 
 
-def false_claim(done: Done, limits: Limits) -> str | None:
+def false_claim(done: Done, limits: Limits, *, witness: bool = False) -> str | None:
     """What cannot be true in a reply, or None. That digests are those of the output is for whoever reads it to check.
+
+    `witness` says whether the request asked for one.
 
     1. The status is one, and has an exit code only if it is the one that does.
     2. Pieces have digests and sizes, no more bytes together than the limit, and none if the ending is local.
     3. Files are as the guest could have made them: plain relative paths, each once, in order.
-    4. Fuel and memory are within the limits; fuel is the limit where the rule says so; no thread used more time than passed.
+    4. A witness is there, and of its size, if and only if it was asked for and the ending is provable.
+    5. Fuel and memory are within the limits; fuel is the limit where the rule says so; no thread used more time than passed.
     """
     # 1.
     try:
@@ -41,6 +44,9 @@ def false_claim(done: Done, limits: Limits) -> str | None:
     if done.files and not are_files([path for path, _ in done.files]):
         return "files that cannot be"
     # 4.
+    if len(done.witness) != (32 if witness and status in PROVABLE else 0):
+        return f"a witness of {len(done.witness)} bytes"
+    # 5.
     least, most = (0, limits.fuel) if status in EXACT else (limits.fuel,) * 2 if status in PROVABLE else (0, 0)
     if not least <= done.fuel <= most:
         return f"{done.fuel} fuel of {status.name}"

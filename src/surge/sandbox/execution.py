@@ -51,6 +51,8 @@ class Execution:
     """Why it ended, for people; not part of the result."""
     peak_memory: int = 0
     """Bytes of linear memory at the end."""
+    witness: bytes = b""
+    """32 bytes that only running the unit gives (`core.units.witness_of`), where they were asked for and the ending is provable."""
     protections: tuple[str, ...] = field(default=(), compare=False)
     """The layers that held around it."""
 

@@ -149,6 +149,8 @@ class Sandbox:
         files: Path | None,
         limits: Limits,
         random_seed: bytes,
+        *,
+        witness: bool = False,
     ) -> Execution:
         """Run a WASI command once, in a fresh instance.
 
@@ -160,6 +162,7 @@ class Sandbox:
             files: a zip shown read-only as /job.
             limits: what the unit may use.
             random_seed: 32 bytes.
+            witness: whether the execution is to hold the unit's witness, which takes a second for each GiB of its memory.
 
         Raises:
             InvalidInput: arguments that no program can be given, or more memory than the sandbox has.
@@ -183,6 +186,7 @@ class Sandbox:
             files=next(iter(held), None),
             limits=limits,
             seed=random_seed,
+            witness=witness,
             fds=len(inputs),
         )
         try:
@@ -266,4 +270,4 @@ def execution(ran: Ran) -> Execution:
         fuel=done.fuel,
     )
     output = Output(outcome.size(), done.output, ran.spool)
-    return Execution(outcome, done.seconds, done.cpu_seconds, output, done.detail, done.peak_memory, ran.layers)
+    return Execution(outcome, done.seconds, done.cpu_seconds, output, done.detail, done.peak_memory, done.witness, ran.layers)

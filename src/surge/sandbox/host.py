@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from surge.core.units import EMPTY, PROVABLE, Limits, Part, Status, billed_fuel
+from surge.core.units import EMPTY, PROVABLE, Limits, Part, Status, billed_fuel, witness_of
 from surge.sandbox import vfs, zipped
 from surge.sandbox.instance import Guest, Image
 from surge.sandbox.library import Folders
@@ -94,17 +94,23 @@ class Host:
         self._guest = Guest(self.image, world)
         return self._guest
 
-    def conclude(self, world: World, ending: Ending, *, state: bytes = b"") -> Conclusion:
+    def conclude(self, world: World, ending: Ending, *, state: bytes = b"", witness: bool = False) -> Conclusion:
         """Take the instance down and say how the unit ended.
 
-        A local ending has no output. `state` is the SHA-256 of the memory a setup left.
+        A local ending has no output. `state` is the SHA-256 of the memory a setup left; `witness` asks for the unit's witness, which is
+        that of no memory where there was no instance.
         """
         fuel = peak = 0
+        seen = b""
         guest, self._guest = self._guest, None
+        witness = witness and ending.status in PROVABLE
         if guest is not None:
             peak = guest.size
             fuel = world.limits.fuel - guest.fuel_left
+            seen = witness_of(guest.all_memory()) if witness else b""
             guest.close()
+        elif witness:
+            seen = witness_of(b"")
         status = ending.status
         pieces: list[bytes | bytearray | memoryview] = []
         names: list[str] = []
@@ -135,10 +141,11 @@ class Host:
             peak_memory=peak,
             detail=ending.detail[:2000],
             output=None,
+            witness=seen,
         )
         return Conclusion(done, pieces)
 
-    def refuse(self, limits: Limits, reason: str) -> Conclusion:
+    def refuse(self, limits: Limits, reason: str, *, witness: bool = False) -> Conclusion:
         """The conclusion of a unit whose files cannot be used: the same everywhere, and billed like a trap."""
         done = Done(
             status=Status.TRAPPED,
@@ -154,5 +161,6 @@ class Host:
             peak_memory=0,
             detail=reason[:2000],
             output=None,
+            witness=witness_of(b"") if witness else b"",
         )
         return Conclusion(done, [])

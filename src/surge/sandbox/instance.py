@@ -288,6 +288,10 @@ class Guest:
         size: int = native.memory_data_size(self._context, self._memory_at)
         return size
 
+    def all_memory(self) -> memoryview:
+        """Linear memory from its start to its end, valid until `close`; empty where the module exports none."""
+        return native.view(self.address, self.size) if self._memory_at else memoryview(b"")
+
     @property
     def fuel_left(self) -> int:
         """Fuel not yet burnt; inexact after a trap."""

@@ -32,6 +32,9 @@ GRACE: Final = 5.0
 MAX_HELD: Final = 8
 """Shared files a worker keeps mapped."""
 
+WITNESS_SECONDS: Final = 60.0
+"""Seconds more for a unit whose witness is asked for: hashing 4 GiB takes some."""
+
 DEPTHS: Final = ((0.02, 4), (0.2, 2))
 """Mean seconds of a unit, and how many may then be queued in a worker; longer ones run one by one."""
 
@@ -148,7 +151,8 @@ class Member:
                 self._process.send(Release(key=old))
 
     def _first_began(self) -> None:
-        self._deadline = self._loop.time() + self.jobs[0].limits.wall_ms / 1000 + GRACE
+        job = self.jobs[0]
+        self._deadline = self._loop.time() + job.limits.wall_ms / 1000 + GRACE + (WITNESS_SECONDS if job.request.witness else 0)
         self._overdue = Status.WALL_TIME
         if self._timer.when() > self._deadline:
             self._timer.cancel()
@@ -193,7 +197,8 @@ class Member:
     def _finished(self, done: Done) -> None:
         from surge.sandbox.pool import Ran
 
-        if (claim := false_claim(done, self.jobs[0].limits)) is not None:
+        asked = self.jobs[0].request
+        if (claim := false_claim(done, asked.limits, witness=asked.witness)) is not None:
             self._process.kill(f"claimed {claim}")
             return
         spool: Path | None = None

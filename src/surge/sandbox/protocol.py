@@ -84,6 +84,8 @@ class RunCommand(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     limits: Limits
     seed: bytes
     """32 bytes: where the unit's random stream starts."""
+    witness: bool = False
+    """Whether the reply is to hold the unit's witness, which takes a second for each GiB of its memory."""
     fds: int = 0
 
 
@@ -94,6 +96,8 @@ class SetupPython(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The key of the held bundle."""
     setup: bytes
     limits: Limits
+    witness: bool = False
+    """See `RunCommand`."""
     fds: int = 1
 
 
@@ -109,6 +113,8 @@ class RunPython(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     limits: Limits
     private: bool = True
     """Whether the snapshot is mapped privately, or copied."""
+    witness: bool = False
+    """See `RunCommand`."""
     fds: int = 0
 
 
@@ -159,6 +165,8 @@ class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Why, for people; not part of the result."""
     output: bytes | None
     """value || stdout || stderr || files in order; None when it went to the oldest spool."""
+    witness: bytes = b""
+    """32 bytes (`core.units.witness_of`) if the request asked for it and the ending is provable; empty otherwise."""
 
 
 Reply = Ready | Compiled | Refused | Done

@@ -53,9 +53,9 @@ def setup(host: Host, request: SetupPython, target: int) -> Conclusion:
         world = _world(host, request, SETUP_SEED)
         program = _setup_program(request.setup)
     except zipped.BadZip as wrong:
-        return host.refuse(request.limits, f"the bundle: {wrong}")
+        return host.refuse(request.limits, f"the bundle: {wrong}", witness=request.witness)
     except (InvalidInput, ValueError, KeyError, TypeError) as wrong:
-        return host.refuse(request.limits, f"the setup cannot be read: {wrong}")
+        return host.refuse(request.limits, f"the setup cannot be read: {wrong}", witness=request.witness)
     world.host_call = _Answers(world, b"", 0, b"")
     state = b""
     try:
@@ -71,7 +71,7 @@ def setup(host: Host, request: SetupPython, target: int) -> Conclusion:
         ending = early
     except OSError as wrong:
         ending = Ending(Status.HOST_MEMORY, detail=f"no room on the host for the snapshot: {wrong.strerror}")
-    return host.conclude(world, ending, state=state)
+    return host.conclude(world, ending, state=state, witness=request.witness)
 
 
 def run(host: Host, request: RunPython, items: bytes | memoryview) -> Conclusion:
@@ -80,9 +80,9 @@ def run(host: Host, request: RunPython, items: bytes | memoryview) -> Conclusion
         world = _world(host, request, SETUP_SEED)
         entry, first, seed = _entry(request.entry)
     except zipped.BadZip as wrong:
-        return host.refuse(request.limits, f"the bundle: {wrong}")
+        return host.refuse(request.limits, f"the bundle: {wrong}", witness=request.witness)
     except (InvalidInput, ValueError, TypeError) as wrong:
-        return host.refuse(request.limits, f"the entry cannot be read: {wrong}")
+        return host.refuse(request.limits, f"the entry cannot be read: {wrong}", witness=request.witness)
     world.host_call = _Answers(world, seed, first, b"".join((len(entry).to_bytes(4, "little"), entry, items)))
     try:
         guest = host.begin(world)
@@ -90,7 +90,7 @@ def run(host: Host, request: RunPython, items: bytes | memoryview) -> Conclusion
         ending = turn(guest, guest_sources.UNIT)
     except Ending as early:
         ending = early
-    return host.conclude(world, ending)
+    return host.conclude(world, ending, witness=request.witness)
 
 
 def _world(host: Host, request: SetupPython | RunPython, seed: bytes) -> World:

@@ -38,7 +38,9 @@ class PythonJobs:
         """Where a setup's snapshot lies, or would lie."""
         return self._snapshots.path(self._key(bundle, setup))
 
-    async def setup(self, bundle: bytes | None, bundle_file: Path | None, setup: bytes, limits: Limits) -> Execution:
+    async def setup(
+        self, bundle: bytes | None, bundle_file: Path | None, setup: bytes, limits: Limits, *, witness: bool = False
+    ) -> Execution:
         """Run a setup and keep its snapshot if it finished.
 
         Args:
@@ -46,15 +48,27 @@ class PythonJobs:
             bundle_file: where it lies.
             setup: canonical bytes that name the entry module.
             limits: what the setup may use.
+            witness: whether the execution is to hold the setup's witness, which takes a second for each GiB of its memory.
         """
         key = self._key(bundle, setup)
         async with self._making.setdefault(key, asyncio.Lock()):
-            return await self._make(key, bundle_file, setup, limits)
+            return await self._make(key, bundle_file, setup, limits, witness=witness)
 
     async def run(
-        self, bundle: bytes | None, bundle_file: Path | None, setup: bytes, entry: bytes, items: bytes | Path, limits: Limits
+        self,
+        bundle: bytes | None,
+        bundle_file: Path | None,
+        setup: bytes,
+        entry: bytes,
+        items: bytes | Path,
+        limits: Limits,
+        *,
+        witness: bool = False,
     ) -> Execution:
-        """Run one unit from the job's snapshot, which is made again if it had to go. Raises `GuestFault` if that fails."""
+        """Run one unit from the job's snapshot, which is made again if it had to go. Raises `GuestFault` if that fails.
+
+        With `witness` the execution holds the unit's witness, which takes a second for each GiB of its memory.
+        """
         key = self._key(bundle, setup)
         spooled: Path | None = None
         if isinstance(items, bytes) and len(items) > INLINE:
@@ -65,7 +79,7 @@ class PythonJobs:
                     async with self._making.setdefault(key, asyncio.Lock()):
                         await self._make_ready(key, bundle_file, setup, limits)
                 try:
-                    return await self._run(key, bundle_file, setup, entry, items, limits)
+                    return await self._run(key, bundle_file, setup, entry, items, limits, witness)
                 except InternalFault:
                     self._snapshots.look_again(key)
                     if self._snapshots.path(key).exists():
@@ -76,7 +90,7 @@ class PythonJobs:
                 spooled.unlink(missing_ok=True)
 
     async def _run(
-        self, key: bytes, bundle_file: Path | None, setup: bytes, entry: bytes, items: bytes | Path, limits: Limits
+        self, key: bytes, bundle_file: Path | None, setup: bytes, entry: bytes, items: bytes | Path, limits: Limits, witness: bool
     ) -> Execution:
         from surge.sandbox.facade import execution, file_key
 
@@ -93,6 +107,7 @@ class PythonJobs:
             items=items if isinstance(items, bytes) else None,
             limits=limits,
             private=self._private,
+            witness=witness,
             fds=len(inputs),
         )
         return execution(await self._sandbox.run_request(self._sandbox.python_image, request, inputs=inputs, held=held))
@@ -113,12 +128,12 @@ class PythonJobs:
     def _key(self, bundle: bytes | None, setup: bytes) -> bytes:
         return snapshot_key(self._sandbox.engine, self._sandbox.python_image, bundle, setup)
 
-    async def _make(self, key: bytes, bundle_file: Path | None, setup: bytes, limits: Limits) -> Execution:
+    async def _make(self, key: bytes, bundle_file: Path | None, setup: bytes, limits: Limits, *, witness: bool = False) -> Execution:
         from surge.sandbox.facade import execution, file_key
 
         made = await asyncio.to_thread(self._snapshots.begin)
         held = {} if bundle_file is None else {file_key(bundle_file): bundle_file}
-        request = SetupPython(bundle=next(iter(held), None), setup=setup, limits=limits)
+        request = SetupPython(bundle=next(iter(held), None), setup=setup, limits=limits, witness=witness)
         try:
             ran = execution(await self._sandbox.run_request(self._sandbox.python_image, request, inputs=((made, os.O_RDWR),), held=held))
             if ran.outcome.status is Status.FINISHED:

@@ -49,7 +49,7 @@ def run_command(host: Host, request: RunCommand, stdin: bytes | memoryview) -> C
     try:
         files = vfs.empty() if request.files is None else host.held[request.files].tree()
     except zipped.BadZip as wrong:
-        return host.refuse(request.limits, f"the input files: {wrong}")
+        return host.refuse(request.limits, f"the input files: {wrong}", witness=request.witness)
     world = World(
         argv=request.argv,
         env=request.env,
@@ -62,7 +62,7 @@ def run_command(host: Host, request: RunCommand, stdin: bytes | memoryview) -> C
         ending = host.begin(world).run("_start")
     except Ending as early:
         ending = early
-    return host.conclude(world, ending)
+    return host.conclude(world, ending, witness=request.witness)
 
 
 class Worker:
