@@ -1,8 +1,9 @@
-"""Keys on disk, and signing: the only room that sees a private key.
+"""Keys on disk, signing, and sealing: the only room that sees a private key.
 
-Everyone else holds a `KeySigner`, which signs digests and says its address and nothing more.
+Everyone else holds a `KeySigner`, which signs digests, or a `ReceivingKey`, which opens envelopes, and neither says more than who it is.
 """
 
 from surge.wallet.keystore import KeySigner, Keystore
+from surge.wallet.sealing import ReceivingKey, seal
 
-__all__ = ["KeySigner", "Keystore"]
+__all__ = ["KeySigner", "Keystore", "ReceivingKey", "seal"]

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from coincurve import PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from surge.core.signing import address_of_public_key
 from surge.core.stack import same_recursion_limit
 from surge.core.types import Address, address
 from surge.errors import InternalFault, InvalidInput
+from surge.wallet.sealing import ReceivingKey
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 MAX_FILE = 16 << 10
@@ -97,20 +100,23 @@ class Keystore:
 
     def load(self, name: str, passphrase: str | None = None) -> KeySigner:
         """The key of this name. Raises `InvalidInput` if there is none or the passphrase is wrong."""
-        document = self._read(name)
-        if "crypto" in document:
-            return KeySigner(self._decrypt(document, name, passphrase))
-        try:
-            signer = KeySigner(bytes.fromhex(document["key"]))
-        except (KeyError, ValueError, TypeError, InvalidInput) as error:
-            raise InternalFault(f"the key file {self._path(name)} is damaged", path=str(self._path(name))) from error
-        if signer.address != document.get("address"):
-            raise InternalFault(f"the key file {self._path(name)} is damaged: its address is another", path=str(self._path(name)))
-        return signer
+        return KeySigner(self._secret(name, passphrase))
 
     def load_or_create(self, name: str, passphrase: str | None = None) -> KeySigner:
         """The key of this name, made if there is none; then under the passphrase, if one is given."""
         return self.load(name, passphrase) if self.has(name) else self.create(name, passphrase)
+
+    def receiving(self, name: str, passphrase: str | None = None) -> ReceivingKey:
+        """The key of this name for receiving: an X25519 key that follows from it. Made like `load_or_create` if there is none."""
+        self.load_or_create(name, passphrase)
+        return ReceivingKey(self.derive(name, b"receiving", passphrase))
+
+    def derive(self, name: str, purpose: bytes, passphrase: str | None = None) -> bytes:
+        """A secret of 32 bytes that follows from a key and a purpose, by HKDF-SHA256 (RFC 5869): it tells nothing about the key.
+
+        Raises `InvalidInput` if there is no such key or the passphrase is wrong.
+        """
+        return HKDF(SHA256(), 32, salt=None, info=b"surge derived 1 " + purpose).derive(self._secret(name, passphrase))
 
     def has(self, name: str) -> bool:
         """Whether there is a key of this name."""
@@ -142,6 +148,19 @@ class Keystore:
     def load_session(self, of: Address) -> KeySigner:
         """The session key with this address."""
         return self.load(f"session-{of[2:]}")
+
+    def _secret(self, name: str, passphrase: str | None) -> bytes:
+        document = self._read(name)
+        if "crypto" in document:
+            return self._decrypt(document, name, passphrase)
+        try:
+            secret = bytes.fromhex(document["key"])
+            signer = KeySigner(secret)
+        except (KeyError, ValueError, TypeError, InvalidInput) as error:
+            raise InternalFault(f"the key file {self._path(name)} is damaged", path=str(self._path(name))) from error
+        if signer.address != document.get("address"):
+            raise InternalFault(f"the key file {self._path(name)} is damaged: its address is another", path=str(self._path(name)))
+        return secret
 
     def _path(self, name: str) -> Path:
         if not _NAME.match(name):

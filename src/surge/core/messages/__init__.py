@@ -22,6 +22,7 @@ from surge.core.messages.compute import (
     decode_unit_done,
     encode_body,
 )
+from surge.core.messages.envelope import MAX_ENVELOPE, MAX_SEALED, Envelope, decode_envelope, encode_envelope, inputs_info
 from surge.core.messages.session import (
     VERSION,
     Acknowledge,
@@ -49,6 +50,8 @@ from surge.core.messages.session import (
 )
 
 __all__ = [
+    "MAX_ENVELOPE",
+    "MAX_SEALED",
     "VERSION",
     "Acknowledge",
     "Answer",
@@ -59,6 +62,7 @@ __all__ = [
     "CloseChannel",
     "ClosedTogether",
     "Draining",
+    "Envelope",
     "NewPrices",
     "OpenChannel",
     "Output",
@@ -74,6 +78,7 @@ __all__ = [
     "ToProvider",
     "UnitDone",
     "Vouched",
+    "decode_envelope",
     "decode_for_buyer",
     "decode_for_provider",
     "decode_prepare",
@@ -83,4 +88,6 @@ __all__ = [
     "decode_unit_done",
     "encode",
     "encode_body",
+    "encode_envelope",
+    "inputs_info",
 ]

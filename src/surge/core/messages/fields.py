@@ -48,10 +48,10 @@ def wei(field: bytes) -> int:
 T = TypeVar("T")
 
 
-def decode(decoder: msgspec.msgpack.Decoder[T], data: bytes, what: str) -> T:
-    """Decode `data` or raise `PeerFault` that names what was expected; oversized input is refused unread."""
-    if len(data) > MAX_MESSAGE:
-        raise PeerFault(f"{what} of {len(data)} bytes is larger than {MAX_MESSAGE}", size=len(data))
+def decode(decoder: msgspec.msgpack.Decoder[T], data: bytes, what: str, *, most: int = MAX_MESSAGE) -> T:
+    """Decode `data` or raise `PeerFault` that names what was expected; more than `most` bytes are refused unread."""
+    if len(data) > most:
+        raise PeerFault(f"{what} of {len(data)} bytes is larger than {most}", size=len(data))
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
