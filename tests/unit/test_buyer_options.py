@@ -23,6 +23,8 @@ def test_limits_and_wishes_are_what_was_asked() -> None:
     wishes = wishes_of({"providers": ["0x" + "AB" * 20], "budget": 5, "deadline": 2.0})
     assert wishes.providers == ("0x" + "ab" * 20,)
     assert wishes.deadline_ms == 2000
+    assert wishes.disputable
+    assert not wishes_of({"disputable": False}).disputable
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=60)
     assert 55_000 < (wishes_of({"deadline": later}).deadline_ms or 0) <= 60_000
 
@@ -41,6 +43,8 @@ def test_limits_and_wishes_are_what_was_asked() -> None:
         {"deadline": float("nan")},
         {"region": 5},
         {"name": 5},
+        {"disputable": 0},
+        {"disputable": None},
     ],
 )
 def test_wishes_that_mean_nothing_are_refused(asked: Any) -> None:

@@ -102,6 +102,12 @@ def test_a_plan_survives_the_journal() -> None:
         Plan.decode(plan().encode()[:-1])
 
 
+def test_a_plan_of_before_there_were_disputes_can_be_disputed() -> None:
+    row = canonical.decode(plan(wishes=Wishes(budget=3, disputable=False)).encode())
+    assert Plan.decode(canonical.encode(row)).wishes == Wishes(budget=3, disputable=False)
+    assert Plan.decode(canonical.encode([*row[:-1], row[-1][:5]])).wishes == Wishes(budget=3)
+
+
 def test_the_journals_outcome_is_what_the_result_hash_is_over() -> None:
     outcome = Outcome(Status.EXITED, 3, Part.of(b"v"), Part.of(b"o"), Part.of(b""), (("a/b", Part.of(b"file")),), b"", 77)
     data = outcome_bytes(outcome)

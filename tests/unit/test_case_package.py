@@ -99,7 +99,7 @@ BAD: dict[str, bytes] = {
     "limits out of bounds": fields(unit=unit_fields(7, [0, 0, 0, 0, 0])),
     "limits too few": fields(unit=unit_fields(7, [1 << 20])),
     "limits that are truths": fields(unit=unit_fields(7, [1 << 20, True, 1, 1, 4])),
-    "an entry too long": fields(unit=unit_fields(5, bytes((256 << 10) + 1))),
+    "an entry too long": package(replace(COMMAND, entry=bytes((256 << 10) + 1))).encode(),
     "a unit of eight fields": fields(unit=unit_fields(0, "x")[:8]),
 }
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from surge.buyer.home import cache_folder
-from surge.buyer.rehearsal import ready, run_in
 from surge.core.units import Limits, Outcome, UnitSpec
 
 if TYPE_CHECKING:
@@ -69,16 +68,17 @@ class Checker:
 
     async def run(self, spec: UnitSpec, items: bytes, *, setup: bool = False) -> Outcome:
         """See `Checks`. Raises `GuestFault` or `Unavailable` where this machine cannot."""
+        from surge.sandbox.again import run_unit
+
         self._under_way += 1
         try:
             async with self._room:
                 box = await self._sandbox(spec.limits.memory)
-                module = self._contents(spec.image)
-                await ready(box, spec.image, module)
                 bundle = None if spec.bundle is None else self._contents(spec.bundle)
                 if setup and (made := box.python.snapshot(spec.bundle, spec.setup)) is not None:
                     return made
-                return await run_in(box, spec, setup=setup, bundle=bundle, items=items)
+                module = self._contents(spec.image)
+                return (await run_unit(box, spec, setup=setup, module=module, bundle=bundle, items=items)).outcome
         finally:
             self._under_way -= 1
 

@@ -30,6 +30,7 @@ class Asked(TypedDict, total=False):
     seconds from now or a `datetime`. `name` is what listings call the job.
     Trust: `certainty` is how probably a result is right, at least (0.99 by default): results are checked as often as that needs. With
     `copies` every unit is run by so many devices of different operators, and `quorum` of them (more than half, by default) must agree.
+    `disputable=False` keeps the job's code and inputs from jurors: none of its results can be disputed.
     """
 
     memory: int
@@ -46,6 +47,7 @@ class Asked(TypedDict, total=False):
     certainty: float
     copies: int
     quorum: int
+    disputable: bool
 
 
 _KNOWN = frozenset(Asked.__annotations__)
@@ -87,6 +89,7 @@ def wishes_of(asked: Asked) -> Wishes:
         deadline_ms=_deadline(asked.get("deadline")),
         certainty_ppm=_certainty(asked.get("certainty")),
         **_copies(asked.get("copies"), asked.get("quorum")),
+        disputable=_flag("disputable", asked.get("disputable", True)),
     )
 
 
@@ -146,6 +149,12 @@ def _deadline(value: float | datetime.datetime | None) -> int | None:
     if seconds <= 0:
         raise InvalidInput("the deadline has passed already", deadline=value)
     return round(seconds * 1000)
+
+
+def _flag(name: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{name}={value!r} is neither True nor False", name=name)
+    return value
 
 
 def _seconds(name: str, value: float) -> float:

@@ -37,6 +37,8 @@ class Wishes:
     """Answers that every unit gets, each of another operator."""
     quorum: int | None = None
     """Of these, those that must agree; None for more than half."""
+    disputable: bool = True
+    """Whether the units' code and inputs may be sent to jurors, sealed for each of them, should a result be disputed."""
 
     @property
     def certainty(self) -> float | None:
@@ -51,13 +53,15 @@ class Wishes:
     def fields(self) -> list[Any]:
         """The wishes as a journal keeps them."""
         named = list(self.providers) if isinstance(self.providers, tuple) else self.providers
-        return [self.max_price, self.budget, self.region, named, self.deadline_ms, self.certainty_ppm, self.copies, self.quorum]
+        checks = [self.certainty_ppm, self.copies, self.quorum]
+        return [self.max_price, self.budget, self.region, named, self.deadline_ms, *checks, self.disputable]
 
     @classmethod
     def of(cls, fields: list[Any]) -> Wishes:
         """The wishes in a journal's fields."""
-        max_price, budget, region, providers, deadline, *checks = fields
-        return cls(max_price, budget, region, tuple(providers) if isinstance(providers, list) else providers, deadline, *checks)
+        max_price, budget, region, providers, deadline, *later = fields
+        named = tuple(providers) if isinstance(providers, list) else providers
+        return cls(max_price, budget, region, named, deadline, *later)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,9 @@ from surge.buyer.home import cache_folder
 from surge.buyer.plan import Plan
 from surge.buyer.results import decode_piece, item_error
 from surge.buyer.work import join
-from surge.core import canonical
 from surge.core.pricing import unit_amount
-from surge.core.units import Outcome, Status, UnitSpec, command_seed
-from surge.errors import GuestFault, InvalidInput, Unavailable
+from surge.core.units import Outcome, Status, UnitSpec
+from surge.errors import GuestFault, Unavailable
 
 if TYPE_CHECKING:
     from surge.buyer.client import Client
@@ -63,21 +62,10 @@ async def sandbox(memory: int) -> AsyncIterator[Sandbox]:
         await found.close()
 
 
-async def ready(box: Sandbox, image: bytes, module: Path | None) -> None:
-    """Compile an image unless this machine has it; the pinned Python image takes minutes, once."""
-    if box.compiled(image):
-        return
-    if image == box.python_image:
-        from surge.sandbox import python_image
-
-        module = python_image.module()
-    if module is None:
-        raise Unavailable("the module that ran is not on this machine", image=image)
-    await box.compile(module, image=image)
-
-
 async def rehearse(client: Client, plan: Plan, item: bytes) -> Rehearsal:
     """Run one item here. Raises what the item would raise there: `RemoteError`, `GuestFault`."""
+    from surge.sandbox.again import ready
+
     assert plan.bundle is not None
     bundle = client.content(plan.bundle)
     async with sandbox(plan.limits.memory) as box:
@@ -134,27 +122,7 @@ def _fault(ran: Execution, blob: bytes | None = None) -> GuestFault | None:
 
 async def run_again(spec: UnitSpec, *, setup: bool, module: Path | None, bundle: Path | None, items: bytes) -> Outcome:
     """Run a unit again here. Raises `Unavailable` when this machine's engine is another, so that nothing could be compared."""
+    from surge.sandbox.again import run_unit
+
     async with sandbox(spec.limits.memory) as box:
-        if box.engine != spec.engine:
-            raise Unavailable(
-                f"the unit ran on the engine {spec.engine.hex()[:16]}, this machine has {box.engine_label}: their results are the same, "
-                "their fuel need not be",
-                engine=spec.engine,
-            )
-        await ready(box, spec.image, module)
-        return await run_in(box, spec, setup=setup, bundle=bundle, items=items)
-
-
-async def run_in(box: Sandbox, spec: UnitSpec, *, setup: bool, bundle: Path | None, items: bytes) -> Outcome:
-    """Run a unit, or a setup, in a sandbox that has its image."""
-    if setup:
-        return (await box.python.setup(spec.bundle, bundle, spec.setup, spec.limits)).outcome
-    if spec.setup:
-        return (await box.python.run(spec.bundle, bundle, spec.setup, spec.entry, items, spec.limits)).outcome
-    try:
-        argv, env, _ = canonical.decode(spec.entry)
-        pairs = [(name, value) for name, value in env]
-    except (InvalidInput, ValueError, TypeError) as error:
-        raise InvalidInput("the unit's entry is none of a command") from error
-    ran = await box.run_command(spec.image, argv, pairs, items, bundle, spec.limits, command_seed(spec))
-    return ran.outcome
+        return (await run_unit(box, spec, setup=setup, module=module, bundle=bundle, items=items)).outcome

@@ -114,7 +114,8 @@ def unit_limits(command: F) -> F:
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were given, as `surge.buyer.options.Asked` names them."""
-    return {"output" if key == "max_output" else key: value for key, value in options.items() if value not in (None, ())}
+    named = {"output" if key == "max_output" else key: value for key, value in options.items() if value not in (None, ())}
+    return {**named, "disputable": False} if named.pop("no_disputes", False) else named
 
 
 def choice(command: F) -> F:
@@ -150,6 +151,11 @@ def constraints(command: F) -> F:
             default=None,
             metavar="DURATION",
             help="Stop when it takes longer: 50ms, 90s, 15m, 2h.",
+        ),
+        click.option(
+            "--no-disputes",
+            is_flag=True,
+            help="Never send code and inputs to jurors: then no result can be disputed.",
         ),
     ):
         command = option(command)
