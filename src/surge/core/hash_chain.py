@@ -12,6 +12,7 @@ and the next one cannot be foreseen. The first link to be told is the one below 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,6 +46,21 @@ class HashChain:
         if not 1 <= number <= self.length:
             raise InvalidInput(f"the hash chain has links 1 to {self.length}, and {number} is asked for: register a new one", number=number)
         return follow(self.seed, self.length - number)
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A head that an operator registered."""
+
+    head: bytes
+    """32 bytes."""
+    base: int
+    """The ordinals that were given out before: ordinal `base + n` belongs to the chain's link n."""
+
+
+def chain_of(ordinal: int, registered: Sequence[Registered]) -> Registered | None:
+    """The chain that an ordinal belongs to, of those in the order in which they were registered; None if it belongs to none."""
+    return next((each for each in reversed(registered) if each.base < ordinal), None)
 
 
 def follow(link: bytes, steps: int) -> bytes:

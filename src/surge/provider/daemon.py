@@ -15,6 +15,7 @@ from surge.core.network import NetworkFile
 from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import SurgeError, Unavailable
+from surge.provider import visits
 from surge.provider.account import Common
 from surge.provider.availability import Host, LocalHost, unavailable
 from surge.provider.buyers import Buyers
@@ -148,7 +149,7 @@ class Provider:
             journal=self._journal,
             spool=self._spool,
             tally=self.tally,
-            deposit=self._deposit,
+            deposit=lambda channel: self.reception.deposit(channel),
             owed=self.earnings.hurry,
         )
         self.reception = Reception(common, self._blobs, Buyers(self._journal, config.window), ledger, operator)
@@ -161,9 +162,6 @@ class Provider:
             boards=relays,
             journal=self._journal,
         )
-
-    async def _deposit(self, channel: bytes) -> int | None:
-        return await self.reception.deposit(channel)
 
     def _stop_channel(self, channel: bytes, why: str) -> None:
         desk = self.reception.desk(channel)
@@ -276,6 +274,8 @@ class Provider:
     # Sessions
 
     async def _accept(self, link: Link) -> None:
+        if await visits.received(link, self._services):
+            return
         session = BuyerSession(
             link,
             network=self._network.network_id,

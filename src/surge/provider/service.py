@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from surge.core import canonical
 from surge.core.pricing import Prices
 from surge.core.types import Address
 from surge.errors import SurgeError
+from surge.provider.outbox import Link
 from surge.store import Blobs
 
 
@@ -157,4 +158,13 @@ class Service(Protocol):
 
     def accept(self, method: str, body: bytes, context: Context) -> Order:
         """The order in a call. Raises `Refused` or, for what no honest buyer sends, `PeerFault`."""
+        ...
+
+
+@runtime_checkable
+class Visited(Protocol):
+    """A service that also takes visits: sessions without a channel, whose context names it. It bounds them itself."""
+
+    async def visit(self, link: Link) -> None:
+        """Serve a visit; the session ends when this returns. Raises `PeerFault` for what no honest visitor sends."""
         ...

@@ -38,6 +38,10 @@ class PythonJobs:
         """Where a setup's snapshot lies, or would lie."""
         return self._snapshots.path(self._key(bundle, setup))
 
+    def forget(self, bundle: bytes | None, setup: bytes) -> None:
+        """Drop a setup's snapshot, if it is kept: what private inputs left in it goes with it."""
+        self._snapshots.drop(self._key(bundle, setup))
+
     async def setup(
         self, bundle: bytes | None, bundle_file: Path | None, setup: bytes, limits: Limits, *, witness: bool = False
     ) -> Execution:
