@@ -7,22 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from surge.core.duty import Phase, commitment_of
-from surge.core.keccak import keccak256
+from provider_world import NETWORK
+from surge.core.court import UNAVAILABLE, Answer, CourtParameters, Outcome, Phase, commitment, secret_commitment
 from surge.core.types import ZERO, Address
 from surge.errors import LedgerError, Unavailable
 
 COURT = Address("0x" + "c0" * 20)
 
 
-@dataclass(frozen=True)
-class Periods:
-    answer_seconds: int = 100
-    draw_seconds: int = 100
-    commit_seconds: int = 100
-    reveal_seconds: int = 10
-    extend_seconds: int = 100
-    fuel_per_second: int = 10**9
+PERIODS = CourtParameters(
+    answer_seconds=100, draw_seconds=100, commit_seconds=100, reveal_seconds=10, extend_seconds=100, fuel_per_second=10**9
+)
 
 
 @dataclass
@@ -42,14 +37,17 @@ class Case:
     commitment: bytes = ZERO
     link: bytes = ZERO
     outcome: int = 0
+    committed: int = 0
+    revealed: int = 0
 
 
 @dataclass
 class Ballot:
     round: int
+    enlistment: int = 0
     commitment: bytes = ZERO
     answer: bytes = ZERO
-    said: tuple[bytes, int, bytes] | None = None
+    said: Answer | None = None
 
 
 @dataclass
@@ -57,13 +55,20 @@ class MadeUpCourt:
     """The court. Its clock is set by hand."""
 
     now: int = 1_000_000
-    periods: Periods = field(default_factory=Periods)
+    periods: CourtParameters = PERIODS
     cases: dict[int, Case] = field(default_factory=dict)
     drawn_jurors: dict[int, list[Address]] = field(default_factory=dict)
     ballots: dict[tuple[int, Address], Ballot] = field(default_factory=dict)
     seats: dict[Address, dict[str, Any]] = field(default_factory=dict)
     dues: dict[Address, int] = field(default_factory=dict)
     collected: dict[Address, int] = field(default_factory=dict)
+    jury: list[Address] = field(default_factory=list)
+    """Whom the next draw finds."""
+    secrets: list[bytes] = field(default_factory=list)
+    """What openers told."""
+    claims: list[dict[str, Any]] = field(default_factory=list)
+    refuse: str = ""
+    """Why no case is taken."""
     away: bool = False
     calls: list[str] = field(default_factory=list)
 
@@ -80,12 +85,12 @@ class MadeUpCourt:
         case.first = len(self.drawn_jurors.get(number, []))
         self.drawn_jurors[number] = [*self.drawn_jurors.get(number, []), *jurors]
         for juror in jurors:
-            self.ballots[number, juror] = Ballot(case.round)
+            self.ballots[number, juror] = Ballot(case.round, 1 + list(self.seats).index(juror) if juror in self.seats else 0)
 
     def window(self, case: Case) -> int:
-        return self.periods.commit_seconds + case.fuel_limit // self.periods.fuel_per_second
+        return self.periods.commit_window(case.fuel_limit)
 
-    def said(self, number: int, juror: Address) -> tuple[bytes, int, bytes] | None:
+    def said(self, number: int, juror: Address) -> Answer | None:
         return self.ballots[number, juror].said
 
     # As the ledger's client
@@ -102,7 +107,7 @@ class MadeUpCourt:
         self._check("clock")
         return self.now
 
-    async def parameters(self) -> Periods:
+    async def parameters(self) -> CourtParameters:
         self._check("parameters")
         return self.periods
 
@@ -162,28 +167,30 @@ class MadeUpCourt:
         found.link, found.phase, found.deadline = link, Phase.DRAW, self.now + self.periods.draw_seconds
         return "0x"
 
-    async def commit(self, signer: Any, case: int, commitment: bytes) -> str:
+    async def commit(self, signer: Any, case: int, digest: bytes) -> str:
         self._check("commit")
         found, ballot = self.cases[case], self.ballots[case, signer.address]
         if found.phase != Phase.COMMIT or self.now >= found.deadline:
             raise self._revert("too late")
         if ballot.commitment != ZERO:
             raise self._revert("committed already")
-        ballot.commitment = commitment
+        ballot.commitment = digest
+        found.committed += 1
         jury = self.drawn_jurors[case][found.first :]
         if all(self.ballots[case, each].commitment != ZERO for each in jury):
             found.phase, found.deadline = Phase.REVEAL, self.now + self.periods.reveal_seconds
         return "0x"
 
-    async def reveal(self, signer: Any, case: int, *, salt: bytes, result: bytes, fuel: int, witness: bytes) -> str:
+    async def reveal(self, signer: Any, case: int, salt: bytes, answer: Answer) -> str:
         self._check("reveal")
         found, ballot = self.cases[case], self.ballots[case, signer.address]
         self._turn(found)
         if found.phase != Phase.REVEAL or self.now >= found.deadline:
             raise self._revert("not the time to reveal")
-        if ballot.answer != ZERO or commitment_of(case, signer.address, salt, result, fuel, witness) != ballot.commitment:
+        if ballot.answer != ZERO or commitment(case, signer.address, salt, answer) != ballot.commitment:
             raise self._revert("not what was committed to")
-        ballot.answer, ballot.said = keccak256(result + fuel.to_bytes(32, "big") + witness), (result, fuel, witness)
+        ballot.answer, ballot.said = answer.digest, answer
+        found.revealed += 1
         return "0x"
 
     def _turn(self, case: Case) -> None:
@@ -194,10 +201,63 @@ class MadeUpCourt:
         self._check("advance")
         found = self.cases[case]
         self._turn(found)
-        if found.phase == Phase.REVEAL and self.now >= found.deadline:
+        late = self.now >= found.deadline
+        if found.phase == Phase.REVEAL and (late or found.committed == found.revealed):
+            self._tally(case)
+        elif found.phase in (Phase.ANSWER, Phase.DRAW, Phase.EXTEND) and late:
+            found.outcome = {Phase.ANSWER: Outcome.NO_LINK, Phase.DRAW: Outcome.NO_SECRET}.get(Phase(found.phase), Outcome.UNRESOLVED)
             found.phase = Phase.OVER
-            return "0x"
-        raise self._revert("nothing to move")
+        else:
+            raise self._revert("nothing to move")
+        return "0x"
+
+    def _tally(self, number: int) -> None:
+        """The first answer that more than half gave decides; that of the accused is not known here."""
+        case = self.cases[number]
+        said = [self.said(number, juror) for juror in self.drawn_jurors[number][case.first :]]
+        best = max((each for each in said if each is not None), key=said.count, default=None)
+        if best is not None and 2 * said.count(best) > case.jurors:
+            case.phase = Phase.OVER
+            case.outcome = Outcome.NO_INPUTS if best == UNAVAILABLE else Outcome.CONVICTED
+        else:
+            case.phase, case.deadline = Phase.EXTEND, self.now + self.periods.extend_seconds
+
+    async def open(self, signer: Any, *, signed: Any, terms: Any, claim: Any, **proof: Any) -> int:
+        self._check("open")
+        if self.refuse:
+            raise self._revert(self.refuse)
+        receipt = signed.receipt.digest(NETWORK.channels_domain)
+        if any(each.receipt == receipt for each in self.cases.values()):
+            raise self._revert("disputed before")
+        number = self.open_case(
+            opener=signer.address, receipt=receipt, engine=terms.engine, memory=claim.memory, fuel_limit=claim.fuel_limit,
+            accused=Address("0x" + "ac" * 20),
+        )  # fmt: skip
+        self.cases[number].commitment = claim.commitment
+        self.cases[number].jurors = claim.jurors
+        self.claims.append({"claim": claim, **proof})
+        return number
+
+    async def draw(self, signer: Any, case: int, secret: bytes) -> str:
+        self._check("draw")
+        found = self.cases[case]
+        if found.phase != Phase.DRAW or self.now >= found.deadline:
+            raise self._revert("not the time to draw")
+        if secret_commitment(secret) != found.commitment:
+            raise self._revert("not the secret")
+        self.secrets.append(secret)
+        self.draw_jury(case, self.jury)
+        return "0x"
+
+    async def extend(self, signer: Any, case: int, digest: bytes) -> str:
+        self._check("extend")
+        found = self.cases[case]
+        if found.phase != Phase.EXTEND or self.now >= found.deadline or digest == found.commitment:
+            raise self._revert("not the time to extend")
+        found.round, found.commitment, found.phase = found.round + 1, digest, Phase.ANSWER
+        found.committed = found.revealed = 0
+        found.deadline = self.now + self.periods.answer_seconds
+        return "0x"
 
     async def owed(self, account: Address) -> int:
         self._check("owed")

@@ -18,7 +18,8 @@ from provider_world import NETWORK, Link, key
 from sandbox_support import HELLO, Runner, command, sandbox, wat
 from surge.core import canonical
 from surge.core.case_package import CasePackage, wanted
-from surge.core.duty import NO_INPUTS, Phase, inputs_until
+from surge.core.court import UNAVAILABLE, Answer, Phase
+from surge.core.duty import inputs_until
 from surge.core.messages import Bring, Declined, Deliver, Kept, Part, decode_for_opener, encode_envelope, encode_visit, inputs_info
 from surge.core.messages.fields import MAX_CHUNK
 from surge.core.receipts import Receipt, ReceiptKind
@@ -27,6 +28,7 @@ from surge.core.units import WORLD, Limits, UnitSpec, command_seed, result_hash,
 from surge.errors import InvalidInput, Unavailable
 from surge.provider import visits
 from surge.provider.deliveries import MAX_DELIVERIES
+from surge.provider.duties import Duties
 from surge.provider.juror import Juror, JurorConfig
 from surge.wallet import ReceivingKey, seal
 
@@ -132,7 +134,7 @@ async def test_a_juror_runs_the_unit_commits_reveals_and_collects(bench: Bench) 
         assert isinstance(await deliver(juror, number, bench.envelope(number, sent)), Kept)
         assert isinstance(await deliver(juror, number, bench.envelope(number, sent)), Kept | Declined)
         await until(lambda: bench.court.said(number, JUROR.address))
-        assert bench.court.said(number, JUROR.address) == (result_hash(direct.outcome), direct.outcome.fuel, direct.witness)
+        assert bench.court.said(number, JUROR.address) == Answer(result_hash(direct.outcome), direct.outcome.fuel, direct.witness)
         bench.court.now = bench.court.cases[number].deadline
         await until(lambda: bench.court.cases[number].phase == Phase.OVER)
         bench.court.dues[JUROR.address] = 7
@@ -153,7 +155,7 @@ async def test_a_juror_without_inputs_says_so_at_half_time_and_takes_none_afterw
         assert bench.court.ballots[number, JUROR.address].commitment == ZERO
         bench.court.now += 1
         await until(lambda: bench.court.said(number, JUROR.address))
-        assert bench.court.said(number, JUROR.address) == (ZERO, 0, NO_INPUTS)
+        assert bench.court.said(number, JUROR.address) == UNAVAILABLE
         late = await deliver(juror, number, bench.envelope(number, sent))
         assert isinstance(late, Declined)
 
@@ -175,9 +177,7 @@ async def test_a_juror_killed_between_commitment_and_answer_still_reveals_what_i
     async with on_duty(bench.juror()):
         await until(lambda: bench.court.said(number, JUROR.address))
     assert bench.court.ballots[number, JUROR.address].commitment == committed
-    said = bench.court.said(number, JUROR.address)
-    assert said is not None
-    assert said[2] != NO_INPUTS
+    assert bench.court.said(number, JUROR.address) != UNAVAILABLE
 
 
 async def test_a_juror_killed_before_it_could_commit_commits_to_what_it_had_written_down(bench: Bench) -> None:
@@ -196,7 +196,7 @@ async def test_a_juror_killed_before_it_could_commit_commits_to_what_it_had_writ
     del bench.court.commit
     async with on_duty(bench.juror()):
         await until(lambda: bench.court.said(number, JUROR.address))
-    assert bench.court.said(number, JUROR.address) == (found.result, found.fuel, found.witness)
+    assert bench.court.said(number, JUROR.address) == found
 
 
 async def test_only_the_opener_of_a_case_is_asked_to_send_anything(bench: Bench) -> None:
@@ -234,7 +234,7 @@ async def test_what_is_not_the_unit_in_dispute_is_declined_and_the_inputs_do_not
         assert not juror.duties.find(number).inputs
         bench.court.now = bench.court.cases[number].deadline - 1
         await until(lambda: bench.court.said(number, JUROR.address))
-        assert bench.court.said(number, JUROR.address) == (ZERO, 0, NO_INPUTS)
+        assert bench.court.said(number, JUROR.address) == UNAVAILABLE
 
 
 async def test_damaged_deliveries_are_declined_and_not_taken_without_end(bench: Bench) -> None:
@@ -265,7 +265,7 @@ async def test_a_unit_that_cannot_be_run_from_its_inputs_counts_as_without_any(b
         await known(juror, number)
         assert isinstance(await deliver(juror, number, bench.envelope(number, sent)), Kept)
         await until(lambda: bench.court.said(number, JUROR.address), 30)
-        assert bench.court.said(number, JUROR.address) == (ZERO, 0, NO_INPUTS)
+        assert bench.court.said(number, JUROR.address) == UNAVAILABLE
 
 
 async def test_the_units_own_wall_time_does_not_bind_a_slow_juror(bench: Bench) -> None:
@@ -276,9 +276,7 @@ async def test_the_units_own_wall_time_does_not_bind_a_slow_juror(bench: Bench) 
         await known(juror, number)
         await deliver(juror, number, bench.envelope(number, sent))
         await until(lambda: bench.court.said(number, JUROR.address), 30)
-        said = bench.court.said(number, JUROR.address)
-        assert said is not None
-        assert said[2] != NO_INPUTS
+        assert bench.court.said(number, JUROR.address) != UNAVAILABLE
 
 
 async def test_a_ledger_that_is_away_for_a_while_costs_no_duty(bench: Bench) -> None:
@@ -321,3 +319,17 @@ async def test_a_visit_finds_its_service_and_nobody_else_is_visited(bench: Bench
         plain = Link(JUROR.address, canonical.encode({"version": 1}))
         plain.other = Link(OPENER.address, b"")
         assert not await visits.received(plain, {"juror": juror})
+
+
+async def test_an_answer_is_settled_once(tmp_path: Path) -> None:
+    duties = Duties(tmp_path / "duties.db")
+    try:
+        await duties.drawn(3, 1, OPENER.address)
+        first, second = Answer(sha(b"r"), 1, sha(b"w")), UNAVAILABLE
+        for salt, answer in ((b"1" * 32, first), (b"2" * 32, second)):
+            await duties.answered(duties.find(3), salt, answer, "a note")  # type: ignore[arg-type]
+        found = duties.find(3)
+        assert found is not None
+        assert (found.salt, found.answer) == (b"1" * 32, first)
+    finally:
+        duties.close()

@@ -1,17 +1,16 @@
-"""What a juror does next, and what it commits to."""
+"""What a juror does next, and the opener of a case."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
-from eth_abi.abi import encode as abi_encode
-from eth_utils import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surge.core.duty import NO_INPUTS, PATIENCE, Knowledge, Phase, Sight, Step, commitment_of, inputs_until, next_step
-from surge.core.types import ZERO, Address
+from surge.core.court import Phase
+from surge.core.duty import PATIENCE, Knowledge, OpenerStep, Sight, Step, inputs_until, next_step, opener_step
+from surge.core.types import ZERO
 
 END, WINDOW = 1000, 100
 SIGHT = Sight(Phase.COMMIT, END, WINDOW, mine=True, place=0, commitment=ZERO, revealed=False)
@@ -78,9 +77,22 @@ def test_a_juror_never_commits_twice_reveals_early_or_runs_what_is_not_there(
         assert now >= end
 
 
-def test_a_commitment_is_the_contracts() -> None:
-    juror = Address("0x" + "ab" * 20)
-    said = (7, juror, b"s" * 32, b"r" * 32, 12345, b"w" * 32)
-    encoded = abi_encode(("uint256", "address", "bytes32", "bytes32", "uint256", "bytes32"), said)
-    assert commitment_of(*said) == keccak(encoded)
-    assert keccak(b"inputs unavailable") == NO_INPUTS
+@pytest.mark.parametrize(
+    ("phase", "late", "all_said", "extend", "step"),
+    [
+        (Phase.ANSWER, False, True, True, OpenerStep.WAIT),
+        (Phase.ANSWER, True, True, True, OpenerStep.ADVANCE),
+        (Phase.DRAW, False, True, True, OpenerStep.DRAW),
+        (Phase.DRAW, True, True, True, OpenerStep.ADVANCE),
+        (Phase.COMMIT, False, True, True, OpenerStep.DELIVER),
+        (Phase.REVEAL, False, False, True, OpenerStep.WAIT),
+        (Phase.REVEAL, False, True, True, OpenerStep.ADVANCE),
+        (Phase.REVEAL, True, False, True, OpenerStep.ADVANCE),
+        (Phase.EXTEND, False, False, True, OpenerStep.EXTEND),
+        (Phase.EXTEND, False, False, False, OpenerStep.WAIT),
+        (Phase.EXTEND, True, False, True, OpenerStep.ADVANCE),
+        (Phase.OVER, True, True, True, OpenerStep.END),
+    ],
+)
+def test_an_opener_does_what_is_next(phase: Phase, late: bool, all_said: bool, extend: bool, step: OpenerStep) -> None:
+    assert opener_step(phase, END, END if late else END - 1, all_said=all_said, extend=extend) is step

@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -35,6 +35,8 @@ from surge.core.pricing import Prices
 from surge.core.receipts import Receipt, Terms, Voucher
 from surge.errors import InternalFault
 from surge.store import Database
+
+T = TypeVar("T")
 
 RUNNING, DONE, FAILED, STOPPED, CANCELLED = "running", "done", "failed", "stopped", "cancelled"
 """States of a job. One that failed, was stopped or is running in a process that is gone can be resumed."""
@@ -356,6 +358,10 @@ class Journal:
         """Wei of their floors that the channels opened for a job have not promised yet, by channel."""
         rows = await self.read("SELECT id, floor, amount FROM channels WHERE opened_for = ?", (job,))
         return {channel: max(0, int(floor) - int(amount)) for channel, floor, amount in rows}
+
+    async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a change of tables that have a module of their own; on disk when this returns."""
+        return await self._db.write(change)
 
     async def read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query that only reads. The room's listings are built on it."""

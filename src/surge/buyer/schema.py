@@ -84,4 +84,16 @@ MIGRATIONS = (
     );
     CREATE INDEX audits_of_job ON audits (job);
     """,
+    """
+    CREATE TABLE disputes (
+        receipt BLOB PRIMARY KEY, number INTEGER, state TEXT NOT NULL, opened REAL NOT NULL, accused TEXT NOT NULL, result BLOB NOT NULL,
+        fuel TEXT NOT NULL, jurors INTEGER NOT NULL, most INTEGER NOT NULL, worth TEXT NOT NULL, secrets BLOB NOT NULL,
+        outcome INTEGER NOT NULL DEFAULT 0, collected TEXT NOT NULL DEFAULT '0'
+    ) WITHOUT ROWID;
+    CREATE TABLE dispute_inputs (
+        receipt BLOB NOT NULL, juror TEXT NOT NULL, kept INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (receipt, juror)
+    ) WITHOUT ROWID;
+    CREATE TABLE dispute_events (receipt BLOB NOT NULL, time REAL NOT NULL, text TEXT NOT NULL);
+    CREATE INDEX dispute_events_of ON dispute_events (receipt);
+    """,
 )

@@ -11,31 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from surge.core.eip712 import address_word, word
-from surge.core.keccak import keccak256
-from surge.core.types import ZERO, Address
-
-NO_INPUTS: Final = keccak256(b"inputs unavailable")
-"""The witness of a juror that did not get the unit's inputs; its result is zeros, and its fuel 0."""
-
-
-class Phase(IntEnum):
-    """What a case waits for. The numbers are the court contract's."""
-
-    NONE = 0
-    """There is no such case."""
-    ANSWER = 1
-    """The accused's link."""
-    DRAW = 2
-    """The opener's secret."""
-    COMMIT = 3
-    """Jurors' commitments."""
-    REVEAL = 4
-    """Their answers."""
-    EXTEND = 5
-    """A larger jury, which the opener may call."""
-    OVER = 6
-    """Nothing: it is decided, or was dismissed."""
+from surge.core.court import Phase
+from surge.core.types import ZERO
 
 
 class Step(IntEnum):
@@ -87,11 +64,6 @@ class Knowledge:
     """Whether its answer is settled, and written down with its salt."""
 
 
-def commitment_of(case: int, juror: Address, salt: bytes, result: bytes, fuel: int, witness: bytes) -> bytes:
-    """What a juror commits to, 32 bytes: it names juror and case, so that nobody can open a copy of it."""
-    return keccak256(word(case) + address_word(juror) + salt + result + word(fuel) + witness)
-
-
 def inputs_until(deadline: int, window: int) -> int:
     """Until when inputs are waited for, Unix seconds, in the phase in which jurors commit."""
     return deadline - window + window // 2
@@ -115,3 +87,38 @@ def next_step(sight: Sight, known: Knowledge, now: int) -> Step:
     if sight.phase in (Phase.COMMIT, Phase.REVEAL, Phase.EXTEND) and now >= sight.deadline + PATIENCE * sight.place:
         return Step.ADVANCE
     return Step.WAIT
+
+
+class OpenerStep(IntEnum):
+    """What the opener of a case does."""
+
+    WAIT = 0
+    DRAW = 1
+    """Tell its secret, so that the jury is drawn."""
+    DELIVER = 2
+    """Bring the inputs to jurors who lack them."""
+    ADVANCE = 3
+    """Move the case past its deadline."""
+    EXTEND = 4
+    """Call a larger jury."""
+    END = 5
+    """Nothing is left to do but to collect."""
+
+
+def opener_step(phase: Phase, deadline: int, now: int, *, all_said: bool, extend: bool) -> OpenerStep:
+    """What an opener does at `now`, Unix seconds by the ledger's clock.
+
+    `all_said` says whether everybody who committed has revealed; `extend` whether it would pay for a larger jury.
+    """
+    late = now >= deadline
+    if phase is Phase.OVER:
+        return OpenerStep.END
+    if phase is Phase.DRAW and not late:
+        return OpenerStep.DRAW
+    if phase is Phase.COMMIT and not late:
+        return OpenerStep.DELIVER
+    if phase is Phase.EXTEND and not late:
+        return OpenerStep.EXTEND if extend else OpenerStep.WAIT
+    if late or (phase is Phase.REVEAL and all_said):
+        return OpenerStep.ADVANCE
+    return OpenerStep.WAIT

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from surge.core.court import Answer
 from surge.core.signing import Signer
 from surge.core.types import Address
 
@@ -49,7 +50,7 @@ class CaseState(Protocol):
 
     @property
     def phase(self) -> int:
-        """A `core.duty.Phase`."""
+        """A `core.court.Phase`."""
         ...
 
 
@@ -151,7 +152,7 @@ class Court(Protocol):
         """Commit to an answer."""
         ...
 
-    async def reveal(self, signer: Signer, case: int, *, salt: bytes, result: bytes, fuel: int, witness: bytes) -> str:
+    async def reveal(self, signer: Signer, case: int, salt: bytes, answer: Answer) -> str:
         """Reveal it."""
         ...
 

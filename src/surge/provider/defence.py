@@ -11,7 +11,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from surge.core.duty import Phase
+from surge.core.bonds import MAX_SKIP
+from surge.core.court import Phase
 from surge.core.hash_chain import HashChain, Registered, chain_of
 from surge.core.signing import Signer
 from surge.core.types import Address
@@ -20,7 +21,7 @@ from surge.provider.court import CaseState, Periods
 
 log = logging.getLogger("surge.provider")
 
-LINKS: Final = 1024
+LINKS: Final = MAX_SKIP
 """Links of a chain: as far as one call to the contract looks."""
 
 FEW: Final = 64

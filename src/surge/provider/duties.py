@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from surge.core.court import Answer
 from surge.core.types import Address
 from surge.store import Database
 
@@ -23,19 +24,6 @@ MIGRATIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a juror says of a case."""
-
-    salt: bytes
-    """32 bytes, secret until they are revealed."""
-    result: bytes
-    """32 bytes."""
-    fuel: int
-    witness: bytes
-    """32 bytes."""
-
-
-@dataclass(frozen=True, slots=True)
 class Duty:
     """A case that the juror is drawn in."""
 
@@ -48,6 +36,8 @@ class Duty:
     """Whether the sealed inputs are on disk, and are the unit's."""
     tries: int
     """Runs that were begun."""
+    salt: bytes
+    """32 bytes, secret until the answer is revealed; empty while there is none."""
     answer: Answer | None
     note: str
     """How it came to its answer, or to none, for people."""
@@ -59,8 +49,8 @@ _COLUMNS = "case_id, round, opener, deliveries, inputs, tries, salt, result, fue
 
 def _duty(row: Any) -> Duty:
     case, number, opener, deliveries, inputs, tries, salt, result, fuel, witness, note, over = row
-    answer = None if salt is None else Answer(salt, result, int(fuel), witness)
-    return Duty(case, number, Address(opener), deliveries, bool(inputs), tries, answer, note, bool(over))
+    answer = None if salt is None else Answer(result, int(fuel), witness)
+    return Duty(case, number, Address(opener), deliveries, bool(inputs), tries, salt or b"", answer, note, bool(over))
 
 
 class Duties:
@@ -109,20 +99,13 @@ class Duties:
         """Write down that the unit is run."""
         await self._of(duty, "tries = tries + 1")
 
-    async def answered(self, duty: Duty, answer: Answer, note: str) -> Answer:
-        """Settle the answer; on disk when this returns. What was settled before stays, and is returned."""
-        values = (answer.salt, answer.result, str(answer.fuel), answer.witness, note, duty.case, duty.round)
-
-        def write(connection: sqlite3.Connection) -> Answer:
-            connection.execute(
-                "UPDATE duties SET salt = ?, result = ?, fuel = ?, witness = ?, note = ? WHERE case_id = ? AND round = ? AND salt IS NULL",
-                values,
-            )
-            query = "SELECT salt, result, fuel, witness FROM duties WHERE case_id = ? AND round = ?"
-            salt, result, fuel, witness = connection.execute(query, (duty.case, duty.round)).fetchone()
-            return Answer(salt, result, int(fuel), witness)
-
-        return await self._database.write(write)
+    async def answered(self, duty: Duty, salt: bytes, answer: Answer, note: str) -> None:
+        """Settle the answer; on disk when this returns. One that was settled before stays: it may have been committed to."""
+        values = (salt, answer.result, str(answer.fuel), answer.witness, note, duty.case, duty.round)
+        statement = (
+            "UPDATE duties SET salt = ?, result = ?, fuel = ?, witness = ?, note = ? WHERE case_id = ? AND round = ? AND salt IS NULL"
+        )
+        await self._change(statement, *values)
 
     async def noted(self, duty: Duty, note: str) -> None:
         """Write down something for people."""

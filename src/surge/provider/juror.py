@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from surge.core.case_package import CasePackage
-from surge.core.duty import NO_INPUTS, Knowledge, Phase, Sight, Step, commitment_of, inputs_until, next_step
+from surge.core.court import UNAVAILABLE, Answer, Phase, commitment
+from surge.core.duty import Knowledge, Sight, Step, inputs_until, next_step
 from surge.core.messages import inputs_info
 from surge.core.network import NetworkFile
 from surge.core.signing import Signer
@@ -27,7 +28,7 @@ from surge.core.units import MAX_WALL_MS, PROVABLE, Status, result_hash
 from surge.errors import GuestFault, InvalidInput, LedgerError, PeerFault, SurgeError, Unavailable
 from surge.provider.court import CaseState, Court
 from surge.provider.deliveries import Deliveries, NotTaken
-from surge.provider.duties import Answer, Duties, Duty
+from surge.provider.duties import Duties, Duty
 from surge.provider.outbox import Link
 from surge.provider.service import Context, Description, Order, Refused
 from surge.sandbox import Execution, Sandbox
@@ -234,7 +235,7 @@ class Juror:
             self._running.add(duty.case)
             self._spawn(self._run(duty), f"running the unit of case {duty.case}")
         elif step is Step.GIVE_UP:
-            await self._settle(duty, ZERO, 0, NO_INPUTS, "the inputs did not come in time")
+            await self._settle(duty, UNAVAILABLE, "the inputs did not come in time")
         elif step is Step.COMMIT and duty.answer is not None:
             await self._court.commit(self._signer, duty.case, self._commitment(duty, duty.answer))
             log.info("case %d: committed", duty.case)
@@ -245,14 +246,7 @@ class Juror:
                 )
                 await self.duties.over(duty)
                 return
-            await self._court.reveal(
-                self._signer,
-                duty.case,
-                salt=duty.answer.salt,
-                result=duty.answer.result,
-                fuel=duty.answer.fuel,
-                witness=duty.answer.witness,
-            )
+            await self._court.reveal(self._signer, duty.case, duty.salt, duty.answer)
             log.info("case %d: revealed", duty.case)
         elif step is Step.ADVANCE:
             await self._court.advance(self._signer, duty.case)
@@ -262,11 +256,11 @@ class Juror:
             self._collected = 0.0
 
     def _commitment(self, duty: Duty, answer: Answer) -> bytes:
-        return commitment_of(duty.case, self.operator, answer.salt, answer.result, answer.fuel, answer.witness)
+        return commitment(duty.case, self.operator, duty.salt, answer)
 
-    async def _settle(self, duty: Duty, result: bytes, fuel: int, witness: bytes, note: str) -> None:
+    async def _settle(self, duty: Duty, answer: Answer, note: str) -> None:
         """Settle the answer. What is committed to is what was written down first."""
-        await self.duties.answered(duty, Answer(secrets.token_bytes(32), result, fuel, witness), note)
+        await self.duties.answered(duty, secrets.token_bytes(32), answer, note)
         log.info("case %d: %s", duty.case, note)
         self._news.set()
 
@@ -314,7 +308,7 @@ class Juror:
                 package = await self._deliveries.package(duty.case)
                 execution = await self._execute(duty, package)
         except (GuestFault, InvalidInput) as error:  # a setup that fails, a module that does not compile: there is nothing to run
-            await self._settle(duty, ZERO, 0, NO_INPUTS, f"the unit cannot be run from its inputs: {error}")
+            await self._settle(duty, UNAVAILABLE, f"the unit cannot be run from its inputs: {error}")
         except SurgeError as error:
             log.warning("case %d: %s", duty.case, error)
             await self.duties.noted(duty, str(error))
@@ -329,9 +323,9 @@ class Juror:
         execution.output.discard()
         if outcome.status in PROVABLE:
             note = f"the unit ended as {outcome.status.name}"
-            await self._settle(duty, result_hash(outcome), outcome.fuel, execution.witness, note)
+            await self._settle(duty, Answer(result_hash(outcome), outcome.fuel, execution.witness), note)
         elif outcome.status is Status.NATIVE_STACK:
-            await self._settle(duty, ZERO, 0, NO_INPUTS, "the unit ends in a way that nobody could prove")
+            await self._settle(duty, UNAVAILABLE, "the unit ends in a way that nobody could prove")
         else:
             log.warning("case %d: the unit ended here as %s: %s", duty.case, outcome.status.name, execution.detail)
             await self.duties.noted(duty, f"the unit ended here as {outcome.status.name}")

@@ -1,0 +1,141 @@
+"""Disputes in the journal: what was claimed, the secrets of the draw, who has the inputs, and how it went.
+
+A dispute, with its secret, is on disk before the court hears of it, and so is the secret of every larger jury: an opener that forgot its
+secret would lose.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from surge.buyer.journal import Journal
+from surge.core import canonical
+from surge.errors import InvalidInput
+
+OPENING, OPEN, OVER, FAILED = "opening", "open", "over", "failed"
+"""States of a dispute. Opening: the court may have heard of it. Failed: the court did not take it."""
+
+_COLUMNS: Final = "receipt, number, state, opened, accused, result, fuel, jurors, most, worth, secrets, outcome, collected"
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A dispute of ours."""
+
+    receipt: bytes
+    """32 bytes: the digest of the receipt."""
+    number: int | None
+    """What the court calls the case; None until it is known."""
+    state: str
+    opened: float
+    """Unix seconds, by this machine's clock."""
+    accused: str
+    """The operator whose device gave the receipt; empty until the case is open."""
+    result: bytes
+    """32 bytes: what should have come out."""
+    fuel: int
+    """What it should have taken."""
+    jurors: int
+    """Of the first jury."""
+    most: int
+    """Of the largest jury that is paid for, should smaller ones have no majority."""
+    worth: int
+    """Wei that the accused may lose beside the costs."""
+    secrets: tuple[bytes, ...]
+    """32 bytes each: of the first draw, and of each later one."""
+    outcome: int
+    """The court's number for how it ended; 0 while it is open."""
+    collected: int
+    """Wei that the court owed when it was over, and paid."""
+
+    @property
+    def id(self) -> str:
+        """Hex of the receipt's digest, by which people name it."""
+        return self.receipt.hex()
+
+
+def _dispute(row: Sequence[Any]) -> Dispute:
+    receipt, number, state, opened, accused, result, fuel, jurors, most, worth, secrets, outcome, collected = row
+    found = tuple(canonical.decode(secrets))
+    return Dispute(receipt, number, state, opened, accused, result, int(fuel), jurors, most, int(worth), found, outcome, int(collected))
+
+
+async def create(journal: Journal, dispute: Dispute) -> None:
+    """Write a new dispute down, in place of one with this receipt that failed. Raises `InvalidInput` if there is another."""
+    each = dispute
+    row = (
+        *(each.receipt, each.number, each.state, each.opened, each.accused, each.result, str(each.fuel), each.jurors, each.most),
+        *(str(each.worth), canonical.encode(list(each.secrets)), each.outcome, str(each.collected)),
+    )
+
+    def work(db: sqlite3.Connection) -> bool:
+        db.execute("DELETE FROM disputes WHERE receipt = ? AND state = ?", (dispute.receipt, FAILED))
+        marks = ",".join("?" * len(row))
+        return db.execute(f"INSERT OR IGNORE INTO disputes ({_COLUMNS}) VALUES ({marks})", row).rowcount == 1  # noqa: S608
+
+    if not await journal.write(work):
+        raise InvalidInput(f"the receipt {dispute.id[:12]} is disputed already: `surge dispute show {dispute.id[:12]}`", receipt=dispute.id)
+
+
+async def change(journal: Journal, receipt: bytes, **values: object) -> Dispute:
+    """Change some of `number`, `state`, `accused`, `outcome`, `collected`, `secrets`; the dispute as it is then."""
+    if "secrets" in values:
+        values["secrets"] = canonical.encode(values["secrets"])
+    if "collected" in values:
+        values["collected"] = str(values["collected"])
+    names = ", ".join(f"{name} = ?" for name in values)
+    statement = f"UPDATE disputes SET {names} WHERE receipt = ?"  # noqa: S608
+    await journal.write(lambda db: db.execute(statement, (*values.values(), receipt)))
+    return await of(journal, receipt)
+
+
+async def of(journal: Journal, receipt: bytes) -> Dispute:
+    """The dispute about a receipt. Raises `InvalidInput` if there is none."""
+    rows = await journal.read(f"SELECT {_COLUMNS} FROM disputes WHERE receipt = ?", (receipt,))  # noqa: S608
+    if not rows:
+        raise InvalidInput(f"the receipt {receipt.hex()[:12]} is not disputed", receipt=receipt)
+    return _dispute(rows[0])
+
+
+def listed(journal: Journal) -> list[Dispute]:
+    """Every dispute, the newest first."""
+    rows = journal.read_now(f"SELECT {_COLUMNS} FROM disputes ORDER BY opened DESC")  # noqa: S608
+    return [_dispute(row) for row in rows]
+
+
+def find(journal: Journal, named: str) -> Dispute:
+    """The dispute about the receipt whose id begins with these hex digits, or with this case number. Raises `InvalidInput`."""
+    text = named.lower().removeprefix("0x")
+    every = listed(journal)
+    found = [each for each in every if text and each.id.startswith(text)] or [each for each in every if str(each.number) == named]
+    if len(found) != 1:
+        what = "no dispute here has" if not found else f"{len(found)} disputes here have"
+        raise InvalidInput(f"{what} an id that begins with {named!r}: `surge dispute list` shows them", dispute=named)
+    return found[0]
+
+
+async def note(journal: Journal, receipt: bytes, text: str) -> None:
+    """Write down what happened, for people."""
+    await journal.write(lambda db: db.execute("INSERT INTO dispute_events VALUES (?,?,?)", (receipt, time.time(), text)))
+
+
+def events(journal: Journal, receipt: bytes) -> list[dict[str, Any]]:
+    """What happened to a dispute: `time` in Unix seconds, and `text`."""
+    rows = journal.read_now("SELECT time, text FROM dispute_events WHERE receipt = ? ORDER BY time", (receipt,))
+    return [{"time": at, "text": text} for at, text in rows]
+
+
+async def delivered(journal: Journal, receipt: bytes, juror: str, *, kept: bool, text: str) -> None:
+    """Write down whether a juror keeps the inputs, and what it said."""
+    row = (receipt, juror, kept, text)
+    await journal.write(lambda db: db.execute("INSERT OR REPLACE INTO dispute_inputs VALUES (?,?,?,?)", row))
+
+
+async def inputs(journal: Journal, receipt: bytes) -> dict[str, tuple[bool, str]]:
+    """What is known of each juror's inputs: whether it keeps them, and what it said last."""
+    rows = await journal.read("SELECT juror, kept, text FROM dispute_inputs WHERE receipt = ?", (receipt,))
+    return {juror: (bool(kept), text) for juror, kept, text in rows}
