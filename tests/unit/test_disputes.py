@@ -209,6 +209,7 @@ async def test_jurors_who_are_away_or_busy_are_visited_again_until_half_time(ben
     looks = bench.court.calls.count("case")
     await until(lambda: bench.court.calls.count("case") > looks + 3)
     assert JURORS[2] not in bench.courier.taken
+    assert all(len(sent) == 1 for sent in bench.courier.taken.values())
     told = await docket.inputs(bench.journal, dispute.receipt)
     assert told[JURORS[2]] == (False, "no device of it can be reached")
     following.cancel()

@@ -20,12 +20,12 @@ from surge.buyer import records
 from surge.buyer.background import Background
 from surge.buyer.bundle import Files
 from surge.buyer.client import Client
+from surge.buyer.disputing import Disputing
 from surge.buyer.encoding import Run, RunResult, decode_run, encode_run, encode_value
 from surge.buyer.home import find_home
 from surge.buyer.intake import Intake
 from surge.buyer.job import Job
 from surge.buyer.journal import DONE
-from surge.buyer.listing import Listing
 from surge.buyer.options import Asked, chunk_of
 from surge.buyer.plan import CALLS, MAP, RUNS, Plan
 from surge.buyer.plans import command_plan, python_plan
@@ -75,7 +75,7 @@ def connect(
     return Network(client, background)
 
 
-class Network(Listing, Staking):
+class Network(Disputing, Staking):
     """A network, joined with one wallet. `surge.connect` makes it; leaving its `with` block closes it."""
 
     def __init__(self, client: Client, background: Background) -> None:

@@ -21,10 +21,10 @@ from surge.buyer.exporting import case_of, contents_of
 from surge.buyer.records import ReceiptRecord
 from surge.buyer.rehearsal import run_again
 from surge.buyer.statements import ON_LEDGER, REPLAYED, Report, check_statement
-from surge.buyer.work import NOTHING
+from surge.core.case_package import wanted
 from surge.core.network import NetworkFile
 from surge.core.receipts import ReceiptKind, Signed
-from surge.core.units import UnitSpec, result_hash, unit_id
+from surge.core.units import Outcome, UnitSpec, result_hash, unit_id
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 
 if TYPE_CHECKING:
@@ -159,28 +159,33 @@ async def _replay(case: Case, contents: Mapping[bytes, bytes], report: Report) -
 
 async def compare(unit: UnitSpec, signed: Signed, contents: Mapping[bytes, bytes], *, setup: bool) -> Report:
     """Run a unit and hold the receipt against what comes out."""
-    wanted = [each for each in (unit.bundle, None if setup else unit.items, None if unit.setup else unit.image) if each]
-    missing = [each for each in wanted if each not in contents and each != NOTHING]
+    outcome = await outcome_again(unit, contents, setup=setup)
+    receipt, report = signed.receipt, Report()
+    report.add(f"the result is the same: {receipt.result.hex()}", result_hash(outcome) == receipt.result, REPLAYED)
+    report.add(f"the fuel is the same: {receipt.quantity}", outcome.fuel == receipt.quantity, REPLAYED)
+    return report
+
+
+async def outcome_again(unit: UnitSpec, contents: Mapping[bytes, bytes], *, setup: bool) -> Outcome:
+    """What comes out of a unit on this machine. Raises `InvalidInput` when contents are missing, `PeerFault` when one is another."""
+    needed = wanted(unit, setup=setup)
+    missing = [each for each in needed if each not in contents]
     if missing:
         names = ", ".join(f"sha256:{each.hex()}" for each in missing)
         raise InvalidInput(f"replaying needs contents that are not in the case: {names}; export it with its inputs", missing=missing)
-    wrong = [each for each in wanted if each in contents and hashlib.sha256(contents[each]).digest() != each]
+    wrong = [each for each in needed if hashlib.sha256(contents[each]).digest() != each]
     if wrong:
         raise PeerFault("a content in the case is not what its name says", contents=wrong)
     with tempfile.TemporaryDirectory(prefix="surge-replay-") as name:
         folder = Path(name)
-        paths = {each: _put(folder, each, contents[each]) for each in wanted if each in contents}
-        outcome = await run_again(
+        paths = {each: _put(folder, each, contents[each]) for each in needed}
+        return await run_again(
             unit,
             setup=setup,
             module=paths.get(unit.image),
             bundle=None if unit.bundle is None else paths[unit.bundle],
             items=contents.get(unit.items, b""),
         )
-    receipt, report = signed.receipt, Report()
-    report.add(f"the result is the same: {receipt.result.hex()}", result_hash(outcome) == receipt.result, REPLAYED)
-    report.add(f"the fuel is the same: {receipt.quantity}", outcome.fuel == receipt.quantity, REPLAYED)
-    return report
 
 
 def _put(folder: Path, digest: bytes, data: bytes) -> Path:

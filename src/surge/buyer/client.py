@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from surge.buyer import pleading
 from surge.buyer.accounts import Lease
 from surge.buyer.calls import Refused
 from surge.buyer.checker import Checker, Checks
+from surge.buyer.docket import Dispute
 from surge.buyer.endings import error_of, guest_fault, outcome_of
 from surge.buyer.ends import Feed, Sink
 from surge.buyer.experience import Experience
@@ -71,6 +73,8 @@ class Client:
         self.wallet = wallet
         self.journal = journal
         self.jobs: dict[bytes, Job] = {}
+        self.following: dict[bytes, asyncio.Task[Dispute]] = {}
+        """Disputes that this process follows, by receipt."""
         self._ledger: Ledger | None = None
         self._relays: Relays | None = None
         self._market: Market | None = None
@@ -109,6 +113,12 @@ class Client:
         assert self._treasury is not None
         return self._treasury
 
+    async def relays(self) -> Relays:
+        """The relays, under a login of this process alone."""
+        await self.online()
+        assert self._relays is not None
+        return self._relays
+
     async def online(self) -> None:
         """Reach the ledger and the relays, once."""
         async with self._going_online:
@@ -136,6 +146,7 @@ class Client:
             await self._treasury.reconcile()
             self._orphans = Orphans(self.journal, self.jobs.get)
             self._market.on_opened = self._peer_opened
+            self._spawn(pleading.go_on(self), "disputes")
 
     def _peer_opened(self, peer: Peer) -> None:
         assert self._orphans is not None
@@ -313,7 +324,7 @@ class Client:
                 await asyncio.gather(*(job.settled.wait() for job in running))
         if self._market is not None:
             await self._market.close(QUIET_SECONDS)
-        tasks = list(self._tasks)
+        tasks = [*self._tasks, *self.following.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -33,7 +33,7 @@ from surge.wallet import seal
 
 log = logging.getLogger("surge.buyer")
 
-LOOKS: Final = 20
+LOOKS: Final = 60
 """Looks at the ledger within the shortest of the court's periods."""
 
 QUICKEST, SLOWEST = 0.25, 30.0

@@ -13,6 +13,7 @@ from surge.core.signing import Signer
 from surge.core.types import Address, Wei, address
 from surge.errors import LedgerError, NotEnough
 from surge.ledger import answers
+from surge.ledger.anchors import Anchors
 from surge.ledger.answers import Log
 from surge.ledger.bonds import Bonds
 from surge.ledger.calls import Calls
@@ -48,6 +49,7 @@ class Ledger:
         self.bonds = Bonds(self._calls)
         self.court = Court(self._calls)
         self.emissions = Emissions(self._calls)
+        self.anchors = Anchors(self._calls)
 
     @classmethod
     async def connect(cls, network: NetworkFile, journal: Path, *, patience: float = 10.0) -> Ledger:

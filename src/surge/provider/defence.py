@@ -27,7 +27,7 @@ LINKS: Final = MAX_SKIP
 FEW: Final = 64
 """Links left, at which another chain is registered: cases that are open keep theirs."""
 
-LOOKS: Final = 20
+LOOKS: Final = 60
 """Looks at the ledger within the time that the accused has."""
 
 QUICKEST, SLOWEST = 0.5, 30.0

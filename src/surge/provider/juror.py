@@ -39,7 +39,7 @@ log = logging.getLogger("surge.juror")
 MAX_RUNS: Final = 3
 """Times that a unit is begun: a worker may be lost, a device may be switched off."""
 
-LOOKS: Final = 20
+LOOKS: Final = 60
 """Looks at the ledger within the shortest of the court's periods."""
 
 QUICKEST, SLOWEST = 0.5, 30.0

@@ -1,0 +1,113 @@
+"""Disputes as a network's user sees them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from surge.buyer import docket
+from surge.buyer.docket import Dispute
+from surge.buyer.listing import Listing
+from surge.buyer.pleading import follow, open_dispute
+from surge.buyer.verdicts import explain
+from surge.core.types import ZERO
+from surge.errors import InvalidInput, SurgeError
+
+if TYPE_CHECKING:
+    from surge.buyer.client import Client
+
+
+class Disputing(Listing):
+    """The part of a network that disputes receipts. Use `Network`."""
+
+    def dispute(
+        self,
+        receipt: str,
+        result: bytes | None = None,
+        fuel: int | None = None,
+        *,
+        jurors: int = 5,
+        up_to: int | None = None,
+        worth: int | None = None,
+        wait: bool = True,
+    ) -> dict[str, Any]:
+        """Dispute a receipt before the network's court; what is then known of it, as `dispute_of` says it.
+
+        The unit's code and input are sent to the jurors, sealed for each of them.
+
+        Args:
+            receipt: the first hex digits of its id.
+            result: what should have come out, 32 bytes; by default what comes out when the unit is run again here.
+            fuel: what it should have taken; likewise.
+            jurors: of the first jury: 5, 15 or 45.
+            up_to: jurors of the largest jury that is paid for, should smaller ones have no majority.
+            worth: wei that the other side may lose beside the costs, and that this wallet risks; by default the most that the jury allows.
+            wait: follow it to the verdict. Otherwise every connection with this wallet goes on with it.
+        """
+        if (result is None) != (fuel is None):
+            raise InvalidInput("a claim has a result and a fuel: give both, or neither")
+        record = self._receipt(receipt)
+
+        async def work() -> Dispute:
+            dispute = await open_dispute(self._client, record, result, fuel, jurors=jurors, most=up_to, worth=worth)
+            return await follow(self._client, dispute) if wait else dispute
+
+        return self._told(self._background.call(work()))
+
+    def follow_dispute(self, named: str) -> dict[str, Any]:
+        """Follow a dispute to its verdict; what is then known of it."""
+        dispute = docket.find(self._journal, named)
+        return self._told(self._background.call(follow(self._client, dispute)))
+
+    def disputes(self) -> list[dict[str, Any]]:
+        """Every dispute of this wallet, the newest first, as this machine knows it."""
+        return [_row(each) for each in docket.listed(self._journal)]
+
+    def dispute_of(self, named: str) -> dict[str, Any]:
+        """One dispute, named by its receipt or its case: what it is about, how it stands at the court and what follows from that.
+
+        `explained` is a list of sentences; `events` say what happened: `time` (Unix seconds) and `text`; `jurors` what is known of each.
+        """
+        return self._told(docket.find(self._journal, named))
+
+    def _told(self, dispute: Dispute) -> dict[str, Any]:
+        return self._background.call(_told(self._client, dispute))
+
+
+def _row(dispute: Dispute) -> dict[str, Any]:
+    return {
+        "receipt": dispute.id,
+        "case": dispute.number,
+        "state": dispute.state,
+        "accused": dispute.accused,
+        "result": dispute.result.hex(),
+        "fuel": dispute.fuel,
+        "worth": dispute.worth,
+        "outcome": dispute.outcome,
+        "collected": dispute.collected,
+        "opened": dispute.opened,
+    }
+
+
+async def _told(client: Client, dispute: Dispute) -> dict[str, Any]:
+    told = await docket.inputs(client.journal, dispute.receipt)
+    case, jurors, now, trouble = None, [], 0, ""
+    if dispute.number is not None and client.home.network.court is not None:
+        try:
+            court = (await client.ledger()).court
+            case, now = await court.case(dispute.number), await court.clock()
+            for juror in await court.jurors(dispute.number):
+                ballot = await court.ballot(dispute.number, juror)
+                kept, said = told.get(juror, (False, ""))
+                jurors.append({"juror": juror, "round": ballot.round, "inputs": kept, "said": said, **_voted(ballot)})
+        except SurgeError as error:
+            trouble = error.message
+    return {
+        **_row(dispute),
+        "jurors": jurors,
+        "explained": explain(dispute, case, jurors, now, trouble),
+        "events": docket.events(client.journal, dispute.receipt),
+    }
+
+
+def _voted(ballot: Any) -> dict[str, bool]:
+    return {"committed": ballot.commitment != ZERO, "revealed": ballot.answer != ZERO}

@@ -1,0 +1,71 @@
+"""How a dispute stands, in sentences for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from surge.buyer.docket import FAILED, OPENING, Dispute
+from surge.core.court import Outcome, Phase
+from surge.core.text import counted
+
+_OUTCOMES: Mapping[int, str] = {
+    Outcome.ACQUITTED: "A majority of the jury found what the receipt says: the accused is right, and this wallet loses its bond.",
+    Outcome.CONVICTED: "A majority of the jury found what this wallet claimed: the accused loses, and pays the jury.",
+    Outcome.BOTH_WRONG: "A majority of the jury found something else than either side said: the accused loses and pays the jury; this "
+    "wallet has its money back, and no reward.",
+    Outcome.NO_INPUTS: "A majority of the jury did not get the unit's inputs: this wallet loses its bond, and the accused nothing.",
+    Outcome.NO_LINK: "The accused did not show the link of its hash chain in time, and loses.",
+    Outcome.NO_SECRET: "This wallet did not tell its secret in time, and loses its bond.",
+    Outcome.DISMISSED: "Too few jurors were found, so the case is dismissed, and everybody has their money back.",
+    Outcome.UNRESOLVED: "No answer had a majority, and no larger jury was called: what is left of the deposits is returned.",
+}
+
+
+def explain(dispute: Dispute, case: Any, jurors: Sequence[Mapping[str, Any]], now: int, trouble: str) -> list[str]:
+    """What is known of a dispute. `case` is the court's, or None where it was not asked; `now` is the ledger's clock, in Unix seconds."""
+    if dispute.state == FAILED:
+        return ["The court did not take the case; nothing was paid but gas. The last event says why."]
+    if dispute.state == OPENING:
+        return ["The transaction that opens the case is on its way; it is sent until it is mined, or refused."]
+    if case is None:
+        told = _OUTCOMES.get(dispute.outcome)
+        return [told] if told else [f"How it stands at the court cannot be seen now: {trouble or 'the network has none'}"]
+    if case.phase == Phase.OVER:
+        owed = [f"{dispute.collected} wei came back of it."] if dispute.collected else []
+        return [_OUTCOMES.get(int(case.outcome), "It is over."), *owed]
+    left = f"until {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(case.deadline))}, in {_span(case.deadline - now)}"
+    present = [each for each in jurors if each["round"] == case.round]
+    committed, revealed = sum(each["committed"] for each in present), sum(each["revealed"] for each in present)
+    missing = [each for each in present if not each["inputs"] and not each["committed"]]
+    if case.phase == Phase.ANSWER:
+        return [f"The accused has {left} to show the next link of its hash chain, with which the jury is drawn. If it does not, it loses."]
+    if case.phase == Phase.DRAW:
+        return [
+            f"The accused has shown its link. This wallet has {left} to tell its secret, which draws the jury; if it does not, it loses."
+        ]
+    if case.phase == Phase.COMMIT:
+        said = [f"{counted(len(present), 'juror')} run the unit again, and {committed} have committed to an answer; they have {left}."]
+        if missing:
+            verb = "does" if len(missing) == 1 else "do"
+            said.append(
+                f"{counted(len(missing), 'juror')} {verb} not have the inputs yet. If most never get them, this wallet loses its bond."
+            )
+        return said
+    if case.phase == Phase.REVEAL:
+        return [f"Jurors reveal what they committed to, {left}: {revealed} of {committed} have. More than half of {case.jurors} decide."]
+    larger = dispute.most > case.jurors
+    follows = "A larger jury is called." if larger else "No larger one was asked for, so then the case ends, and deposits return."
+    return [f"No answer had a majority of the jury. This wallet could call a larger one {left}. {follows}"]
+
+
+def _span(seconds: int) -> str:
+    """A span of time in words.
+
+    >>> _span(30), _span(7200), _span(-5)
+    ('30 s', '120 min', 'a moment')
+    """
+    if seconds <= 0:
+        return "a moment"
+    return f"{seconds} s" if seconds < 600 else f"{seconds // 60} min"
