@@ -76,9 +76,14 @@ class Device:
         self.provider = Provider(
             network=town.network, ledger=ledger, relays=relays, device=self.key, operator=self.operator.address, data=self.folder,
             services=[self.service], config=self.config,
+            services=self.services(sandbox), config=self.config,
         )  # fmt: skip
         await self._stack.enter_async_context(self.provider)
         await self.provider.ready()
+
+    def services(self, sandbox: Sandbox) -> list[Compute]:
+        """What it lends."""
+        return [Compute(sandbox, self.folder / "compute", self.config)]
 
     async def stop(self) -> None:
         await self._stack.aclose()

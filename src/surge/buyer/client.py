@@ -140,20 +140,21 @@ class Client:
                 await ledger.close()
                 raise
             self._ledger, self._relays = ledger, relays
-            self._spawn(ledger.run(), "ledger")
+            self.spawn(ledger.run(), "ledger")
             self._treasury = Treasury(home.network.channels_domain, ledger, self.wallet, home.keystore(), self.journal, home.folder)
             self._market = Market(home.network, ledger, relays, self._treasury, self.journal, home.own_operators())
             await self._treasury.reconcile()
             self._orphans = Orphans(self.journal, self.jobs.get)
             self._market.on_opened = self._peer_opened
-            self._spawn(pleading.go_on(self), "disputes")
+            self.spawn(pleading.go_on(self), "disputes")
 
     def _peer_opened(self, peer: Peer) -> None:
         assert self._orphans is not None
         if peer.orphans:
-            self._spawn(self._orphans.settle(peer), f"orphans of {peer.device}")
+            self.spawn(self._orphans.settle(peer), f"orphans of {peer.device}")
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Have something done in the background, until the client is closed."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -262,7 +263,7 @@ class Client:
 
         job.on_end = end
 
-        self._spawn(run(), f"job {job.plan.id.hex()[:12]}")
+        self.spawn(run(), f"job {job.plan.id.hex()[:12]}")
         return job
 
     def _lease(self, plan: Plan) -> Lease:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from surge.buyer import docket
 from surge.buyer.docket import Dispute
 from surge.buyer.listing import Listing
-from surge.buyer.pleading import follow, open_dispute
+from surge.buyer.pleading import follow, open_dispute, to_its_end
 from surge.buyer.verdicts import explain
 from surge.core.types import ZERO
 from surge.errors import InvalidInput, SurgeError
@@ -41,7 +41,7 @@ class Disputing(Listing):
             jurors: of the first jury: 5, 15 or 45.
             up_to: jurors of the largest jury that is paid for, should smaller ones have no majority.
             worth: wei that the other side may lose beside the costs, and that this wallet risks; by default the most that the jury allows.
-            wait: follow it to the verdict. Otherwise every connection with this wallet goes on with it.
+            wait: follow it to the verdict. Otherwise it is followed in the background, by every connection of this wallet.
         """
         if (result is None) != (fuel is None):
             raise InvalidInput("a claim has a result and a fuel: give both, or neither")
@@ -49,7 +49,10 @@ class Disputing(Listing):
 
         async def work() -> Dispute:
             dispute = await open_dispute(self._client, record, result, fuel, jurors=jurors, most=up_to, worth=worth)
-            return await follow(self._client, dispute) if wait else dispute
+            if wait:
+                return await follow(self._client, dispute)
+            self._client.spawn(to_its_end(self._client, dispute), f"dispute {dispute.id[:12]}")
+            return dispute
 
         return self._told(self._background.call(work()))
 

@@ -102,17 +102,18 @@ async def _followed(client: Client, dispute: Dispute, lease: Lease) -> Dispute:
 
 async def go_on(client: Client) -> None:
     """Follow every dispute that is not over, in the background: a deadline that is missed costs money."""
-
-    async def one(dispute: Dispute) -> None:
-        while True:
-            try:
-                await follow(client, dispute)
-                return
-            except SurgeError as error:
-                log.warning("the dispute about %s cannot be followed now: %s", dispute.id[:12], error)
-            await asyncio.sleep(RETRY_SECONDS)
-
     waiting = [each for each in await asyncio.to_thread(docket.listed, client.journal) if each.state in (OPENING, OPEN)]
     async with asyncio.TaskGroup() as group:
         for dispute in waiting:
-            group.create_task(one(dispute))
+            group.create_task(to_its_end(client, dispute))
+
+
+async def to_its_end(client: Client, dispute: Dispute) -> None:
+    """Follow a dispute, and go on whenever the ledger is back."""
+    while True:
+        try:
+            await follow(client, dispute)
+            return
+        except SurgeError as error:
+            log.warning("the dispute about %s cannot be followed now: %s", dispute.id[:12], error)
+        await asyncio.sleep(RETRY_SECONDS)

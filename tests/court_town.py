@@ -1,0 +1,213 @@
+"""A network with a court: a provider that may cheat, its operator's defence, jurors, and time that can be moved on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import astuple, replace
+from pathlib import Path
+from typing import Any
+
+from eth_abi.abi import encode as abi_encode
+
+from network_support import COIN, Device, Town
+from surge.buyer.home import cache_folder
+from surge.contracts import artifact
+from surge.core.court import EMBEDDED, CourtParameters
+from surge.core.keccak import keccak256
+from surge.core.messages import UnitDone, encode_body
+from surge.core.messages.compute import decode_unit_done
+from surge.core.network import Contract
+from surge.core.pricing import unit_amount
+from surge.core.receipts import DeviceConsent
+from surge.core.units import Part, result_hash
+from surge.ledger import Ledger
+from surge.ledger.transactions import checksum
+from surge.provider import visits
+from surge.provider.compute import Compute
+from surge.provider.config import ProviderConfig
+from surge.provider.defence import Defence
+from surge.provider.juror import Juror, JurorConfig
+from surge.provider.service import Context, Order, Reply
+from surge.relay.client import Relays
+from surge.sandbox import Sandbox
+from surge.wallet import Keystore
+
+SURGE = 10**18
+STAKE = 100 * SURGE
+"""Wei that the accused's operator and every juror stake."""
+
+
+class Lie:
+    """An order whose result is another than what came out."""
+
+    def __init__(self, order: Any, tell: Callable[[bytes], bytes], more: int) -> None:
+        self._order, self._tell, self._more = order, tell, more
+        self.weight, self.subject, self.job = order.weight, order.subject, order.job
+
+    @property
+    def begun(self) -> bool:
+        return bool(self._order.begun)
+
+    async def run(self) -> Reply:
+        reply: Reply = await self._order.run()
+        done = decode_unit_done(reply.body)
+        said = self._tell(done.output)
+        honest = done.outcome()
+        at = honest.value.size
+        parts = {"value": Part.of(said[:at]), "stdout": Part.of(said[at : at + honest.stdout.size])}
+        outcome = replace(honest, fuel=honest.fuel + self._more, **parts)
+        body = encode_body(UnitDone.of(outcome, 0.001, said, ""))
+        assert reply.claim is not None
+        order = self._order
+        amount = unit_amount(order._prices, outcome.fuel, order._limits.memory, len(order._unit.items) + outcome.size())
+        claim = replace(reply.claim, result=result_hash(outcome), quantity=outcome.fuel, amount=amount)
+        return replace(reply, body=body, claim=claim)
+
+
+class MadeUpCompute(Compute):
+    """Compute that lies about commands' standard output, as it is told."""
+
+    tell: Callable[[bytes], bytes] | None = None
+    more = 0
+
+    def accept(self, method: str, body: bytes, context: Context) -> Order:
+        order = super().accept(method, body, context)
+        if method != "run" or self.tell is None:
+            return order
+        return Lie(order, self.tell, self.more)  # type: ignore[return-value]
+
+
+class Accused(Device):
+    """A provider whose operator has a bond and a hash chain, and stands up for itself."""
+
+    compute: MadeUpCompute
+    defence: Defence | None = None
+
+    async def start(self) -> None:
+        town = self.town
+        assert isinstance(town, CourtTown)
+        await super().start()
+        await town.bond(self.operator, STAKE)
+        keys = Keystore(self.folder / "wallet")
+        keys.load_or_create("links")
+        ledger = await Ledger.connect(town.network, self.folder / "defence.db")
+        self._stack.push_async_callback(ledger.close)
+        self.defence = Defence(
+            ledger.court, ledger.anchors, self.operator.address, self.key, lambda number: keys.derive("links", b"chain %d" % number)
+        )
+        await self.defence.register(self.operator)
+        self.defending = asyncio.create_task(self.defence.run())
+        self._stack.callback(self.defending.cancel)
+
+    def services(self, sandbox: Sandbox) -> list[Compute]:
+        self.compute = MadeUpCompute(sandbox, self.folder / "compute", self.config)
+        return [self.compute]
+
+
+class JurorSeat:
+    """A juror: an operator with a device of its own, hosting juror duty and nothing else."""
+
+    def __init__(self, town: CourtTown, number: int) -> None:
+        self.town = town
+        self.folder = town.folder / "jurors" / str(number)
+        self.keys = Keystore(self.folder / "wallet")
+        self.device, self.operator = self.keys.load_or_create("device"), self.keys.load_or_create("operator")
+        self.juror: Juror
+        self._stack = contextlib.AsyncExitStack()
+
+    async def prepare(self) -> None:
+        """Be registered and bonded."""
+        town = self.town
+        await town.ledger.transfer(town.treasury, self.device.address, native=COIN)
+        await town.bond(self.operator, STAKE)
+        consent = DeviceConsent(self.operator.address, self.device.address, await town.ledger.device_nonce(self.device.address))
+        signature = self.device.sign(consent.digest(town.network.registry_domain))
+        await town.ledger.register_device(self.operator, self.device.address, "", signature)
+
+    async def start(self, make: type[Juror] = Juror) -> None:
+        town = self.town
+        ledger = await Ledger.connect(town.network, self.folder / "transactions.db")
+        self._stack.push_async_callback(ledger.close)
+        relays = await Relays.connect(town.network.relays, self.device, network=town.network.network_id)
+        self._stack.push_async_callback(relays.close)
+        assert town.network.court is not None
+        self.juror = make(
+            network=town.network, court=ledger.court, address=town.network.court.address, sandbox=town.sandbox, operator=self.operator,
+            key=self.keys.receiving("inputs"), folder=self.folder, config=JurorConfig(),
+        )  # fmt: skip
+        await self.juror.start()
+        self._stack.push_async_callback(self.juror.close)
+
+        async def accept(session: Any) -> None:
+            await visits.received(session, {"juror": self.juror})
+
+        relays.listen(accept, identity=self.device)
+
+    async def stop(self) -> None:
+        await self._stack.aclose()
+        self._stack = contextlib.AsyncExitStack()
+
+
+class CourtTown(Town):
+    """A town whose network has a court. `jurors` sit from the start."""
+
+    def __init__(self, folder: Path, *, jurors: int = 5, parameters: CourtParameters = EMBEDDED) -> None:
+        super().__init__(folder, providers=0, config=ProviderConfig())
+        self.parameters = parameters
+        self.seats: list[JurorSeat] = []
+        self._jurors = jurors
+
+    async def _start(self) -> None:
+        await super()._start()
+        await self._found_court()
+        self.sandbox = Sandbox(cache_folder(), workers=1, memory=2 << 30)
+        await self.sandbox.start()
+        self.accused = Accused(self, 0, self._config)
+        self.devices = [self.accused]
+        await self.accused.start()
+        self.seats = [JurorSeat(self, number) for number in range(self._jurors)]
+        for seat in self.seats:
+            await seat.prepare()
+        await asyncio.gather(*(seat.start() for seat in self.seats))
+
+    async def _found_court(self) -> None:
+        network, sender = self.network, self.ledger._sender
+        places = [checksum(each.address) for each in (network.token, network.registry, network.bonds, network.channels)]
+        arguments = abi_encode(("address",) * 4 + (f"({','.join(['uint256'] * 12)})",), (*places, astuple(self.parameters)))
+        made = await sender.send(self.treasury, None, artifact("court")["bytecode"] + arguments.hex(), purpose="deploying a court")
+        assert made.contract is not None
+        await self.ledger._calls.write(self.treasury, "bonds", "set_slasher", checksum(made.contract), purpose="naming the court")
+        code = await self.ledger._endpoints.call("eth_getCode", checksum(made.contract), "latest")
+        self.network = replace(network, court=Contract(made.contract, keccak256(bytes.fromhex(code[2:]))))
+        self.file.write_bytes(self.network.encode())
+        await self.ledger.close()
+        self.ledger = await Ledger.connect(self.network, self.folder / "ledger" / "transactions.db")
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(seat.stop() for seat in self.seats), return_exceptions=True)
+        if hasattr(self, "sandbox"):
+            await self.sandbox.close()
+        await super()._stop()
+
+    async def bond(self, operator: Any, amount: int) -> None:
+        """Give an operator coin and stake, and have it stake behind itself."""
+        await self.ledger.transfer(self.treasury, operator.address, tokens=amount, native=COIN)
+        await self.ledger.bonds.stake(operator, operator.address, amount)
+
+    def travel(self, seconds: int) -> None:
+        """Move the ledger's time on, and mine a block in it."""
+
+        async def work() -> None:
+            await self.ledger._endpoints.call("evm_increaseTime", hex(seconds))
+            await self.ledger._endpoints.call("evm_mine")
+
+        self.call(work())
+
+    def bonds_of(self, operator: str) -> int:
+        """Wei behind an operator."""
+        return self.call(self.ledger.bonds.pool(operator)).bond  # type: ignore[arg-type]
+
+    def tokens_of(self, account: str) -> int:
+        return self.call(self.ledger.token_balance(account))  # type: ignore[arg-type]
