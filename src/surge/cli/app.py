@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "delegate": ("surge.cli.staking:delegate", "Stake behind an operator: share its pay and its slashes."),
     "claim": ("surge.cli.staking:claim", "Take what stake earned, and what has left and is ready."),
     "receipt": ("surge.cli.receipts:receipt", "List, show, export, verify and replay receipts."),
+    "dispute": ("surge.cli.disputes:dispute", "Dispute receipts before the court."),
     "network": ("surge.cli.networks:network", "Deploy a network's contracts, look at one and its offers, trust one."),
     "simulate": ("surge.cli.simulations:simulate", "Simulate the network's economy over years."),
     "doctor": ("surge.cli.doctor:doctor", "What this machine lacks, and the command that mends it."),

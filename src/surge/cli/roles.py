@@ -19,6 +19,7 @@ from surge.cli import places, registry
 from surge.cli.children import say_ready, stop_event, stopped
 from surge.cli.children import with_parent as die_with_parent
 from surge.cli.console import Amount, Size, err
+from surge.cli.duty import court_services, defend, juror_config, juror_options
 from surge.cli.options import Existing, network_option
 from surge.cli.places import passphrase
 from surge.core import network as network_file
@@ -28,6 +29,7 @@ from surge.errors import Unavailable
 
 if TYPE_CHECKING:
     from surge.provider.config import ProviderConfig
+    from surge.provider.juror import JurorConfig
     from surge.wallet import KeySigner, Keystore
 
 
@@ -222,6 +224,7 @@ async def _name_relay(network: NetworkFile, data: Path, keys: Keystore, identity
 @click.option("--price-compile", type=Amount(), default=None, help="SURGE for a megabyte of module compiled.")
 @click.option("--opening", type=Amount(), default=None, help="SURGE that a channel pays at least. [default: 0.01]")
 @click.option("--operator", metavar="ADDRESS", default=None, help="Who is paid. [default: the key `operator` in the folder's wallet]")
+@juror_options
 @click.option("--yes", is_flag=True, help="Trust the network without asking.")
 @click.option("--with-parent", type=int, hidden=True)
 def provide(network: str | None, data: Path | None, yes: bool, with_parent: int | None, **options: Any) -> None:
@@ -237,10 +240,11 @@ def provide(network: str | None, data: Path | None, yes: bool, with_parent: int 
     path = places.find_network(network)
     ensure_trusted(path, yes=yes)
     ensure_image()
-    asyncio.run(_provide(load_network(path), data or places.home() / "provider", config, options["operator"]))
+    duty = juror_config(options, config)
+    asyncio.run(_provide(load_network(path), data or places.home() / "provider", config, options["operator"], duty))
 
 
-async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, paid: str | None) -> None:
+async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, paid: str | None, duty: JurorConfig | None) -> None:
     from surge.core.types import address
     from surge.ledger import Ledger
     from surge.provider.compute import Compute
@@ -265,6 +269,10 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
             operator_key = keys.load_or_create("operator", passphrase())
             operator = operator_key.address
             await registry.register_device(chain, network, operator_key, device, said)
+        services = [Compute(sandbox, data / "compute", config), *court_services(network, chain, sandbox, keys, paid, data, duty)]
+        defending = await defend(network, chain, keys, operator, None if paid else operator_key, device)
+        if defending is not None:
+            stack.callback(defending.cancel)
         relays = await Relays.connect(network.relays, device, network=network.network_id, timeout=30.0)
         stack.push_async_callback(relays.close)
         sending = asyncio.create_task(chain.run(), name="sending transactions again")
@@ -276,7 +284,7 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
             device=device,
             operator=operator,
             data=data,
-            services=[Compute(sandbox, data / "compute", config)],
+            services=services,
             config=config,
         )
         await stack.enter_async_context(provider)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -29,6 +31,9 @@ FEW: Final = 64
 
 LOOKS: Final = 60
 """Looks at the ledger within the time that the accused has."""
+
+REGISTER_SECONDS: Final = 600.0
+"""Seconds between looks at whether the operator's chain is registered and has links left."""
 
 QUICKEST, SLOWEST = 0.5, 30.0
 """Seconds between looks, at least and at most."""
@@ -114,11 +119,14 @@ class Defence:
         await self._bonds.set_anchor(operator, HashChain(self._seed(len(registered)), LINKS).head)
         return True
 
-    async def run(self) -> None:
-        """Show links as they are asked for, until cancelled."""
-        pause = QUICKEST
+    async def run(self, operator: Signer | None = None) -> None:
+        """Show links as they are asked for, until cancelled; with the operator's key, also see that its chain has links left."""
+        pause, registered = QUICKEST, -math.inf
         while True:
             try:
+                if operator is not None and time.monotonic() > registered + REGISTER_SECONDS:
+                    registered = time.monotonic()
+                    await self.register(operator)
                 pause = min(SLOWEST, max(QUICKEST, (await self._court.parameters()).answer_seconds / LOOKS))
                 await self.look()
             except (Unavailable, LedgerError) as error:
