@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import audits, economies, gas, networks, receipts, rows, sandboxes
+from benchmarks import audits, disputes, economies, gas, networks, receipts, rows, sandboxes
 from surge.cli.image import ensure_image
 
 PARTS = {
@@ -14,6 +14,9 @@ PARTS = {
     "audits": audits.measure,
     "gas": gas.measure,
     "sandboxes": sandboxes.measure,
+    "gas": gas.measure,
+    "sandboxes": sandboxes.measure,
+    "disputes": disputes.measure,
     "networks": networks.measure,
 }
 """What is measured, in this order."""

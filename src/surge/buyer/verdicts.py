@@ -19,6 +19,7 @@ _OUTCOMES: Mapping[int, str] = {
     Outcome.NO_LINK: "The accused did not show the link of its hash chain in time, and loses.",
     Outcome.NO_SECRET: "This wallet did not tell its secret in time, and loses its bond.",
     Outcome.DISMISSED: "Too few jurors were found, so the case is dismissed, and everybody has their money back.",
+    Outcome.UNFIT: "Most seats cannot run a unit of the size that this wallet named: it loses its bond, and the accused nothing.",
     Outcome.UNRESOLVED: "No answer had a majority, and no larger jury was called: what is left of the deposits is returned.",
 }
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 """Seconds between looks at what happened to a dispute that is waited for."""
 
-LOST = (Outcome.ACQUITTED, Outcome.NO_INPUTS, Outcome.NO_SECRET)
+LOST = (Outcome.ACQUITTED, Outcome.NO_INPUTS, Outcome.NO_SECRET, Outcome.UNFIT)
 """Outcomes that cost the opener its bond."""
 
 

@@ -162,7 +162,7 @@ class Sandbox:
             files: a zip shown read-only as /job.
             limits: what the unit may use.
             random_seed: 32 bytes.
-            witness: whether the execution is to hold the unit's witness, which takes a second for each GiB of its memory.
+            witness: whether the execution is to hold the unit's witness, which takes some seconds for each GiB of its memory.
 
         Raises:
             InvalidInput: arguments that no program can be given, or more memory than the sandbox has.

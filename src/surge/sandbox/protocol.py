@@ -85,7 +85,7 @@ class RunCommand(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     seed: bytes
     """32 bytes: where the unit's random stream starts."""
     witness: bool = False
-    """Whether the reply is to hold the unit's witness, which takes a second for each GiB of its memory."""
+    """Whether the reply is to hold the unit's witness, which takes some seconds for each GiB of its memory."""
     fds: int = 0
 
 

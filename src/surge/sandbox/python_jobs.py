@@ -52,7 +52,7 @@ class PythonJobs:
             bundle_file: where it lies.
             setup: canonical bytes that name the entry module.
             limits: what the setup may use.
-            witness: whether the execution is to hold the setup's witness, which takes a second for each GiB of its memory.
+            witness: whether the execution is to hold the setup's witness, which takes some seconds for each GiB of its memory.
         """
         key = self._key(bundle, setup)
         async with self._making.setdefault(key, asyncio.Lock()):
@@ -71,7 +71,7 @@ class PythonJobs:
     ) -> Execution:
         """Run one unit from the job's snapshot, which is made again if it had to go. Raises `GuestFault` if that fails.
 
-        With `witness` the execution holds the unit's witness, which takes a second for each GiB of its memory.
+        With `witness` the execution holds the unit's witness, which takes some seconds for each GiB of its memory.
         """
         key = self._key(bundle, setup)
         spooled: Path | None = None

@@ -1,0 +1,63 @@
+"""How a dispute stands, in words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from surge.buyer.docket import FAILED, OPEN, OPENING, OVER, Dispute
+from surge.buyer.verdicts import explain
+from surge.core.court import Outcome, Phase
+
+DISPUTE = Dispute(b"r" * 32, 7, OPEN, 0.0, "0x" + "ac" * 20, b"x" * 32, 5, 5, 5, 10**17, (b"s" * 32,), 0, 0)
+NOW = 1_800_000_000
+
+
+def case(phase: Phase, **changes: Any) -> Any:
+    said = {"phase": int(phase), "deadline": NOW + 30, "round": 1, "jurors": 5, "outcome": 0}
+    return SimpleNamespace(**{**said, **changes})
+
+
+def jurors(*, inputs: int = 5, committed: int = 0, revealed: int = 0) -> list[dict[str, Any]]:
+    return [{"round": 1, "inputs": at < inputs, "committed": at < committed, "revealed": at < revealed} for at in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("found", "jury", "words"),
+    [
+        (case(Phase.ANSWER), [], "The accused has until .*, in 30 s to show the next link .* it loses"),
+        (case(Phase.DRAW), [], "This wallet has until .* to tell its secret"),
+        (case(Phase.COMMIT), jurors(inputs=5, committed=2), "^5 jurors run the unit again, and 2 have committed[^;]*; they have .*30 s.$"),
+        (case(Phase.COMMIT), jurors(inputs=4), "1 juror does not have the inputs yet"),
+        (case(Phase.COMMIT), jurors(inputs=1), "4 jurors do not have the inputs yet"),
+        (case(Phase.REVEAL), jurors(committed=4, revealed=3), "3 of 4 have. More than half of 5 decide"),
+        (case(Phase.EXTEND), jurors(), "No larger one was asked for"),
+    ],
+)
+def test_an_open_case_says_who_must_do_what_until_when(found: Any, jury: list[dict[str, Any]], words: str) -> None:
+
+    said = " ".join(explain(DISPUTE, found, jury, NOW, ""))
+    assert re.search(words, said), said
+
+
+def test_a_larger_jury_is_said_to_follow_where_it_was_asked_for() -> None:
+    assert "larger jury is called" in explain(replace(DISPUTE, most=15), case(Phase.EXTEND), [], NOW, "")[0]
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_has_words(outcome: Outcome) -> None:
+    over = replace(DISPUTE, state=OVER, outcome=int(outcome), collected=5)
+    said = explain(over, case(Phase.OVER, outcome=int(outcome)), [], NOW, "")
+    assert len(said) == 2
+    assert said[1] == "5 wei came back of it."
+    assert explain(over, None, [], 0, "no endpoint answers") == said[:1]
+
+
+def test_what_is_not_known_is_said() -> None:
+    assert "on its way" in explain(replace(DISPUTE, state=OPENING), None, [], 0, "")[0]
+    assert "did not take the case" in explain(replace(DISPUTE, state=FAILED), None, [], 0, "")[0]
+    assert "no endpoint answers" in explain(DISPUTE, None, [], 0, "no endpoint answers")[0]
