@@ -15,8 +15,9 @@ import pytest
 from made_up_court import COURT, MadeUpCourt
 from provider_support import until
 from provider_world import NETWORK, Link, key
+from python_support import Job, open_sandbox
 from sandbox_support import HELLO, Runner, command, sandbox, wat
-from surge.core import canonical
+from surge.core import canonical, values
 from surge.core.case_package import CasePackage, wanted
 from surge.core.court import UNAVAILABLE, Answer, Phase
 from surge.core.duty import inputs_until
@@ -25,11 +26,12 @@ from surge.core.messages.fields import MAX_CHUNK
 from surge.core.receipts import Receipt, ReceiptKind
 from surge.core.types import ZERO
 from surge.core.units import WORLD, Limits, UnitSpec, command_seed, result_hash, unit_id
-from surge.errors import InvalidInput, Unavailable
+from surge.errors import GuestFault, InvalidInput, Unavailable
 from surge.provider import visits
 from surge.provider.deliveries import MAX_DELIVERIES
 from surge.provider.duties import Duties
 from surge.provider.juror import Juror, JurorConfig
+from surge.sandbox.again import run_unit
 from surge.wallet import ReceivingKey, seal
 
 OPENER, ACCUSED, JUROR = key(10), key(11), key(12)
@@ -277,6 +279,39 @@ async def test_the_units_own_wall_time_does_not_bind_a_slow_juror(bench: Bench) 
         await deliver(juror, number, bench.envelope(number, sent))
         await until(lambda: bench.court.said(number, JUROR.address), 30)
         assert bench.court.said(number, JUROR.address) != UNAVAILABLE
+
+
+async def test_a_unit_that_takes_too_long_for_its_fuel_counts_as_without_inputs(bench: Bench) -> None:
+    module = command("(loop $l (br $l))")
+    sent = package(bench.runner.sandbox.engine, module=module, limits=replace(LIMITS, fuel=10**15))
+    bench.court.periods = replace(bench.court.periods, commit_seconds=20, fuel_per_second=10**15)
+    async with on_duty(bench.juror()) as juror:
+        number = bench.case(sent, fuel_limit=10**15)
+        await known(juror, number)
+        await deliver(juror, number, bench.envelope(number, sent))
+        await until(lambda: bench.court.said(number, JUROR.address), 40)
+        assert bench.court.said(number, JUROR.address) == UNAVAILABLE
+
+
+async def test_a_setup_that_takes_more_than_the_case_allows_counts_as_without_inputs(python_cache: Path, tmp_path: Path) -> None:
+    async with open_sandbox(python_cache) as box:
+        job = Job(box, tmp_path, {"entry.py": "N = sum(range(1_000_000))\ndef f(x): return x + N\n"}, {"module": "entry"})
+        made = (await job.setup()).outcome
+        for snapshot in (True, False):
+            if not snapshot:
+                box.python.forget(job.bundle, job.description)
+            for fuel_limit, status in ((made.fuel, True), (made.fuel // 2, False)):
+                items = values.dumps([1])
+                entry = canonical.encode(["f", 0, 0, bytes(32)])
+                unit = UnitSpec(WORLD, box.engine, box.python_image, job.bundle, job.description, entry, sha(items), Limits(), bytes(32))
+                running = run_unit(box, unit, setup=False, module=None, bundle=job.file, items=items, setup_fuel=fuel_limit, witness=True)
+                if status:
+                    assert (await running).outcome.status == 0
+                else:
+                    with pytest.raises(GuestFault, match="setup"):
+                        await running
+                if not snapshot:
+                    box.python.forget(job.bundle, job.description)
 
 
 async def test_a_ledger_that_is_away_for_a_while_costs_no_duty(bench: Bench) -> None:

@@ -167,7 +167,15 @@ class Disputes:
     # Opening
 
     async def open(
-        self, case: Case, result: bytes, fuel: int, *, jurors: int = SIZES[0], worth: int | None = None, most: int | None = None
+        self,
+        case: Case,
+        result: bytes,
+        fuel: int,
+        *,
+        jurors: int = SIZES[0],
+        worth: int | None = None,
+        most: int | None = None,
+        fuel_limit: int | None = None,
     ) -> Dispute:
         """Open a case about a redeemed receipt, with its inputs.
 
@@ -178,6 +186,7 @@ class Disputes:
             jurors: of the first jury: 5, 15 or 45.
             worth: wei that the accused may lose beside the costs, and that the opener risks; by default as much as the jury allows.
             most: of the largest jury that is paid for, should smaller ones have no majority; by default the first is the last.
+            fuel_limit: what jurors are given time for, and paid: the unit's limit, or more for one that is slow, or whose setup takes more.
 
         Raises:
             InvalidInput: the receipt is for nothing that ran, is disputed already, or the claim is what it says anyway.
@@ -190,8 +199,9 @@ class Disputes:
         assert unit is not None, "it was checked"
         package = CasePackage(unit, receipt, result, fuel, case.contents).encode()
         parameters = await self._court.parameters()
+        fuel_limit = max(unit.limits.fuel, fuel_limit or 0)
         if worth is None:
-            worth = int(parameters.max_worth(unit.limits.fuel, jurors))
+            worth = int(parameters.max_worth(fuel_limit, jurors))
         await self._check_new(digest)
         await asyncio.to_thread(_write, self._path(digest), package)
         dispute = Dispute(
@@ -199,7 +209,7 @@ class Disputes:
             jurors=jurors, most=most or jurors, worth=worth, secrets=(secrets.token_bytes(32),), outcome=0, collected=0,
         )  # fmt: skip
         await docket.create(self._journal, dispute)
-        claim = Claim(result, fuel, unit.limits.memory, unit.limits.fuel, jurors, worth, secret_commitment(dispute.secrets[0]))
+        claim = Claim(result, fuel, unit.limits.memory, fuel_limit, jurors, worth, secret_commitment(dispute.secrets[0]))
         assert case.terms_signature is not None, "it was checked"
         try:
             number = await self._court.open(

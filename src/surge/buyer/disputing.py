@@ -28,6 +28,7 @@ class Disputing(Listing):
         jurors: int = 5,
         up_to: int | None = None,
         worth: int | None = None,
+        fuel_limit: int | None = None,
         wait: bool = True,
     ) -> dict[str, Any]:
         """Dispute a receipt before the network's court; what is then known of it, as `dispute_of` says it.
@@ -41,6 +42,8 @@ class Disputing(Listing):
             jurors: of the first jury: 5, 15 or 45.
             up_to: jurors of the largest jury that is paid for, should smaller ones have no majority.
             worth: wei that the other side may lose beside the costs, and that this wallet risks; by default the most that the jury allows.
+            fuel_limit: what jurors are given time for, and paid; by default the unit's limit, or what its job's setup took if that is more.
+                Who is not done in that time says that the unit was not available, so name more for one that is slow for its fuel.
             wait: follow it to the verdict. Otherwise it is followed in the background, by every connection of this wallet.
         """
         if (result is None) != (fuel is None):
@@ -48,7 +51,7 @@ class Disputing(Listing):
         record = self._receipt(receipt)
 
         async def work() -> Dispute:
-            dispute = await open_dispute(self._client, record, result, fuel, jurors=jurors, most=up_to, worth=worth)
+            dispute = await open_dispute(self._client, record, result, fuel, jurors=jurors, most=up_to, worth=worth, fuel_limit=fuel_limit)
             if wait:
                 return await follow(self._client, dispute)
             self._client.spawn(to_its_end(self._client, dispute), f"dispute {dispute.id[:12]}")

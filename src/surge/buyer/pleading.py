@@ -54,6 +54,7 @@ async def open_dispute(
     jurors: int,
     most: int | None,
     worth: int | None,
+    fuel_limit: int | None = None,
 ) -> Dispute:
     """Open a case about a receipt of the journal; one that is open already goes on. Without a claim the unit is run again here first.
 
@@ -75,7 +76,9 @@ async def open_dispute(
         outcome = await cases.outcome_again(case.unit, case.contents, setup=record.receipt.kind == ReceiptKind.SETUP)
         result, fuel = result_hash(outcome), outcome.fuel
     check_claim(case, result, fuel, jurors, most)
-    return await disputes.open(case, result, fuel, jurors=jurors, worth=worth, most=most)
+    took = await records.setup_took(client.journal, bytes.fromhex(record.job)) if record.job else None
+    limit = max(fuel_limit or 0, took or 0)
+    return await disputes.open(case, result, fuel, jurors=jurors, worth=worth, most=most, fuel_limit=limit)
 
 
 async def follow(client: Client, dispute: Dispute) -> Dispute:

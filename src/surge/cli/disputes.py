@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from surge.cli.console import Amount, err, in_tokens, local_time, out, print_json, show, tokens
+from surge.cli.console import Amount, Fuel, err, in_tokens, local_time, out, print_json, show, tokens
 from surge.cli.money import SHORT, SHORT_ADDRESS
 from surge.cli.options import as_json, network_option, opened
 from surge.core.court import Outcome
@@ -35,6 +35,7 @@ def dispute() -> None:
 @click.option("--jurors", type=click.Choice(["5", "15", "45"]), default="5", show_default=True, help="Jurors of the first jury.")
 @click.option("--up-to", type=click.Choice(["5", "15", "45"]), default=None, help="Of the largest jury to pay for. [default: the first]")
 @click.option("--worth", type=Amount(), default=None, help="SURGE that the other side may lose, and you risk. [default: the most]")
+@click.option("--fuel-limit", type=Fuel(), default=None, help="What jurors get time for, and pay. [default: the unit's limit]")
 @click.option("--no-wait", is_flag=True, help="Do not follow it to the verdict: every command with this wallet goes on with it.")
 @network_option
 @as_json
@@ -45,6 +46,7 @@ def open_(
     jurors: str,
     up_to: str | None,
     worth: int | None,
+    fuel_limit: int | None,
     no_wait: bool,
     network: str | None,
     json_: bool,
@@ -62,7 +64,14 @@ def open_(
         if claimed is None and record["job"] and surge.job(record["job"]).plan.is_python:
             ensure_image()
         told = surge.dispute(
-            record["receipt"], claimed, fuel, jurors=int(jurors), up_to=int(up_to) if up_to else None, worth=worth, wait=False
+            record["receipt"],
+            claimed,
+            fuel,
+            jurors=int(jurors),
+            up_to=int(up_to) if up_to else None,
+            worth=worth,
+            fuel_limit=fuel_limit,
+            wait=False,
         )
         if not no_wait:
             told = _followed(surge, told["receipt"], quiet=json_)

@@ -39,6 +39,9 @@ log = logging.getLogger("surge.juror")
 MAX_RUNS: Final = 3
 """Times that a unit is begun: a worker may be lost, a device may be switched off."""
 
+SPARE: Final = 10
+"""Of the time to commit, this part is kept for committing: a run that lasts into it is ended."""
+
 LOOKS: Final = 60
 """Looks at the ledger within the shortest of the court's periods."""
 
@@ -173,7 +176,16 @@ class Juror:
             )
         elif not number and config.seats:
             engines, key = [self._sandbox.engine], self._key.public
-            await court.enlist(self._signer, seats=config.seats, engines=engines, memory=config.memory, fuel_cap=config.fuel_cap, key=key)
+            try:
+                await court.enlist(
+                    self._signer, seats=config.seats, engines=engines, memory=config.memory, fuel_cap=config.fuel_cap, key=key
+                )
+            except LedgerError as error:
+                raise LedgerError(
+                    f"the court gives {self.operator} no seats ({error.message}): each takes a stake of the operator's own, which "
+                    "`surge stake` puts in",
+                    reason=error.details.get("reason", ""),
+                ) from error
             log.info("sits as a juror, with %d seats", config.seats)
 
     # Watching
@@ -326,6 +338,8 @@ class Juror:
             await self._settle(duty, Answer(result_hash(outcome), outcome.fuel, execution.witness), note)
         elif outcome.status is Status.NATIVE_STACK:
             await self._settle(duty, UNAVAILABLE, "the unit ends in a way that nobody could prove")
+        elif outcome.status is Status.WALL_TIME:
+            await self._settle(duty, UNAVAILABLE, "the unit takes longer than the fuel that the opener named gives time for")
         else:
             log.warning("case %d: the unit ended here as %s: %s", duty.case, outcome.status.name, execution.detail)
             await self.duties.noted(duty, f"the unit ended here as {outcome.status.name}")
@@ -335,7 +349,7 @@ class Juror:
 
         unit, box = package.unit, self._sandbox
         case = await self._court.case(duty.case)
-        left = max(1, case.deadline - await self._now())
+        left = max(1, case.deadline - await self._window(case) // SPARE - await self._now())
         had = bool(unit.setup) and box.python.snapshot(unit.bundle, unit.setup) is not None
         with tempfile.TemporaryDirectory(dir=self._folder, prefix="case-") as name:
             paths: dict[bytes, Path] = {}
@@ -352,6 +366,7 @@ class Juror:
                     bundle=None if unit.bundle is None else paths[unit.bundle],
                     items=package.contents.get(unit.items, b""),
                     wall_ms=min(MAX_WALL_MS, 1000 * left),
+                    setup_fuel=case.fuel_limit,
                     witness=True,
                 )
             finally:

@@ -33,6 +33,7 @@ async def run_unit(
     bundle: Path | None,
     items: bytes,
     wall_ms: int | None = None,
+    setup_fuel: int | None = None,
     witness: bool = False,
 ) -> Execution:
     """Run a unit on a sandbox of its engine.
@@ -45,6 +46,7 @@ async def run_unit(
         bundle: its bundle's file.
         items: its input.
         wall_ms: milliseconds to allow instead of its own limit: no result depends on them.
+        setup_fuel: what the setup that a unit starts from may take; by default what setups usually may.
         witness: whether the execution is to hold its witness.
 
     Raises:
@@ -63,7 +65,8 @@ async def run_unit(
     if setup:
         return await box.python.setup(spec.bundle, bundle, spec.setup, limits, witness=witness)
     if spec.setup:
-        return await box.python.run(spec.bundle, bundle, spec.setup, spec.entry, items, limits, witness=witness)
+        allowed = None if setup_fuel is None else replace(limits, fuel=setup_fuel)
+        return await box.python.run(spec.bundle, bundle, spec.setup, spec.entry, items, limits, setup_limits=allowed, witness=witness)
     try:
         argv, env, _ = canonical.decode(spec.entry)
         pairs = [(name, value) for name, value in env]

@@ -67,11 +67,13 @@ class PythonJobs:
         items: bytes | Path,
         limits: Limits,
         *,
+        setup_limits: Limits | None = None,
         witness: bool = False,
     ) -> Execution:
         """Run one unit from the job's snapshot, which is made again if it had to go. Raises `GuestFault` if that fails.
 
-        With `witness` the execution holds the unit's witness, which takes some seconds for each GiB of its memory.
+        `setup_limits` bound the setup, also one that is kept from before; without them it may use what setups usually may. With `witness`
+        the execution holds the unit's witness, which takes some seconds for each GiB of its memory.
         """
         key = self._key(bundle, setup)
         spooled: Path | None = None
@@ -81,7 +83,9 @@ class PythonJobs:
             for _ in range(MAX_EVICTIONS):
                 if not self._ready(key):
                     async with self._making.setdefault(key, asyncio.Lock()):
-                        await self._make_ready(key, bundle_file, setup, limits)
+                        await self._make_ready(key, bundle_file, setup, limits, setup_limits)
+                if setup_limits is not None and (kept := self._snapshots.find(key)) is not None and kept.fuel > setup_limits.fuel:
+                    raise GuestFault(f"the job's setup took {kept.fuel} fuel, and may take {setup_limits.fuel}", status=Status.OUT_OF_FUEL)
                 try:
                     return await self._run(key, bundle_file, setup, entry, items, limits, witness)
                 except InternalFault:
@@ -119,13 +123,13 @@ class PythonJobs:
     def _ready(self, key: bytes) -> bool:
         return self._snapshots.sound(key) and self._snapshots.find(key) is not None
 
-    async def _make_ready(self, key: bytes, bundle_file: Path | None, setup: bytes, limits: Limits) -> None:
+    async def _make_ready(self, key: bytes, bundle_file: Path | None, setup: bytes, limits: Limits, allowed: Limits | None) -> None:
         if self._ready(key) or await asyncio.to_thread(self._snapshots.check, key):
             return
         # What the setup was allowed when it was asked for is not known here, only that it finished then; the unit's own may be less.
         usual = Limits()
         most = {name: max(getattr(limits, name), getattr(usual, name)) for name in ("fuel", "wall_ms", "output", "open_files")}
-        made = await self._make(key, bundle_file, setup, replace(limits, **most))
+        made = await self._make(key, bundle_file, setup, allowed or replace(limits, **most))
         if made.outcome.status is not Status.FINISHED:
             raise GuestFault(f"the job's setup ended as {made.outcome.status.name}: {made.detail}", status=made.outcome.status)
 
