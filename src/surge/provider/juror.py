@@ -42,6 +42,8 @@ MAX_RUNS: Final = 3
 SPARE: Final = 10
 """Of the time to commit, this part is kept for committing: a run that lasts into it is ended."""
 
+TOO_SLOW: Final = "the unit takes longer than the fuel that the opener named gives time for"
+
 LOOKS: Final = 60
 """Looks at the ledger within the shortest of the court's periods."""
 
@@ -319,6 +321,8 @@ class Juror:
                 await self.duties.begun(duty)
                 package = await self._deliveries.package(duty.case)
                 execution = await self._execute(duty, package)
+        except TimeoutError:
+            await self._settle(duty, UNAVAILABLE, TOO_SLOW)
         except (GuestFault, InvalidInput) as error:  # a setup that fails, a module that does not compile: there is nothing to run
             await self._settle(duty, UNAVAILABLE, f"the unit cannot be run from its inputs: {error}")
         except SurgeError as error:
@@ -339,7 +343,7 @@ class Juror:
         elif outcome.status is Status.NATIVE_STACK:
             await self._settle(duty, UNAVAILABLE, "the unit ends in a way that nobody could prove")
         elif outcome.status is Status.WALL_TIME:
-            await self._settle(duty, UNAVAILABLE, "the unit takes longer than the fuel that the opener named gives time for")
+            await self._settle(duty, UNAVAILABLE, TOO_SLOW)
         else:
             log.warning("case %d: the unit ended here as %s: %s", duty.case, outcome.status.name, execution.detail)
             await self.duties.noted(duty, f"the unit ended here as {outcome.status.name}")
@@ -358,17 +362,18 @@ class Juror:
                     paths[digest] = Path(name) / digest.hex()
                     await asyncio.to_thread(paths[digest].write_bytes, package.contents[digest])
             try:
-                return await run_unit(
-                    box,
-                    unit,
-                    setup=package.is_setup,
-                    module=paths.get(unit.image),
-                    bundle=None if unit.bundle is None else paths[unit.bundle],
-                    items=package.contents.get(unit.items, b""),
-                    wall_ms=min(MAX_WALL_MS, 1000 * left),
-                    setup_fuel=case.fuel_limit,
-                    witness=True,
-                )
+                async with asyncio.timeout(left + 1):  # compiling included, and what other cases take before
+                    return await run_unit(
+                        box,
+                        unit,
+                        setup=package.is_setup,
+                        module=paths.get(unit.image),
+                        bundle=None if unit.bundle is None else paths[unit.bundle],
+                        items=package.contents.get(unit.items, b""),
+                        wall_ms=min(MAX_WALL_MS, 1000 * left),
+                        setup_fuel=case.fuel_limit,
+                        witness=True,
+                    )
             finally:
                 if unit.setup and not had:
                     await asyncio.to_thread(box.python.forget, unit.bundle, unit.setup)
