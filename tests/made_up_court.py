@@ -10,7 +10,7 @@ from typing import Any
 from provider_world import NETWORK
 from surge.core.court import UNAVAILABLE, Answer, CourtParameters, Outcome, Phase, commitment, secret_commitment
 from surge.core.types import ZERO, Address
-from surge.errors import LedgerError, Unavailable
+from surge.errors import InvalidInput, LedgerError, Unavailable
 
 COURT = Address("0x" + "c0" * 20)
 
@@ -67,6 +67,8 @@ class MadeUpCourt:
     secrets: list[bytes] = field(default_factory=list)
     """What openers told."""
     claims: list[dict[str, Any]] = field(default_factory=list)
+    sent: set[bytes] = field(default_factory=set)
+    """Commitments in transactions that were written down."""
     refuse: str = ""
     """Why no case is taken."""
     away: bool = False
@@ -111,8 +113,8 @@ class MadeUpCourt:
         self._check("parameters")
         return self.periods
 
-    async def drawn(self, juror: Address) -> list[int]:
-        self._check("drawn")
+    async def duties(self, juror: Address) -> list[int]:
+        self._check("duties")
         return [number for number, jurors in self.drawn_jurors.items() if juror in jurors]
 
     async def against(self, operator: Address) -> list[int]:
@@ -121,6 +123,8 @@ class MadeUpCourt:
 
     async def case(self, case: int) -> Case:
         self._check("case")
+        if case not in self.cases:
+            raise InvalidInput(f"there is no case {case}")
         return replace(self.cases[case])
 
     async def jurors(self, case: int) -> list[Address]:
@@ -131,13 +135,16 @@ class MadeUpCourt:
         self._check("ballot")
         return replace(self.ballots.get((case, juror), Ballot(0)))
 
-    async def case_of(self, receipt: bytes) -> int:
-        self._check("case_of")
-        return next((number for number, case in self.cases.items() if case.receipt == receipt), 0)
+    def wrote(self, commitment: bytes) -> bool:
+        return commitment in self.sent
 
-    async def enlistment_of(self, juror: Address) -> int:
+    async def case_of(self, receipt: bytes) -> int | None:
+        self._check("case_of")
+        return next((number for number, case in self.cases.items() if case.receipt == receipt), None)
+
+    async def enlistment_of(self, juror: Address) -> int | None:
         self._check("enlistment_of")
-        return 1 + list(self.seats).index(juror) if juror in self.seats else 0
+        return 1 + list(self.seats).index(juror) if juror in self.seats else None
 
     async def enlistment(self, number: int) -> Any:
         self._check("enlistment")
@@ -167,8 +174,9 @@ class MadeUpCourt:
         found.link, found.phase, found.deadline = link, Phase.DRAW, self.now + self.periods.draw_seconds
         return "0x"
 
-    async def commit(self, signer: Any, case: int, digest: bytes) -> str:
+    async def commit(self, signer: Any, case: int, salt: bytes, answer: Answer) -> str:
         self._check("commit")
+        digest = commitment(case, signer.address, salt, answer)
         found, ballot = self.cases[case], self.ballots[case, signer.address]
         if found.phase != Phase.COMMIT or self.now >= found.deadline:
             raise self._revert("too late")
@@ -222,7 +230,7 @@ class MadeUpCourt:
         else:
             case.phase, case.deadline = Phase.EXTEND, self.now + self.periods.extend_seconds
 
-    async def open(self, signer: Any, *, signed: Any, terms: Any, claim: Any, **proof: Any) -> int:
+    async def open(self, signer: Any, signed: Any, terms: Any, terms_signature: bytes, **claim: Any) -> int:
         self._check("open")
         if self.refuse:
             raise self._revert(self.refuse)
@@ -230,12 +238,12 @@ class MadeUpCourt:
         if any(each.receipt == receipt for each in self.cases.values()):
             raise self._revert("disputed before")
         number = self.open_case(
-            opener=signer.address, receipt=receipt, engine=terms.engine, memory=claim.memory, fuel_limit=claim.fuel_limit,
+            opener=signer.address, receipt=receipt, engine=terms.engine, memory=claim["memory"], fuel_limit=claim["fuel_limit"],
             accused=Address("0x" + "ac" * 20),
         )  # fmt: skip
-        self.cases[number].commitment = claim.commitment
-        self.cases[number].jurors = claim.jurors
-        self.claims.append({"claim": claim, **proof})
+        self.cases[number].commitment = secret_commitment(claim["secret"])
+        self.cases[number].jurors = claim["jurors"]
+        self.claims.append(claim)
         return number
 
     async def draw(self, signer: Any, case: int, secret: bytes) -> str:
@@ -249,8 +257,9 @@ class MadeUpCourt:
         self.draw_jury(case, self.jury)
         return "0x"
 
-    async def extend(self, signer: Any, case: int, digest: bytes) -> str:
+    async def extend(self, signer: Any, case: int, secret: bytes) -> str:
         self._check("extend")
+        digest = secret_commitment(secret)
         found = self.cases[case]
         if found.phase != Phase.EXTEND or self.now >= found.deadline or digest == found.commitment:
             raise self._revert("not the time to extend")

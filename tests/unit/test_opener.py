@@ -21,7 +21,7 @@ from surge.buyer.docket import FAILED, OPEN, OPENING, OVER, Dispute
 from surge.buyer.journal import Journal
 from surge.core import canonical, case_package
 from surge.core.channels import Answered
-from surge.core.court import UNAVAILABLE, Answer, Outcome, Phase, commitment, secret_commitment
+from surge.core.court import UNAVAILABLE, Answer, Outcome, Phase, secret_commitment
 from surge.core.duty import inputs_until
 from surge.core.messages import Declined, Kept, decode_envelope, inputs_info
 from surge.core.pricing import Prices
@@ -99,8 +99,8 @@ class Bench:
     async def verdict(self, answers: Callable[[int], Answer], number: int = 1) -> None:
         """Every juror of the present round commits and reveals."""
         jury = self.court.drawn_jurors[number][self.court.cases[number].first :]
-        for at, juror in enumerate(jury):
-            await self.court.commit(key(20 + at), number, commitment(number, juror, bytes(32), answers(at)))
+        for at, _ in enumerate(jury):
+            await self.court.commit(key(20 + at), number, bytes(32), answers(at))
         for at, _ in enumerate(jury):
             await self.court.reveal(key(20 + at), number, bytes(32), answers(at))
 
@@ -123,9 +123,10 @@ async def test_a_dispute_goes_from_its_opening_to_the_verdict(bench: Bench) -> N
     disputes = bench.disputes()
     dispute = await disputes.open(case(), RIGHT, 78)
     assert (dispute.number, dispute.state, dispute.jurors) == (1, OPEN, 5)
-    claim = bench.court.claims[0]["claim"]
-    assert (claim.result, claim.fuel, claim.memory, claim.fuel_limit) == (RIGHT, 78, UNIT.limits.memory, UNIT.limits.fuel)
-    assert claim.worth == bench.court.periods.max_worth(UNIT.limits.fuel, 5)
+    claim = bench.court.claims[0]
+    said = (RIGHT, 78, UNIT.limits.memory, UNIT.limits.fuel)
+    assert tuple(claim[name] for name in ("result", "fuel", "memory", "fuel_limit")) == said
+    assert claim["worth"] == bench.court.periods.max_worth(UNIT.limits.fuel, 5)
     following = asyncio.ensure_future(disputes.follow(dispute))
     await bench.answer()
     await until(lambda: len(bench.courier.taken) == 5)
@@ -191,6 +192,26 @@ async def test_an_opener_killed_anywhere_goes_on_where_it_was(bench: Bench, at: 
     done = await following
     assert (done.state, done.outcome) == (OVER, Outcome.CONVICTED)
     assert all(len(sent) == 1 for sent in bench.courier.taken.values())
+
+
+async def test_a_case_that_never_got_to_the_court_can_be_opened_again(bench: Bench) -> None:
+    async def lost(*args: Any, **options: Any) -> int:
+        raise Unavailable("no endpoint answers")
+
+    bench.court.open = lost  # type: ignore[method-assign]
+    disputes = bench.disputes()
+    with pytest.raises(Unavailable):
+        await disputes.open(case(), RIGHT, 78)
+    del bench.court.open
+    (dispute,) = docket.listed(bench.journal)
+    bench.court.sent = {secret_commitment(dispute.secrets[0])}
+    following = asyncio.ensure_future(disputes.follow(dispute))
+    count = len(bench.court.calls)
+    await until(lambda: len(bench.court.calls) > count + 4)
+    assert docket.listed(bench.journal)[0].state == OPENING
+    bench.court.sent = set()
+    assert (await following).state == FAILED
+    assert (await disputes.open(case(), RIGHT, 78)).state == OPEN
 
 
 async def test_jurors_who_are_away_or_busy_are_visited_again_until_half_time(bench: Bench) -> None:

@@ -11,7 +11,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -36,27 +35,11 @@ log = logging.getLogger("surge.buyer")
 LOOKS: Final = 60
 """Looks at the ledger within the shortest of the court's periods."""
 
+OPENING_SECONDS: Final = 3600.0
+"""Seconds in which the transaction that opens a case is mined, or will not be."""
+
 QUICKEST, SLOWEST = 0.25, 30.0
 """Seconds between looks, at least and at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What is said of a receipt when a case is opened."""
-
-    result: bytes
-    """32 bytes: what came out."""
-    fuel: int
-    """What it took."""
-    memory: int
-    """Bytes: the unit's limit."""
-    fuel_limit: int
-    """The unit's limit."""
-    jurors: int
-    worth: int
-    """Wei that the accused may lose beside the costs."""
-    commitment: bytes
-    """32 bytes: the hash of the opener's secret."""
 
 
 class Courier(Protocol):
@@ -78,51 +61,61 @@ class Court(Protocol):
         """Periods in seconds, fees in wei."""
         ...
 
-    async def case_of(self, receipt: bytes) -> int:
-        """The case of a receipt's digest; 0 if there is none."""
+    def wrote(self, commitment: bytes) -> bool:
+        """Whether a transaction that opens a case with this commitment was written down here."""
         ...
 
-    async def case(self, case: int) -> Any:
-        """A case."""
+    async def case_of(self, receipt: bytes) -> int | None:
+        """The case of a receipt's digest; None if there is none."""
         ...
 
-    async def jurors(self, case: int) -> Sequence[Address]:
+    async def case(self, case: int, /) -> Any:
+        """A case. Raises `InvalidInput` if there is none."""
+        ...
+
+    async def jurors(self, case: int, /) -> Sequence[Address]:
         """Its jurors, of all rounds."""
         ...
 
-    async def ballot(self, case: int, juror: Address) -> Any:
+    async def ballot(self, case: int, juror: Address, /) -> Any:
         """A juror's ballot."""
         ...
 
-    async def enlistment(self, number: int) -> Any:
+    async def enlistment(self, number: int, /) -> Any:
         """What a juror says of itself."""
         ...
 
     async def open(
         self,
         signer: Signer,
-        *,
         signed: Signed,
         terms: Terms,
         terms_signature: bytes,
+        *,
         accepted: bool,
         amount: int,
         index: int,
         path: Sequence[bytes],
-        claim: Claim,
+        result: bytes,
+        fuel: int,
+        memory: int,
+        fuel_limit: int,
+        jurors: int,
+        worth: int,
+        secret: bytes,
     ) -> int:
         """Open a case; its number."""
         ...
 
-    async def draw(self, signer: Signer, case: int, secret: bytes) -> str:
+    async def draw(self, signer: Signer, case: int, secret: bytes, /) -> object:
         """Tell the secret."""
         ...
 
-    async def extend(self, signer: Signer, case: int, commitment: bytes) -> str:
-        """Call a larger jury."""
+    async def extend(self, signer: Signer, case: int, secret: bytes, /) -> object:
+        """Call a larger jury, with another secret."""
         ...
 
-    async def advance(self, signer: Signer, case: int) -> str:
+    async def advance(self, signer: Signer, case: int, /) -> object:
         """Move a case past its deadline."""
         ...
 
@@ -130,7 +123,7 @@ class Court(Protocol):
         """Wei that an account may collect."""
         ...
 
-    async def collect(self, signer: Signer) -> str:
+    async def collect(self, signer: Signer) -> object:
         """Collect them."""
         ...
 
@@ -209,25 +202,32 @@ class Disputes:
             jurors=jurors, most=most or jurors, worth=worth, secrets=(secrets.token_bytes(32),), outcome=0, collected=0,
         )  # fmt: skip
         await docket.create(self._journal, dispute)
-        claim = Claim(result, fuel, unit.limits.memory, fuel_limit, jurors, worth, secret_commitment(dispute.secrets[0]))
         assert case.terms_signature is not None, "it was checked"
         try:
             number = await self._court.open(
                 self._wallet,
-                signed=case.signed,
-                terms=case.terms,
-                terms_signature=case.terms_signature,
+                case.signed,
+                case.terms,
+                case.terms_signature,
                 accepted=case.answer.accepted,
                 amount=case.answer.amount,
                 index=case.answer.index,
                 path=case.path,
-                claim=claim,
+                result=result,
+                fuel=fuel,
+                memory=unit.limits.memory,
+                fuel_limit=fuel_limit,
+                jurors=jurors,
+                worth=worth,
+                secret=dispute.secrets[0],
             )
         except LedgerError as error:
-            if not (number := await self._court.case_of(digest)):
+            found = await self._court.case_of(digest)
+            if found is None:
                 await docket.change(self._journal, digest, state=FAILED)
                 await docket.note(self._journal, digest, f"the court did not take the case: {error.message}")
                 raise
+            number = found
         return await self._opened(dispute, number)
 
     async def _check_new(self, digest: bytes) -> None:
@@ -248,18 +248,28 @@ class Disputes:
     async def follow(self, dispute: Dispute) -> Dispute:
         """Do what is next until the case is over and what it brings is collected. Raises `Unavailable` when the ledger is away."""
         while dispute.state in (OPENING, OPEN):
-            if (number := dispute.number or await self._court.case_of(dispute.receipt)) == 0:
-                return dispute  # its transaction, if there is one, is still sent
-            if dispute.number is None:
-                dispute = await self._opened(dispute, number)
             pause = await self._pause()
-            try:
-                step, case = await self._step(dispute, number)
-                dispute = await self._do(step, dispute, number, case)
-            except LedgerError as error:  # another was quicker, or the time is over: the next look says
-                log.info("case %d: %s", number, error)
-            if dispute.state == OPEN:
+            number = await self._court.case_of(dispute.receipt)
+            if number is None:
+                dispute = await self._not_there(dispute)
+            elif number != dispute.number:
+                dispute = await self._opened(dispute, number)
+            else:
+                try:
+                    step, case = await self._step(dispute, number)
+                    dispute = await self._do(step, dispute, number, case)
+                except (LedgerError, InvalidInput) as error:  # another was quicker, the time is over, or the chain lost a block: look again
+                    log.info("case %d: %s", number, error)
+            if dispute.state in (OPENING, OPEN):
                 await asyncio.sleep(pause)
+        return dispute
+
+    async def _not_there(self, dispute: Dispute) -> Dispute:
+        """The court does not have the case: its transaction is still on its way, or never was, or the chain lost it."""
+        if self._court.wrote(secret_commitment(dispute.secrets[0])) and time.time() < dispute.opened + OPENING_SECONDS:
+            return dispute
+        dispute = await docket.change(self._journal, dispute.receipt, state=FAILED)
+        await self._note(dispute, "the case never got to the court: open it again")
         return dispute
 
     async def _pause(self) -> float:
@@ -301,7 +311,7 @@ class Disputes:
         if secret is None:
             secret = secrets.token_bytes(32)
             dispute = await docket.change(self._journal, dispute.receipt, secrets=[*dispute.secrets, secret])
-        await self._court.extend(self._wallet, number, secret_commitment(secret))
+        await self._court.extend(self._wallet, number, secret)
         await self._note(dispute, "no answer had a majority: a larger jury is called")
         return dispute
 

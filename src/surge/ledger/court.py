@@ -18,17 +18,35 @@ from surge.ledger.cases import DRAWN, OPENED, Ballot, Case, OpenedCase, read_ope
 from surge.ledger.transactions import checksum
 
 
+DEPTH = 256
+"""Blocks behind the head that are looked at again: a chain may lose its last ones, and endpoints differ."""
+
+
 class Court:
     """The court of a network; reached as `Ledger.court`. Everything raises `InvalidInput` on a network without one."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+        self._parameters: CourtParameters | None = None
+        self._seen: dict[tuple[str | None, ...], tuple[int, dict[int, None]]] = {}
+        """Cases that a question for events found, and the block from which it asks again."""
 
     # Reading
 
+    async def clock(self) -> int:
+        """Unix seconds of the ledger's last block."""
+        block = await self._calls.endpoints.call("eth_getBlockByNumber", "latest", False, read=answers.block)
+        return int(block.timestamp)
+
+    def wrote(self, commitment: bytes) -> bool:
+        """Whether a transaction that opens a case with this commitment was written down here: then it is mined, or may be at any time."""
+        return self._calls.sender.journal.has(commitment)
+
     async def parameters(self) -> CourtParameters:
-        """The numbers it was founded with."""
-        return CourtParameters(*(await self._read("parameters"))[0])
+        """The numbers it was founded with: they never change."""
+        if self._parameters is None:
+            self._parameters = CourtParameters(*(await self._read("parameters"))[0])
+        return self._parameters
 
     async def case(self, number: int) -> Case:
         """A case's state. Raises `InvalidInput` if there is none."""
@@ -61,10 +79,12 @@ class Court:
         raise InvalidInput(f"there is no case {number}", case=number)
 
     async def duties(self, juror: Address) -> list[int]:
-        """The cases that a juror was drawn for, oldest first."""
-        events = await self._events(DRAWN, None, juror)
-        found = [(topic_number(each.topics[1]), topic_address(each.topics[2])) for each in events if len(each.topics) == 3]
-        return list(dict.fromkeys(number for number, who in found if who == juror))
+        """The cases that a juror was drawn for, oldest first. Asked again and again it looks at new blocks, and a few before them."""
+        return await self._numbers(DRAWN, juror)
+
+    async def against(self, operator: Address) -> list[int]:
+        """The cases that were opened against an operator, oldest first. Asked again and again it looks at new blocks, and a few before."""
+        return await self._numbers(OPENED, None, operator)
 
     async def jurors(self, number: int) -> list[Address]:
         """A case's jurors of all rounds, in the order drawn."""
@@ -225,14 +245,26 @@ class Court:
     async def _write(self, signer: Signer, function: str, *args: Any, purpose: str) -> Mined:
         return await self._calls.write(signer, "court", function, *args, purpose=purpose)
 
-    async def _events(self, kind: bytes, number: int | None, *people: Address | None) -> list[Log]:
-        """Events of a kind, about a case and people where they are named."""
+    async def _numbers(self, kind: bytes, *people: Address | None) -> list[int]:
+        """Cases with events of a kind about these people, of those ever seen; a case whose block the chain lost is among them."""
+        key = (kind.hex(), *people)
+        start, found = self._seen.get(key, (0, {}))
+        head = await self._calls.endpoints.call("eth_blockNumber", read=answers.quantity)
+        for event in await self._events(kind, None, *people, start=min(start, head)):
+            topics = event.topics[2:]
+            if len(topics) >= len(people) and all(who in (None, topic_address(at)) for who, at in zip(people, topics, strict=False)):
+                found[topic_number(event.topics[1])] = None
+        self._seen[key] = (max(start, head - DEPTH), found)
+        return list(found)
+
+    async def _events(self, kind: bytes, number: int | None, *people: Address | None, start: int = 0) -> list[Log]:
+        """Events of a kind, about a case and people where they are named, from a block on."""
         ours = self._calls.address("court")
         topics: list[str | None] = ["0x" + kind.hex(), None if number is None else f"0x{number:064x}"]
         topics += [None if each is None else "0x" + each[2:].rjust(64, "0") for each in people]
         found: list[Log] = await self._calls.endpoints.call(
             "eth_getLogs",
-            {"address": checksum(ours), "topics": topics, "fromBlock": "0x0", "toBlock": "latest"},
+            {"address": checksum(ours), "topics": topics, "fromBlock": hex(start), "toBlock": "latest"},
             read=answers.logs,
         )
         return [each for each in found if each.address == ours and each.topics[:1] == (kind,)]

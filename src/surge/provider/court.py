@@ -112,35 +112,35 @@ class Court(Protocol):
         """The court's periods."""
         ...
 
-    async def drawn(self, juror: Address) -> Sequence[int]:
+    async def duties(self, juror: Address) -> Sequence[int]:
         """Cases that a juror was ever drawn in."""
         ...
 
-    async def case(self, case: int) -> CaseState:
-        """A case."""
+    async def case(self, case: int, /) -> CaseState:
+        """A case. Raises `InvalidInput` if there is none."""
         ...
 
-    async def jurors(self, case: int) -> Sequence[Address]:
+    async def jurors(self, case: int, /) -> Sequence[Address]:
         """Its jurors, of all rounds, as they were drawn."""
         ...
 
-    async def ballot(self, case: int, juror: Address) -> Ballot:
+    async def ballot(self, case: int, juror: Address, /) -> Ballot:
         """A juror's ballot."""
         ...
 
-    async def case_of(self, receipt: bytes) -> int:
-        """The case of a receipt's digest; 0 if there is none."""
+    async def case_of(self, receipt: bytes) -> int | None:
+        """The case of a receipt's digest; None if there is none."""
         ...
 
-    async def enlistment_of(self, juror: Address) -> int:
-        """The enlistment of who sits; 0 if it does not."""
+    async def enlistment_of(self, juror: Address) -> int | None:
+        """The enlistment of who sits; None if it does not."""
         ...
 
-    async def enlistment(self, number: int) -> Enlistment:
+    async def enlistment(self, number: int, /) -> Enlistment:
         """An enlistment."""
         ...
 
-    async def enlist(self, signer: Signer, *, seats: int, engines: Sequence[bytes], memory: int, fuel_cap: int, key: bytes) -> str:
+    async def enlist(self, signer: Signer, *, seats: int, engines: Sequence[bytes], memory: int, fuel_cap: int, key: bytes) -> object:
         """Take seats."""
         ...
 
@@ -148,15 +148,15 @@ class Court(Protocol):
         """Give them up."""
         ...
 
-    async def commit(self, signer: Signer, case: int, commitment: bytes) -> str:
+    async def commit(self, signer: Signer, case: int, salt: bytes, answer: Answer, /) -> str:
         """Commit to an answer."""
         ...
 
-    async def reveal(self, signer: Signer, case: int, salt: bytes, answer: Answer) -> str:
+    async def reveal(self, signer: Signer, case: int, salt: bytes, answer: Answer, /) -> str:
         """Reveal it."""
         ...
 
-    async def advance(self, signer: Signer, case: int) -> str:
+    async def advance(self, signer: Signer, case: int, /) -> object:
         """Move a case past its deadline."""
         ...
 
@@ -164,6 +164,6 @@ class Court(Protocol):
         """Wei that an account may collect."""
         ...
 
-    async def collect(self, signer: Signer) -> str:
+    async def collect(self, signer: Signer) -> object:
         """Collect them."""
         ...

@@ -18,7 +18,7 @@ from surge.core.court import Phase
 from surge.core.hash_chain import HashChain, Registered, chain_of
 from surge.core.signing import Signer
 from surge.core.types import Address
-from surge.errors import LedgerError, Unavailable
+from surge.errors import InvalidInput, LedgerError, Unavailable
 from surge.provider.court import CaseState, Periods
 
 log = logging.getLogger("surge.provider")
@@ -68,11 +68,11 @@ class CourtOfAccused(Protocol):
         """Cases that were ever opened against an operator."""
         ...
 
-    async def case(self, case: int) -> AccusedCase:
+    async def case(self, case: int, /) -> AccusedCase:
         """A case."""
         ...
 
-    async def answer(self, signer: Signer, case: int, link: bytes) -> str:
+    async def answer(self, signer: Signer, case: int, link: bytes, /) -> str:
         """Show the link of a case."""
         ...
 
@@ -138,7 +138,10 @@ class Defence:
         for number in await self._court.against(self._operator):
             if number in self._over:
                 continue
-            case = await self._court.case(number)
+            try:
+                case = await self._court.case(number)
+            except InvalidInput:  # the chain lost its block
+                continue
             if case.phase == Phase.OVER:
                 self._over.add(number)
             elif case.phase == Phase.ANSWER:

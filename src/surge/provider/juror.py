@@ -212,11 +212,11 @@ class Juror:
     async def look(self) -> None:
         """Look at every case this juror has a duty in, and do what is next."""
         known = {duty.case for duty in self.duties.latest(1000)}
-        for case in await self._court.drawn(self.operator):
+        for case in await self._court.duties(self.operator):
             if case not in known:
-                found = await self._court.case(case)
                 ballot = await self._court.ballot(case, self.operator)
-                await self.duties.drawn(case, ballot.round, found.opener)
+                if ballot.round:  # else the chain lost the block in which it was drawn
+                    await self.duties.drawn(case, ballot.round, (await self._court.case(case)).opener)
         await asyncio.gather(*(self._attend(duty) for duty in self.duties.open_ones()))
 
     async def _attend(self, duty: Duty) -> None:
@@ -225,7 +225,7 @@ class Juror:
             sight = await self._sight(duty, case)
             step = next_step(sight, Knowledge(duty.inputs, duty.answer is not None), await self._now())
             await self._do(step, duty, sight, case)
-        except (Unavailable, LedgerError) as error:  # another was quicker, or the ledger is away: the next look says
+        except (Unavailable, LedgerError, InvalidInput) as error:  # another was quicker, the ledger is away, or lost the case: look again
             log.info("case %d: %s", duty.case, error)
 
     async def _sight(self, duty: Duty, case: CaseState) -> Sight:
@@ -251,7 +251,7 @@ class Juror:
         elif step is Step.GIVE_UP:
             await self._settle(duty, UNAVAILABLE, "the inputs did not come in time")
         elif step is Step.COMMIT and duty.answer is not None:
-            await self._court.commit(self._signer, duty.case, self._commitment(duty, duty.answer))
+            await self._court.commit(self._signer, duty.case, duty.salt, duty.answer)
             log.info("case %d: committed", duty.case)
         elif step is Step.REVEAL and duty.answer is not None:
             if self._commitment(duty, duty.answer) != sight.commitment:
