@@ -14,8 +14,6 @@ PARTS = {
     "audits": audits.measure,
     "gas": gas.measure,
     "sandboxes": sandboxes.measure,
-    "gas": gas.measure,
-    "sandboxes": sandboxes.measure,
     "disputes": disputes.measure,
     "networks": networks.measure,
 }

@@ -72,10 +72,8 @@ class Device:
         relays = await Relays.connect(town.network.relays, self.key, network=town.network.network_id)
         self._stack.push_async_callback(relays.close)
         sandbox = Sandbox(cache_folder(), workers=self.config.cores, memory=self.config.memory)
-        self.service = self.compute(sandbox, self.folder / "compute", self.config)
         self.provider = Provider(
             network=town.network, ledger=ledger, relays=relays, device=self.key, operator=self.operator.address, data=self.folder,
-            services=[self.service], config=self.config,
             services=self.services(sandbox), config=self.config,
         )  # fmt: skip
         await self._stack.enter_async_context(self.provider)
@@ -83,7 +81,8 @@ class Device:
 
     def services(self, sandbox: Sandbox) -> list[Compute]:
         """What it lends."""
-        return [Compute(sandbox, self.folder / "compute", self.config)]
+        self.service = self.compute(sandbox, self.folder / "compute", self.config)
+        return [self.service]
 
     async def stop(self) -> None:
         await self._stack.aclose()

@@ -17,7 +17,6 @@ from surge.ledger.calls import Calls
 from surge.ledger.cases import DRAWN, OPENED, Ballot, Case, OpenedCase, read_opened, topic_address, topic_number
 from surge.ledger.transactions import checksum
 
-
 DEPTH = 256
 """Blocks behind the head that are looked at again: a chain may lose its last ones, and endpoints differ."""
 
