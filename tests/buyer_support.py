@@ -142,7 +142,7 @@ class Bed:
     async def resume(self, job_id: bytes, *, errors: str = "raise", budget: int | None = None) -> tuple[Job, Results]:
         """Go on with a job of the journal, as `Client.resume` does."""
         from surge.buyer import records
-        from surge.buyer.client import restored
+        from surge.buyer.restoring import restored
 
         record = records.find_job(self.journal, job_id.hex())
         saved = await records.load(self.journal, record)

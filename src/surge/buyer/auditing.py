@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -394,8 +394,3 @@ class Auditing:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._job.fail(error)
-
-
-def describe(corrected: Sequence[tuple[int, int]]) -> str:
-    """Runs of items, for people."""
-    return ", ".join(f"{first}" if count == 1 else f"{first} to {first + count - 1}" for first, count in sorted(corrected)[:16])

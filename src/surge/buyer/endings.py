@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import msgspec
 
@@ -16,7 +17,7 @@ from surge.core.messages.fields import wei_bytes
 from surge.core.receipts import Receipt
 from surge.core.text import printable
 from surge.core.units import EXACT, PROVABLE, Outcome, Part, Status
-from surge.errors import Cancelled, GuestFault, InternalFault, InvalidInput, Unavailable
+from surge.errors import Cancelled, CorrectedResults, GuestFault, InternalFault, InvalidInput, Unavailable
 
 _packer = msgspec.msgpack.Encoder()
 
@@ -113,6 +114,16 @@ def stopped(plan: Plan) -> Unavailable:
 def cancelled(plan: Plan) -> Cancelled:
     """The error of a job that somebody else than its reader cancelled."""
     return Cancelled(f"the job was cancelled before all of its results were there: {plan.advice('finishes it')}", job=plan.id.hex())
+
+
+def corrected(plan: Plan, runs: Sequence[tuple[int, int]]) -> CorrectedResults:
+    """What a user is told who was given wrong results, (first, count) of items each, before their device was caught."""
+    named = ", ".join(f"{first}" if count == 1 else f"{first} to {first + count - 1}" for first, count in sorted(runs)[:16])
+    text = (
+        f"a device was caught with a wrong result after others of it had been given out: the items {named} were wrong, and were computed "
+        f"again: `surge job resume {plan.id.hex()[:12]}` gives them all, right"
+    )
+    return CorrectedResults(text, items=[index for first, count in runs for index in range(first, first + count)])
 
 
 def late(plan: Plan, progress: Progress) -> Unavailable:

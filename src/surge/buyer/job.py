@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from surge.buyer import endings
 from surge.buyer.answers import Answers
-from surge.buyer.auditing import Auditing, describe
+from surge.buyer.auditing import Auditing
 from surge.buyer.auditor import Asked
 from surge.buyer.calls import Done, UnitCall
 from surge.buyer.checker import Checks
@@ -34,7 +34,7 @@ from surge.buyer.spool import Spool
 from surge.core.messages import Refusal
 from surge.core.receipts import Receipt
 from surge.core.text import counted
-from surge.errors import CorrectedResults, InternalFault, NotEnough, SurgeError
+from surge.errors import InternalFault, NotEnough, SurgeError
 
 log = logging.getLogger("surge.buyer")
 
@@ -302,24 +302,14 @@ class Job:
             self.on_end()
         self.settled.set()
         if whole:
-            self._sink.end(self.spool.count, self._correction())
+            corrected = self.auditing.corrected
+            self._sink.end(self.spool.count, endings.corrected(self.plan, corrected) if corrected else None)
         elif self._failure is not None:
             self._sink.end(self._fails_at, self._failure)
         elif self._by_reader:
             self._sink.end(0)
         else:
             self._sink.end(None, endings.cancelled(self.plan) if self._cancelled else endings.stopped(self.plan))
-
-    def _correction(self) -> CorrectedResults | None:
-        """What the user is told whom wrong results were given to, before their device was caught."""
-        corrected = self.auditing.corrected
-        if not corrected:
-            return None
-        text = (
-            f"a device was caught with a wrong result after others of it had been given out: the items {describe(corrected)} were wrong, "
-            f"and were computed again: `surge job resume {self.plan.id.hex()[:12]}` gives them all, right"
-        )
-        return CorrectedResults(text, items=[index for first, count in corrected for index in range(first, first + count)])
 
     def retract(self, first: int) -> bool:
         """Take the results that begin with an item back, if the user has not got them yet."""
