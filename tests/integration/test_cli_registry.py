@@ -154,8 +154,8 @@ async def test_a_relay_has_one_operator_and_who_parts_is_listed_no_more(chain: C
     device = KeySigner.random()
     await registry.register_device(ledger, network, operator, device, "y")
     assert [(each.kind, each.url, each.metadata) for each in await ledger.members()] == [("relay", "nats://b:2", "x"), ("device", "", "y")]
-    await ledger._write(operator, "registry", "remove_relay", checksum(relay.address), purpose="a test")
-    await ledger._write(operator, "registry", "remove_device", checksum(device.address), purpose="a test")
+    await ledger._calls.write(operator, "registry", "remove_relay", checksum(relay.address), purpose="a test")
+    await ledger._calls.write(operator, "registry", "remove_device", checksum(device.address), purpose="a test")
     assert await ledger.members() == []
 
 

@@ -27,11 +27,11 @@ async def liar(chain: Chain) -> AsyncIterator[tuple[Liar, str]]:
         yield made, url
 
 
-STATE = ["(address,address,address,address,uint256,uint256,uint256,uint256,bytes32,uint256,uint256,bool)"]
+STATE = ["(address,address,address,address,uint256,uint256,uint256,uint256,bytes32,uint256,uint256,bool,uint256)"]
 
 
 def state(who: tuple[str, str, str, str], deposit: int, closing_at: int = 0, redeemed: int = 0) -> str:
-    row = (*who, deposit, redeemed, COIN // 100, 0, bytes(32), 60, closing_at, False)
+    row = (*who, deposit, redeemed, COIN // 100, 0, bytes(32), 60, closing_at, False, 0)
     return "0x" + abi_encode(STATE, [row]).hex()
 
 
