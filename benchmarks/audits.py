@@ -17,7 +17,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.rows import Row, at_most
-from surge.buyer.experience import Experience
+from surge.buyer.evidence import Evidence
 from surge.buyer.plan import Wishes
 from surge.core import values
 from surge.core.credibility import checks_needed, forecast
@@ -44,11 +44,11 @@ def _decision() -> float:
         from surge.buyer.journal import Journal
 
         journal = Journal(Path(folder) / "buyer.db")
-        experience = Experience(journal)
-        seen = experience.of("0x1", "0x2")
+        evidence = Evidence(journal)
+        seen = evidence.of("0x1", "0x2")
         seen.units, seen.passed = 50_000.0, 1000.0
         started = time.perf_counter()
-        checked = sum(random.random() < experience.chance("0x1", "0x2", 0.9999) for _ in range(DECISIONS))
+        checked = sum(random.random() < evidence.chance("0x1", "0x2", 0.9999) for _ in range(DECISIONS))
         spent = time.perf_counter() - started
         assert checked
         asyncio.run(journal.close())
@@ -92,9 +92,9 @@ async def _job(certainty: float, units: int, seed: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         bed = Bed(Path(folder), [FakeProvider(functions={"f": each}, window=WINDOW, window_max=WINDOW) for each in functions])
         checks = MadeUpChecks({"f": honest})
-        bed.checks, bed.experience = checks, Experience(bed.journal)
+        bed.checks, bed.evidence = checks, Evidence(bed.journal)
         for one in bed.providers:
-            seen = bed.experience.of(one.device, one.device)
+            seen = bed.evidence.of(one.device, one.device)
             seen.units, seen.passed = float(BEHIND), float(checks_needed(certainty))
         plan = bed.plan(chunk=1, wishes=Wishes(certainty_ppm=round(certainty * 1e6), providers=DEVICES))
         items = DEVICES * units

@@ -13,7 +13,7 @@ from made_up_provider import DOMAIN, IMAGE, FakeProvider
 from surge.buyer.accounts import acknowledgement_since, open_payer
 from surge.buyer.auditor import Party
 from surge.buyer.checker import Checks
-from surge.buyer.experience import Experience
+from surge.buyer.evidence import Evidence
 from surge.buyer.intake import Intake
 from surge.buyer.job import Job
 from surge.buyer.journal import ChannelRow, Journal
@@ -41,7 +41,7 @@ class Bed:
         self.tasks: list[asyncio.Task[Any]] = []
         self.jobs: dict[bytes, Job] = {}
         """Who works on a job now."""
-        self.experience: Experience | None = None
+        self.evidence: Evidence | None = None
         """What was seen of devices; None for a buyer that audits nothing."""
         self.checks: Checks | None = None
         """Who runs units again for it."""
@@ -118,7 +118,7 @@ class Bed:
             contents={key: (len(data), lambda data=data: cut([data], MAX_CHUNK)) for key, data in (contents or {}).items()},
             scheduler=Scheduler(chunk=plan.chunk, wall_seconds=plan.limits.wall_ms / 1000, copies=plan.wishes.copies),
             spool=Spool(plan.id, self.journal), purse=Purse(plan.wishes.budget), progress=progress,
-            ahead=None if total is None else 1 << 40, experience=self.experience, checks=self.checks,
+            ahead=None if total is None else 1 << 40, evidence=self.evidence, checks=self.checks,
         )  # fmt: skip
         self._run(job, intake)
         return job, results
@@ -158,7 +158,7 @@ class Bed:
         intake = Intake((), values.dumps, lambda: loop.call_soon_threadsafe(job.poke))
         job = await restored(
             self.journal, saved, intake, results.arrivals, self.recruit, contents={}, progress=progress, budget=budget,
-            experience=self.experience, checks=self.checks,
+            evidence=self.evidence, checks=self.checks,
         )  # fmt: skip
         self._run(job, intake)
         return job, results

@@ -13,7 +13,7 @@ from made_up_checks import MadeUpChecks
 from made_up_provider import FakeProvider
 from made_up_units import Ended
 from surge.buyer.bonded import Bond, Bonded
-from surge.buyer.experience import Experience
+from surge.buyer.evidence import Evidence
 from surge.buyer.plan import Wishes
 from surge.core.credibility import checks_needed
 from surge.core.types import Address, Wei
@@ -39,7 +39,7 @@ def lying(from_item: int = 0, **options: Any) -> FakeProvider:
 def make_audited(make_bed: Callable[..., Bed]) -> Callable[..., Bed]:
     def make(*providers: FakeProvider, own: Sequence[str] = (), checks: MadeUpChecks | None = None, alone: bool = False) -> Bed:
         bed = make_bed(*providers)
-        bed.experience = Experience(bed.journal, own)
+        bed.evidence = Evidence(bed.journal, own)
         bed.checks = None if alone else checks or MadeUpChecks({"f": add_one})
         return bed
 
@@ -137,8 +137,8 @@ async def test_a_liar_is_not_paid_and_others_do_its_work(make_audited: Callable[
     assert [accepted for _, accepted in liar.acknowledged] == [True, *[False] * (len(liar.acknowledged) - 1)], "all but its setup"
     assert "wrong result" in str(job.lanes.left[liar.device])
     assert job.progress.caught == 1
-    assert bed.experience is not None
-    assert bed.experience.is_caught(liar.device)
+    assert bed.evidence is not None
+    assert bed.evidence.is_caught(liar.device)
 
 
 async def test_fuel_that_is_billed_too_high_is_as_wrong_as_a_result(make_audited: Callable[..., Bed]) -> None:
@@ -179,7 +179,7 @@ async def test_what_a_caught_device_gave_unchecked_is_computed_again(
 ) -> None:
     turncoat, other = lying(from_item=20, seconds=lambda count: 0.02), honest(seconds=lambda count: 0.02)
     bed = make_audited(turncoat, other, own=[turncoat.device])
-    assert bed.experience is not None
+    assert bed.evidence is not None
     drawn(monkeypatch, checked=False)
     job, results = await bed.start(bed.plan(chunk=1), range(100), total=100)
     await asyncio.wait_for(asyncio.to_thread(lambda: [next(results) for _ in range(30)]), 20)
@@ -307,7 +307,7 @@ async def test_a_killed_buyer_asks_for_the_held_answer_again(make_audited: Calla
         await asyncio.sleep(0.01)
     await bed.kill()
     again = make_bed(one)
-    again.experience, again.checks = Experience(again.journal), MadeUpChecks({"f": add_one})
+    again.evidence, again.checks = Evidence(again.journal), MadeUpChecks({"f": add_one})
     _, results = await again.resume(job.plan.id)
     assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == [1, 2, 3, 4, 5]
     assert len(one.ran) == 5, "nothing is run twice"
@@ -317,9 +317,9 @@ async def test_what_was_seen_outlives_the_process(make_audited: Callable[..., Be
     one = honest()
     bed = make_audited(one)
     await bed.map(bed.plan(chunk=1), range(30))
-    later = Experience(bed.journal)
+    later = Evidence(bed.journal)
     await later.load()
-    assert later.of(one.device, one.device).passed == pytest.approx(bed.experience.of(one.device, one.device).passed)  # type: ignore[union-attr]
+    assert later.of(one.device, one.device).passed == pytest.approx(bed.evidence.of(one.device, one.device).passed)  # type: ignore[union-attr]
     assert later.chance(one.device, one.device, 0.99) < 1
     assert later.chance(one.device, one.device, 0.9999) == 1
 

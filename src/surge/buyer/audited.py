@@ -71,7 +71,7 @@ def _device(
     copies: int,
     own: Collection[str],
 ) -> dict[str, Any]:
-    rows = journal.read_now("SELECT units, passed, failed, updated FROM experience WHERE device = ?", (device,))
+    rows = journal.read_now("SELECT units, passed, failed, updated FROM evidence WHERE device = ?", (device,))
     behind, passed, failed, updated = rows[0] if rows else (0.0, 0.0, 0.0, time.time())
     age = time.time() - updated
     behind, passed = decayed(behind, age), decayed(passed, age)

@@ -14,13 +14,13 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from surge.buyer.arbiter import Arbiter, Ballot, Finding, answer_in, answer_of, operator_of
 from surge.buyer.audits import ELSEWHERE, HERE, RIGHT, UNCHECKED, UNSURE, VOTE, WRONG, AuditRow, Doubted
 from surge.buyer.calls import Done
 from surge.buyer.checker import Checks
 from surge.buyer.cuts import Cut
-from surge.buyer.experience import Experience
+from surge.buyer.evidence import Evidence
 from surge.buyer.journal import SETUP, unpack_receipt
-from surge.buyer.judging import Ballot, Finding, Judge, answer_in, answer_of, operator_of
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.results import Piece
 from surge.core.credibility import CERTAINTY
@@ -51,15 +51,15 @@ _draw = random.SystemRandom().random
 
 
 class Auditing:
-    """See the module. Without `experience` nothing is audited; without `checks` nothing is run here."""
+    """See the module. Without `evidence` nothing is audited; without `checks` nothing is run here."""
 
-    def __init__(self, job: Job, experience: Experience | None, checks: Checks | None) -> None:
+    def __init__(self, job: Job, evidence: Evidence | None, checks: Checks | None) -> None:
         self._job = job
-        self._experience = experience
+        self._evidence = evidence
         wishes = job.plan.wishes
         self.copies = wishes.copies
         self.certainty = CERTAINTY if wishes.certainty is None else wishes.certainty
-        self._judge = Judge(job, experience, checks, self.certainty)
+        self._arbiter = Arbiter(job, evidence, checks, self.certainty)
         self._ballots: dict[int, Ballot] = {}
         self._caught: set[str] = set()
         self._given: list[Doubted] = []
@@ -85,7 +85,7 @@ class Auditing:
         if done.receipt.device in self._caught:
             self._refuse(done)
             return False
-        if self._experience is None and self.copies == 1:
+        if self._evidence is None and self.copies == 1:
             return True
         ballot = self._ballots.get(done.call.number)
         if ballot is not None and ballot.right is not None and ballot.right == answer_of(done):
@@ -104,16 +104,16 @@ class Auditing:
         peer, device = done.call.peer, done.receipt.device
         if self.copies > 1 or (peer is not None and not peer.bond.enough):
             return True
-        assert self._experience is not None
+        assert self._evidence is not None
         if peer is not None and peer.bond.amount and _draw() < done.receipt.amount / peer.bond.amount:
             return True
-        return _draw() < self._experience.chance(device, operator_of(done), self.certainty)
+        return _draw() < self._evidence.chance(device, operator_of(done), self.certainty)
 
     def accepted(self, done: Done, cut: Cut) -> None:
         """An answer was taken for a cut that is still open."""
         if cut.number not in self._ballots:
-            if self._experience is not None:
-                self._experience.accepted(done.receipt.device, operator_of(done), checked=False)
+            if self._evidence is not None:
+                self._evidence.accepted(done.receipt.device, operator_of(done), checked=False)
             if len(cut.tries) > 1:  # others may answer too: what they say is held against this
                 taken = replace(done, blob=b"")
                 self._ballots[cut.number] = Ballot(cut.number, cut.first, cut.count, right=answer_of(done), taken=taken)
@@ -125,16 +125,16 @@ class Auditing:
 
     async def denies_failure(self, peer: Peer, status: Status, fuel: int) -> bool:
         """Whether a setup that failed at a device ends well here under the same limit of fuel: then the device is caught."""
-        if self._experience is None or not await self._judge.can_tell(peer):
+        if self._evidence is None or not await self._arbiter.can_tell(peer):
             return False
-        found = self._setup = self._setup or await self._judge.setup(peer.terms.engine)
+        found = self._setup = self._setup or await self._arbiter.setup(peer.terms.engine)
         if found is None or (status is Status.OUT_OF_FUEL and int.from_bytes(found[32:], "big") > fuel):
             return False
         self._catch(peer, f"{peer.device} said that the job's setup fails, and it ends well here: nothing more is asked of it")
         return True
 
     async def _run_setup(self, engine: bytes) -> None:
-        self._setup = await self._judge.setup(engine)
+        self._setup = await self._arbiter.setup(engine)
         self._compare_setups()
 
     def _compare_setups(self) -> None:
@@ -199,8 +199,8 @@ class Auditing:
                 if done.call.peer is not None and done.receipt.device not in ballot.prepaid:
                     done.call.peer.let_go(done.receipt, done.wire)
             ballot.held.clear()
-        if self._experience is not None:
-            self._experience.save()
+        if self._evidence is not None:
+            self._evidence.save()
 
     # Judging
 
@@ -227,7 +227,7 @@ class Auditing:
             while ballot.right is None and ballot.held:
                 seen, peer = len(ballot.held), ballot.held[0].call.peer
                 assert peer is not None
-                found = await self._judge.weigh(ballot)
+                found = await self._arbiter.weigh(ballot)
                 if found is not None and ballot.held:
                     return self._conclude(ballot, found, peer)
                 if len(ballot.held) == seen:
@@ -304,8 +304,8 @@ class Auditing:
 
     def _was_right(self, done: Done, ballot: Ballot) -> None:
         """An answer is the one that counts; where that was checked, so was this."""
-        if self._experience is not None:
-            self._experience.accepted(done.receipt.device, operator_of(done), checked=bool(ballot.how))
+        if self._evidence is not None:
+            self._evidence.accepted(done.receipt.device, operator_of(done), checked=bool(ballot.how))
         if ballot.how:
             self._job.progress.checked += 1
             self._note(done, ballot, RIGHT)
@@ -335,8 +335,8 @@ class Auditing:
         job.progress.caught += 1
         job.say(text)
         job.progress.tell_once(text)
-        if self._experience is not None:
-            self._experience.failed(device, operator)
+        if self._evidence is not None:
+            self._evidence.failed(device, operator)
         self._redoing += 1
         self._spawn(self._redo(peer, operator))
         job.lanes.dismiss(device, Unavailable(text, device=device, for_good=True))

@@ -15,7 +15,7 @@ from surge.buyer.calls import Refused
 from surge.buyer.checker import Checker
 from surge.buyer.docket import Dispute
 from surge.buyer.ends import Feed, Sink
-from surge.buyer.experience import Experience
+from surge.buyer.evidence import Evidence
 from surge.buyer.home import Home
 from surge.buyer.job import Job
 from surge.buyer.journal import CANCELLED, CLOSED, CLOSING, OPEN, OPENING, ChannelRow, Journal
@@ -78,7 +78,7 @@ class Client:
         self._market: Market | None = None
         self._treasury: Treasury | None = None
         self._orphans: Orphans | None = None
-        self._experience: Experience | None = None
+        self._evidence: Evidence | None = None
         self.checker = Checker(self.content)
         self._tasks: set[asyncio.Task[None]] = set()
         self._going_online = asyncio.Lock()
@@ -213,7 +213,7 @@ class Client:
             progress=progress,
             ahead=ahead,
             in_order=in_order,
-            experience=await self._experienced(),
+            evidence=await self._seen_so_far(),
             checks=self.checker,
         )
         return self._run(job, lease)
@@ -230,18 +230,18 @@ class Client:
             contents=self.contents_of(saved.record.plan),
             progress=progress,
             budget=budget,
-            experience=await self._experienced(),
+            evidence=await self._seen_so_far(),
             checks=self.checker,
         )
         return self._run(job, lease)
 
-    async def _experienced(self) -> Experience:
+    async def _seen_so_far(self) -> Evidence:
         """What was seen of devices so far."""
-        if self._experience is None:
-            experience = Experience(self.journal, self.home.own_operators())
-            await experience.load()
-            self._experience = self._experience or experience
-        return self._experience
+        if self._evidence is None:
+            evidence = Evidence(self.journal, self.home.own_operators())
+            await evidence.load()
+            self._evidence = self._evidence or evidence
+        return self._evidence
 
     def _run(self, job: Job, lease: Lease) -> Job:
         self.jobs[job.plan.id] = job

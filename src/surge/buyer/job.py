@@ -21,7 +21,7 @@ from surge.buyer.checker import Checks
 from surge.buyer.desk import Desk
 from surge.buyer.doors import first_error
 from surge.buyer.ends import Feed, Sink
-from surge.buyer.experience import Experience
+from surge.buyer.evidence import Evidence
 from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, TryRow
 from surge.buyer.lanes import Lanes, Recruit
 from surge.buyer.pieces import ResultRow
@@ -67,7 +67,7 @@ class Job:
         ahead: int | None = None,
         in_order: bool = True,
         tries: Mapping[bytes, Sequence[TryRow]] | None = None,
-        experience: Experience | None = None,
+        evidence: Evidence | None = None,
         checks: Checks | None = None,
     ) -> None:
         self.plan = plan
@@ -77,7 +77,7 @@ class Job:
         self.progress = progress
         self.lanes = Lanes(self, recruit, contents)
         self.answers = Answers(self)
-        self.auditing = Auditing(self, experience, checks)
+        self.auditing = Auditing(self, evidence, checks)
         self.settled = asyncio.Event()
         """Set once the job has ended and its end is on disk."""
         self.on_end: Callable[[], None] | None = None

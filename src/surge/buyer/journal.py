@@ -250,10 +250,10 @@ class Journal:
         """New prices agreed on for a job, as its device signed them. Nobody waits for it; what depends on it is written later."""
         self._db.submit(lambda db: signed_terms.agree(db, terms, signature))
 
-    def experience_soon(self, device: str, operator: str, units: float, passed: float, failed: float, updated: float) -> None:
+    def evidence_soon(self, device: str, operator: str, units: float, passed: float, failed: float, updated: float) -> None:
         """What was seen of a device. Nobody waits for it."""
         row = (device, operator, units, passed, failed, updated)
-        self._db.submit(lambda db: db.execute("INSERT OR REPLACE INTO experience VALUES (?,?,?,?,?,?)", row))
+        self._db.submit(lambda db: db.execute("INSERT OR REPLACE INTO evidence VALUES (?,?,?,?,?,?)", row))
 
     def audit_soon(self, row: AuditRow) -> None:
         """A result that was checked. Nobody waits for it: it is written before the answer to its receipt."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from surge.buyer.checker import Checks
 from surge.buyer.endings import error_of, guest_fault, outcome_of
 from surge.buyer.ends import Feed, Sink
-from surge.buyer.experience import Experience
+from surge.buyer.evidence import Evidence
 from surge.buyer.job import Job
 from surge.buyer.journal import RUNNING, Journal, TryRow
 from surge.buyer.lanes import Recruit
@@ -31,7 +31,7 @@ async def restored(
     contents: Mapping[bytes, tuple[int, Source]],
     progress: Progress,
     budget: int | None,
-    experience: Experience | None = None,
+    evidence: Evidence | None = None,
     checks: Checks | None = None,
 ) -> Job:
     """A job as its journal leaves it, ready to run: `sink` has the results that are there. Its deadline was for its first run."""
@@ -60,7 +60,7 @@ async def restored(
         purse=Purse(budget, spent=saved.record.price, floors=await journal.floors(plan.id)),
         progress=progress,
         tries=tries,
-        experience=experience,
+        evidence=evidence,
         checks=checks,
     )
     if (took := await setup_took(journal, plan.id)) is not None:

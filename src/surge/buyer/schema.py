@@ -72,7 +72,7 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     """,
     """
-    CREATE TABLE experience (
+    CREATE TABLE evidence (
         device TEXT PRIMARY KEY, operator TEXT NOT NULL, units REAL NOT NULL, passed REAL NOT NULL, failed REAL NOT NULL,
         updated REAL NOT NULL
     ) WITHOUT ROWID;

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from surge.buyer.audits import ELSEWHERE, HERE, VOTE
 from surge.buyer.calls import Done
 from surge.buyer.checker import Checks
-from surge.buyer.experience import Experience
+from surge.buyer.evidence import Evidence
 from surge.buyer.work import NOTHING, unit_input
 from surge.core.credibility import group_credibility, grouped
 from surge.core.receipts import Receipt
@@ -87,12 +87,12 @@ class Finding:
     """How it was found; empty where nobody can tell, and it is only the likeliest."""
 
 
-class Judge:
+class Arbiter:
     """Judges the answers of one job."""
 
-    def __init__(self, job: Job, experience: Experience | None, checks: Checks | None, certainty: float) -> None:
+    def __init__(self, job: Job, evidence: Evidence | None, checks: Checks | None, certainty: float) -> None:
         self._job = job
-        self._experience = experience
+        self._evidence = evidence
         self._checks = checks
         self._certainty = certainty
         self.copies = job.plan.wishes.copies
@@ -145,14 +145,14 @@ class Judge:
 
     def _has_credible_others(self, ballot: Ballot) -> bool:
         cut, scheduler = self._job.scheduler.cuts.get(ballot.number), self._job.scheduler
-        if cut is None or self._experience is None:
+        if cut is None or self._evidence is None:
             return False
         engine = {done.call.peer.terms.engine for done in ballot.held if done.call.peer is not None}
         for key, lane in scheduler.lanes.items():
             peer = self._job.lanes.peers.get(key)
             if peer is None or lane.operator in {operator_of(done) for done in ballot.held} or {peer.terms.engine} != engine:
                 continue
-            if lane.ready and self._experience.wrong(key, lane.operator) <= 1 - self._certainty:
+            if lane.ready and self._evidence.wrong(key, lane.operator) <= 1 - self._certainty:
                 return True
         return False
 
@@ -191,6 +191,6 @@ class Judge:
     def _wrong(self, operator: str, ballot: Ballot) -> float:
         """The highest probability that this operator's answer is wrong."""
         devices = [done.receipt.device for done in ballot.answers if operator_of(done) == operator]
-        if self._experience is None:
+        if self._evidence is None:
             return 0.5
-        return max(self._experience.wrong(device, operator) for device in devices)
+        return max(self._evidence.wrong(device, operator) for device in devices)

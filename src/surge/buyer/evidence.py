@@ -29,7 +29,7 @@ class Seen:
     unsaved: int = 0
 
 
-class Experience:
+class Evidence:
     """Of all devices. `own` are operators whose keys are on this machine."""
 
     def __init__(self, journal: Journal, own: Collection[str] = ()) -> None:
@@ -40,7 +40,7 @@ class Experience:
 
     async def load(self) -> None:
         """Read what the journal has."""
-        rows = await self._journal.read("SELECT device, operator, units, passed, failed, updated FROM experience")
+        rows = await self._journal.read("SELECT device, operator, units, passed, failed, updated FROM evidence")
         now = time.time()
         for device, operator, units, passed, failed, updated in rows:
             age = now - updated
@@ -97,4 +97,4 @@ class Experience:
 
     def _save(self, device: str, seen: Seen) -> None:
         seen.unsaved, seen.updated = 0, time.time()
-        self._journal.experience_soon(device, seen.operator, seen.units, seen.passed, seen.failed, seen.updated)
+        self._journal.evidence_soon(device, seen.operator, seen.units, seen.passed, seen.failed, seen.updated)
