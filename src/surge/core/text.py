@@ -26,6 +26,18 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
+def span(seconds: float) -> str:
+    """A time, as exactly as people need it.
+
+    >>> span(1), span(150), span(3 * 3600), span(90_000 * 10)
+    ('1 second', '2 minutes', '3 hours', '10 days')
+    """
+    for unit, size, upto in (("second", 1, 120), ("minute", 60, 7200), ("hour", 3600, 172_800)):
+        if seconds < upto:
+            return counted(max(0, int(seconds)) // size, unit)
+    return counted(int(seconds) // 86_400, "day")
+
+
 def _written_out(match: re.Match[str]) -> str:
     code = ord(match.group())
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from surge.core.text import counted
+from surge.core.text import counted, span
 
 QUIET_SECONDS = 60
 """Seconds without a call after which a device is without work."""
@@ -32,11 +32,11 @@ def explain(status: Mapping[str, Any], now: int) -> str:
         return f"no offer is published: {trouble}" if trouble else "the offer is being published"
     parts = [f"its offer is on {counted(offer['relays'], 'relay')}"]
     if not status["last_call"]:
-        parts.append(f"no buyer has called in {_span(now - status['since'])}")
+        parts.append(f"no buyer has called in {span(now - status['since'])}")
         if status["sessions"]:
             parts.append(f"{counted(status['sessions'], 'session')} ended before the first call")
     else:
-        parts.append(f"the last call came {_span(now - status['last_call'])} ago, of {status['calls']} in all")
+        parts.append(f"the last call came {span(now - status['last_call'])} ago, of {status['calls']} in all")
     if status["refused"]:
         code, most = max(status["refused"].items(), key=lambda item: item[1]["count"])
         last = str(most["last"]).partition("\n")[0]
@@ -53,18 +53,10 @@ def stands(status: Mapping[str, Any] | None, now: int) -> str:
         return "it never ran"
     since = now - int(status.get("at", 0))
     if since > STALE_SECONDS:
-        said = f"it does not run: it was last seen {_span(since)} ago"
+        said = f"it does not run: it was last seen {span(since)} ago"
     else:
         said = str(status["waiting"]) or "it works"
         if status["earnings_wait_for"]:
             said += f"; its earnings wait for {status['earnings_wait_for']}"
     kept = status.get("earnings_kept", "")
     return f"{said}; {kept}" if kept else said
-
-
-def _span(seconds: int) -> str:
-    if seconds < 120:
-        return counted(max(0, seconds), "second")
-    if seconds < 7200:
-        return counted(seconds // 60, "minute")
-    return counted(seconds // 3600, "hour")
