@@ -14,6 +14,7 @@ with same_recursion_limit():
     from surge.ledger.court import Court
     from surge.ledger.deploy import Deployed, chain_id, deploy, verify_contracts
     from surge.ledger.emissions import Emissions
+    from surge.ledger.histories import Histories, Page
     from surge.ledger.members import Member
     from surge.ledger.states import ChannelState, Redemption
 
@@ -27,9 +28,11 @@ __all__ = [
     "EmbeddedLedger",
     "Emissions",
     "Genesis",
+    "Histories",
     "Ledger",
     "Member",
     "OpenedCase",
+    "Page",
     "Pool",
     "Redemption",
     "Stake",

@@ -20,6 +20,7 @@ from surge.ledger.calls import Calls
 from surge.ledger.court import Court
 from surge.ledger.emissions import Emissions
 from surge.ledger.endpoints import Endpoints
+from surge.ledger.histories import Histories
 from surge.ledger.journal import Journal
 from surge.ledger.members import DEVICE, RELAY, Member, members
 from surge.ledger.states import REDEEMED, ChannelState, Redemption, least, read_redemption, read_state
@@ -50,6 +51,7 @@ class Ledger:
         self.court = Court(self._calls)
         self.emissions = Emissions(self._calls)
         self.anchors = Anchors(self._calls)
+        self.histories = Histories(self._endpoints, network)
 
     @classmethod
     async def connect(cls, network: NetworkFile, journal: Path, *, patience: float = 10.0) -> Ledger:
