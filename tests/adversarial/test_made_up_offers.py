@@ -78,7 +78,7 @@ class _Network:
 
 def market(registry: Registry, listed: Sequence[SignedOffer]) -> Market:
     nothing = cast(Any, None)
-    return Market(cast(Any, _Network()), cast(Any, registry), cast(Any, Board(listed)), nothing, nothing)
+    return Market(cast(Any, _Network()), cast(Any, registry), cast(Any, Board(listed)), nothing, nothing, nothing)
 
 
 def numbers(found: Sequence[SignedOffer]) -> list[int]:

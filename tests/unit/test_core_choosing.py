@@ -7,25 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from offers_support import OFFER, who
 from surge.core.choosing import effective_price, in_order, places_for_newcomers
-from surge.core.offers import Offer, SignedOffer
-from surge.core.pricing import Prices
+from surge.core.offers import SignedOffer
 from surge.core.standing import Standing
-from surge.core.types import Address, address
+from surge.core.types import Address
 
 MEMORY = 512 << 20
 KNOWN, BAD = Standing(0.99, known=True), Standing(0.2)
-
-OFFER = Offer(
-    network=b"\x01" * 32, device=address("0x" + "0d" * 20), operator=address("0x" + "0a" * 20), sequence=5, issued=1_800_000_000,
-    expires=1_800_000_300, prices=Prices(10**15, 0, 10**15, 10**14, 10**9), cores=2, memory=4 << 30, engine=b"\x02" * 32,
-    engine_label="wasmtime", images=(), services=("compute",), region="eu", milliwatts=0, relays=("nats://127.0.0.1:4222",), window=1,
-    window_max=64, offline_seconds=3600, audit_seconds=60, opening=100,
-)  # fmt: skip
-
-
-def who(number: int) -> Address:
-    return address(f"0x{number:040x}")
 
 
 def offer(number: int, price: int = 10**15, *, operator: int | None = None, speed: int = 10**9) -> SignedOffer:
@@ -55,10 +44,13 @@ def test_a_hundredth_of_standing_is_worth_a_hundredth_of_the_price() -> None:
     assert less / known == pytest.approx(1.01)
 
 
-def test_one_that_was_caught_is_left_out_and_one_that_never_gave_a_result_comes_last() -> None:
+def test_one_that_was_caught_is_left_out_and_one_that_never_gave_a_result_is_there_only_where_nobody_else_is() -> None:
     offers = [offer(1, 1), offer(2, 2), offer(3)]
-    held = {who(1): Standing(0.0, caught=True), who(2): Standing(0.0, in_vain=True)}
-    assert numbers(in_order(offers, held, MEMORY, wanted=8)) == [3, 2]
+    vain = Standing(0.0, in_vain=True)
+    held = {who(1): Standing(0.0, caught=True), who(2): vain}
+    assert numbers(in_order(offers, held, MEMORY, wanted=8)) == [3]
+    assert numbers(in_order(offers[:2], held, MEMORY, wanted=8)) == [2]
+    assert numbers(in_order(offers[:2], held, MEMORY, wanted=8, alone=False)) == []
 
 
 def test_one_place_in_eight_is_a_newcomers() -> None:
@@ -100,8 +92,3 @@ def test_a_newcomer_that_is_dearer_gets_no_place_and_one_that_is_cheapest_needs_
     offers, held = crowd(0)
     assert numbers(in_order([*offers, offer(50, 2 * 10**15)], held, MEMORY, wanted=8)) == [*range(1, 11), 50]
     assert numbers(in_order([*offers, offer(50, 10**14), offer(51)], held, MEMORY, wanted=8))[:8] == [50, *range(1, 8)]
-
-
-def test_one_that_never_gave_a_result_is_no_newcomer() -> None:
-    offers, held = crowd(1)
-    assert numbers(in_order(offers, {**held, who(11): Standing(0.0, in_vain=True)}, MEMORY, wanted=8)) == [*range(1, 12)]

@@ -19,8 +19,10 @@ from surge.buyer.evidence import Evidence
 from surge.buyer.home import Home
 from surge.buyer.job import Job
 from surge.buyer.journal import CANCELLED, CLOSED, CLOSING, OPEN, OPENING, ChannelRow, Journal
+from surge.buyer.judge import Judge
 from surge.buyer.market import Market
 from surge.buyer.orphans import Orphans
+from surge.buyer.payments import Payments
 from surge.buyer.peers import Peer
 from surge.buyer.plan import Plan
 from surge.buyer.preparing import Source
@@ -140,7 +142,8 @@ class Client:
             self._ledger, self._relays = ledger, relays
             self.spawn(ledger.run(), "ledger")
             self._treasury = Treasury(home.network.channels_domain, ledger, self.wallet, home.keystore(), self.journal, home.folder)
-            self._market = Market(home.network, ledger, relays, self._treasury, self.journal, home.own_operators())
+            judge = Judge(self.journal, ledger, await asyncio.to_thread(Payments, home.payments))
+            self._market = Market(home.network, ledger, relays, self._treasury, self.journal, judge, home.own_operators())
             await self._treasury.reconcile()
             self._orphans = Orphans(self.journal, self.jobs.get)
             self._market.on_opened = self._peer_opened

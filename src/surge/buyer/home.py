@@ -60,6 +60,11 @@ class Home:
         return self.folder / "buyer.db"
 
     @property
+    def payments(self) -> Path:
+        """What the ledger was seen to pay to operators."""
+        return self.folder / "payments.db"
+
+    @property
     def leases(self) -> Path:
         """Which process uses which channel, and works on which job."""
         return self.folder / "leases"

@@ -246,6 +246,11 @@ class Journal:
         row = (job, time.time(), text)
         self._db.submit(lambda db: db.execute("INSERT INTO events VALUES (?,?,?)", row))
 
+    def seen_soon(self, rows: Sequence[tuple[str, int, str, float]]) -> None:
+        """What was seen of devices: device, day since 1970, what, and how much more of it. Nobody waits for it."""
+        query = "INSERT INTO seen VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
+        self._db.submit(lambda db: db.executemany(query, rows))
+
     def terms_soon(self, terms: Terms, signature: bytes) -> None:
         """New prices agreed on for a job, as its device signed them. Nobody waits for it; what depends on it is written later."""
         self._db.submit(lambda db: signed_terms.agree(db, terms, signature))

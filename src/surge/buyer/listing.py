@@ -217,7 +217,7 @@ class Listing:
 
         async def read() -> list[dict[str, Any]]:
             market = await self._client.market()
-            return [offer_row(signed.offer, memory, failed) for signed, failed in await market.judged(wishes, memory)]
+            return [offer_row(signed.offer, memory, failed) for signed, failed, _ in await market.judged(wishes, memory)]
 
         return self._background.call(read())
 

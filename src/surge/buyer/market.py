@@ -15,15 +15,19 @@ from surge.buyer.accounts import acknowledgement_since
 from surge.buyer.bonded import Bonded
 from surge.buyer.doors import Link
 from surge.buyer.journal import OPEN, ChannelRow, Journal
+from surge.buyer.judge import Judge
 from surge.buyer.operators import Operators
 from surge.buyer.peers import Peer
 from surge.buyer.plan import Plan, Wishes
 from surge.buyer.purse import Purse
 from surge.buyer.treasury import Account, Bearer, Treasury, is_over_budget
+from surge.buyer.watch import Watch
 from surge.core import canonical
+from surge.core.choosing import in_order
 from surge.core.messages import VERSION
 from surge.core.network import NetworkFile
 from surge.core.offers import Constraints, Match, Offer, SignedOffer, cheapest, excluded_by, match
+from surge.core.standing import Standing
 from surge.core.types import Address
 from surge.errors import LedgerError, NoProvider, NotEnough, PeerFault, SurgeError, Unavailable
 from surge.relay.board import OfferQuery
@@ -50,13 +54,21 @@ class Market:
     """The providers of a network, as one wallet sees them."""
 
     def __init__(
-        self, network: NetworkFile, ledger: Ledger, relays: Relays, treasury: Treasury, journal: Journal, own: Collection[str] = ()
+        self,
+        network: NetworkFile,
+        ledger: Ledger,
+        relays: Relays,
+        treasury: Treasury,
+        journal: Journal,
+        judge: Judge,
+        own: Collection[str] = (),
     ) -> None:
         self.peers: dict[Address, Peer] = {}
         """Providers with a session or on their way to one."""
         self.accounts: dict[Address, Account] = {}
         self.on_opened: Callable[[Peer], None] | None = None
         """Told of every session that opened."""
+        self.judge = judge
         self._network = network
         self._context = canonical.encode({"version": VERSION, "network_id": network.network_id})
         self._ledger = ledger
@@ -77,16 +89,32 @@ class Market:
         found = [signed for signed in found if signed.offer.network == self._network.network_id]
         return await self._operators.confirmed(found)
 
-    async def matching(self, plan: Plan, excluded: Iterable[str] = ()) -> Match:
-        """The offers that pass a job's wishes, the cheapest first, and what excluded the others."""
+    async def matching(self, plan: Plan, excluded: Iterable[str] = (), wanted: int = 0, *, alone: bool = True) -> Match:
+        """The offers that pass a job's wishes, in the order in which it tries them for `wanted` places, and what excluded the others.
+
+        `alone`: whether the job has nobody yet.
+        """
         memory = plan.limits.memory
         found = match(await self.offers(), self._constraints(plan.wishes, memory, excluded))
-        return Match(tuple(cheapest(found.chosen, memory)), found.excluded)
+        held = await self.judge.standings(signed.offer for signed in found.chosen)
+        chosen = in_order(found.chosen, held, memory, wanted=wanted, lot=plan.id, alone=alone)
+        useless = len(found.chosen) - len(chosen)
+        return Match(tuple(chosen), {**found.excluded, "standing": useless} if useless else found.excluded)
 
-    async def judged(self, wishes: Wishes, memory: int) -> list[tuple[SignedOffer, str | None]]:
-        """Every offer, the cheapest first, with the constraint that keeps it from a job with these wishes; None where none does."""
-        constraints = self._constraints(wishes, memory)
-        return [(signed, excluded_by(signed.offer, constraints)) for signed in cheapest(await self.offers(), memory)]
+    async def judged(self, wishes: Wishes, memory: int, *, patience: float | None = None) -> list[tuple[SignedOffer, str | None, Standing]]:
+        """Every offer in the order of `in_order`: what keeps it from a job with these wishes, None where nothing does, and its standing.
+
+        What the ledger shows is waited for `patience` seconds (see `Judge.standings`).
+        """
+        constraints, offers = self._constraints(wishes, memory), await self.offers()
+        held = await self.judge.standings((signed.offer for signed in offers), patience=patience)
+        ordered = in_order(offers, held, memory)
+        known = {signed.offer.device for signed in ordered}
+        useless = cheapest([signed for signed in offers if signed.offer.device not in known], memory)
+        failed = {signed.offer.device: excluded_by(signed.offer, constraints) for signed in offers}
+        return [(signed, failed[signed.offer.device], held[signed.offer.device]) for signed in ordered] + [
+            (signed, failed[signed.offer.device] or "standing", held[signed.offer.device]) for signed in useless
+        ]
 
     def _constraints(self, wishes: Wishes, memory: int, excluded: Iterable[str] = ()) -> Constraints:
         return Constraints(
@@ -110,7 +138,7 @@ class Market:
         channel, its session) is passed over for the next; so is one whose channel would cost a floor that the budget does not allow, and
         `NotEnough` is raised only where the job has nobody.
         """
-        found = await self.matching(plan, [*has, *without])
+        found = await self.matching(plan, [*has, *without], count, alone=not has)
         if not found.chosen:
             hint = "ask for less, or try again when others offer" if found.excluded else "try again, or lend a device with `surge provide`"
             raise NoProvider(f"no provider passes what the job asks: {found.explain()}; {hint}", excluded=dict(found.excluded))
@@ -200,6 +228,7 @@ class Market:
 
         peer = Peer(offer.device, offer.cores, account.terms, account.payer, dial, lacking)
         peer.operator = offer.operator
+        peer.watch = Watch(self.judge.seen.noting(offer.device), cores=offer.cores, speed=offer.prices.speed)
         peer.listeners.append(_Opened(self))
         peer.on_orphan = self.on_opened
         self.peers[offer.device] = peer
@@ -253,6 +282,7 @@ class Market:
             log.info("some providers did not answer in time; what they did is settled when their channel is used next")
         for device in list(self.peers):
             await self.forget(device)
+        await self.judge.close()
 
 
 class _Opened:
@@ -263,14 +293,17 @@ class _Opened:
 
     def peer_opened(self, peer: Peer) -> None:
         """See `peers.Listener`."""
+        peer.watch.opened()
         if self._market.on_opened is not None:
             self._market.on_opened(peer)
 
     def peer_away(self, peer: Peer) -> None:
         """See `peers.Listener`."""
+        peer.watch.away()
 
     def peer_gone(self, peer: Peer, error: SurgeError) -> None:
         """See `peers.Listener`."""
+        peer.watch.gone(broke=isinstance(error, PeerFault))
         self._market.gone(peer, error)
 
     def peer_prices(self, peer: Peer, terms: object, message: object) -> None:

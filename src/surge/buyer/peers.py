@@ -21,6 +21,7 @@ from surge.buyer.opening import open_channel, quoted_terms
 from surge.buyer.outbox import Outbox, Uploads
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.payer import Payer
+from surge.buyer.watch import Watch
 from surge.core.messages import (
     Answer,
     Call,
@@ -75,6 +76,7 @@ class Peer:
         """The channel's terms."""
         self.payer = payer
         self.listeners: list[Listener] = []
+        self.watch = Watch()
         self.window = 0
         self.latency = 0.0
         """Seconds of the last channel opening's round trip."""
@@ -119,6 +121,7 @@ class Peer:
         self._calls[number] = call
         if isinstance(call, UnitCall):
             call.id, call.peer = number, self
+            self.watch.asked(number)
         self._in_flight += call.bills
         if self.is_open:
             self._outbox.post(encode(Call(number, SERVICE, call.method, call.body)))
@@ -135,6 +138,7 @@ class Peer:
     def cancel(self, call: UnitCall) -> None:
         """The answer is no longer wanted; if the work is done already it is still audited and paid."""
         call.wanted = False
+        self.watch.called_off(call.id, call.asked.limits.wall_ms)
         if self.is_open and call.id in self._calls:
             self._outbox.post(encode(Cancel(call.id)))
 
@@ -310,8 +314,7 @@ class Peer:
         self._settle(answer.id, call, call.answered(answer, self.payer.party))
 
     def _output(self, piece: Output) -> None:
-        call = self._calls.get(piece.id)
-        if call is None:
+        if (call := self._calls.get(piece.id)) is None:
             return self._check_number(piece.id)
         self._settle(piece.id, call, call.output(piece, self.payer.party))
 
@@ -321,6 +324,7 @@ class Peer:
         del self._calls[number]
         self._in_flight -= call.bills
         if answered is not None:
+            self.watch.answered(number, answered.receipt)
             self.pay(answered)
         self._tell_room()
 
@@ -358,6 +362,7 @@ class Peer:
         if call is None:
             return self._check_number(refusal.id)
         self._in_flight -= call.bills
+        self.watch.refused(refusal.id, refusal.code)
         call.refused(refusal)
         self._tell_room()
 

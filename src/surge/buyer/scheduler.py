@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from surge.buyer.cuts import Abandon, Assign, Cut, Deliver, Effect, Fault, Lane, Recut, Try, Withdraw
 from surge.buyer.sizes import AIM_SECONDS, depth_of, size_of
 from surge.buyer.stragglers import expected_seconds, most_overdue
+from surge.core.standing import IN_VAIN
 
 TRIES = 3
 """Local endings after which an item is the likelier cause than its providers."""
@@ -224,19 +225,20 @@ class Scheduler:
             lane.failures += 1
             if lane.failures >= FAILURES_TO_REST:
                 lane.rests_until = now + REST_SECONDS * 2 ** min(lane.failures - FAILURES_TO_REST, 4)
+        useless: list[Effect] = [Abandon(key)] if lane is not None and self._is_useless(lane) else []
         cut = self.cuts.get(number)
         if cut is None:
-            return []
+            return useless
         cut.endings += 1
         cut.avoid.add(key)
         if cut.count > 1 and (split or cut.endings >= TRIES):
-            return self._halve(cut)
+            return self._halve(cut) + useless
         if cut.endings >= TRIES:
             self._close(cut)
             self.done_items += 1
-            return [Fault(number, cut.first, key), *(Withdraw(number, other) for other in cut.tries)]
+            return [Fault(number, cut.first, key), *(Withdraw(number, other) for other in cut.tries), *useless]
         self._give_back(number, key)
-        return []
+        return useless
 
     def tick(self, now: float) -> list[Effect]:
         """Look for lanes that show nothing for too long. Call it some times a second."""
@@ -338,6 +340,10 @@ class Scheduler:
     def _wall(self, key: str, attempt: Try) -> float:
         lane = self.lanes.get(key)
         return self.wall_seconds * (attempt.ahead // (lane.cores if lane else 1) + 1)
+
+    def _is_useless(self, lane: Lane) -> bool:
+        """Whether a lane never gave a result, and others give some: it is the lane, not the job."""
+        return not lane.done and lane.failures >= IN_VAIN and any(other.done for other in self.lanes.values())
 
     def _measured(self, lane: Lane, count: int, seconds: float) -> None:
         lane.unit_seconds += WEIGHT * (seconds - lane.unit_seconds) if lane.unit_seconds else seconds

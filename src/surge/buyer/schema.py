@@ -96,4 +96,10 @@ MIGRATIONS = (
     CREATE TABLE dispute_events (receipt BLOB NOT NULL, time REAL NOT NULL, text TEXT NOT NULL);
     CREATE INDEX dispute_events_of ON dispute_events (receipt);
     """,
+    """
+    CREATE TABLE seen (
+        device TEXT NOT NULL, day INTEGER NOT NULL, what TEXT NOT NULL, count REAL NOT NULL, PRIMARY KEY (device, day, what)
+    ) WITHOUT ROWID;
+    CREATE INDEX receipts_counted ON receipts (channel, kind, accepted, finished);
+    """,
 )

@@ -41,24 +41,35 @@ def places_for_newcomers(wanted: int, lot: bytes) -> int:
 
 
 def in_order(
-    offers: Sequence[SignedOffer], standings: Mapping[Address, Standing], memory: int, *, wanted: int = 0, lot: bytes = b"\x00"
+    offers: Sequence[SignedOffer],
+    standings: Mapping[Address, Standing],
+    memory: int,
+    *,
+    wanted: int = 0,
+    lot: bytes = b"\x00",
+    alone: bool = True,
 ) -> list[SignedOffer]:
     """Offers in the order in which a job that wants so many providers tries them; those of devices that were caught are left out.
 
+    `alone`: whether the job has nobody yet.
+
     1. They come by effective price, then by speed: as measured here, otherwise as stated.
-    2. Devices that never gave a result come last.
+    2. Devices that never gave a result are there only where nobody else is.
     3. Of the first `wanted` places some are newcomers' (`places_for_newcomers`). Where fewer got there by themselves, the last of those go
        to newcomers that are no dearer than whom they replace, by lot, one of an operator: nobody buys these places by asking less.
     """
     of = {each.offer.device: standings.get(each.offer.device, NOBODY) for each in offers}
 
-    def rank(signed: SignedOffer) -> tuple[bool, float, float, str]:
+    def rank(signed: SignedOffer) -> tuple[float, float, str]:
         offer, held = signed.offer, of[signed.offer.device]
         speed = float(offer.prices.speed) if held.speed is None else min(held.speed, float(offer.prices.speed))
-        return held.in_vain, effective_price(offer.prices, held, memory), -speed, offer.device
+        return effective_price(offer.prices, held, memory), -speed, offer.device
 
-    # 1, 2
+    # 1
     ranked = sorted((each for each in offers if not of[each.offer.device].caught), key=rank)
+    # 2
+    useful = [each for each in ranked if not of[each.offer.device].in_vain]
+    ranked = useful if useful or not alone else ranked
     # 3
     first, rest = ranked[:wanted], ranked[wanted:]
     kept = places_for_newcomers(wanted, lot) - sum(_is_new(of[each.offer.device]) for each in first)
@@ -74,7 +85,7 @@ def in_order(
 
 
 def _is_new(held: Standing) -> bool:
-    return not held.known and not held.in_vain
+    return not held.known
 
 
 def _drawn(newcomers: Sequence[SignedOffer], lot: bytes) -> list[SignedOffer]:
