@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import buyer_functions
 import surge
 from cli_support import Place
 from network_support import Town
+from surge.errors import InvalidInput
 from surge.provider.config import ProviderConfig, Rates
 
 RATES = Rates(gigafuel=2 * 10**15, memory=3 * 10**12, transfer=4 * 10**14, compile=5 * 10**14)
@@ -49,3 +51,28 @@ def test_everything_a_provider_states_is_listed(town: Town, python_image: Path, 
         assert [each["excluded_by"] for each in buyer.offers(max_price=1)] == ["max_price"]
         with pytest.raises(TypeError, match="no such option: price"):
             buyer.offers(price=1)  # type: ignore[call-arg]
+
+
+def test_what_a_wallet_saw_and_what_the_ledger_shows_becomes_a_standing(town: Town, python_image: Path, tmp_path: Path) -> None:
+    place = Place(tmp_path, python_image)
+    network, device = ("--network", town.file), town.devices[0].address
+    assert place.json("provider", "list", *network)[0]["standing"] == 0.5
+    with surge.connect(town.file) as buyer:
+        assert list(buyer.map(buyer_functions.add_one, range(20), chunk=1)) == list(range(1, 21))
+        assert buyer.close_channel(device)["how"] == "together"
+        (row,) = buyer.provider(device)
+        assert row["reasons"][1]["text"].startswith("20 units accepted here")
+        with pytest.raises(InvalidInput, match="nobody knows 0x1111"):
+            buyer.provider("0x" + "11" * 20)
+    (row,) = place.json("provider", "show", device, *network)
+    assert row["reasons"][1]["text"].startswith("20 units accepted here")
+    assert row["reasons"][2]["text"].startswith("1 buyer paid it and ")
+    assert sum(each["adds"] for each in row["reasons"]) == pytest.approx(row["standing"], abs=0.001)
+    assert row["standing"] > 0.9
+    assert row["known"]
+    assert place.json("provider", "list", *network)[0]["standing"] == row["standing"]
+    assert place.json("network", "offers", *network)[0]["standing"] == row["standing"]
+    assert [each["device"] for each in place.json("provider", "show", row["operator"], *network)] == [device]
+    said = place.surge("provider", "show", device, *network).text
+    assert "20 units accepted here, the last " in said
+    assert " SURGE of fees on the ledger" in said

@@ -33,5 +33,5 @@ def test_an_offers_row_leaves_nothing_out_that_the_offer_says() -> None:
 
 
 def test_every_field_of_a_row_is_on_the_page() -> None:
-    section = PAGE.partition("## `surge network offers`")[2].partition("\n## ")[0]
+    section = PAGE.partition("## `surge provider list`")[2].partition("\n## ")[0]
     assert set(offer_row(OFFER, 1 << 20, None)) <= set(re.findall(r"`([a-z_]+)`", section))

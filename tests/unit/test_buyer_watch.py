@@ -15,10 +15,9 @@ from offers_support import OFFER, who
 from surge.buyer import experience, judge
 from surge.buyer.experience import Audits, experiences
 from surge.buyer.journal import ChannelRow, Journal, ReceiptRow
-from surge.buyer.judge import Judge
+from surge.buyer.judge import Judge, Whom
 from surge.buyer.watch import WRITE_ROWS, Seen, Watch
 from surge.core.channels import Answered
-from surge.core.offers import Offer
 from surge.core.receipts import Receipt, ReceiptKind, Voucher
 from surge.core.standing import Fault, Payment
 from surge.core.types import Address
@@ -237,8 +236,8 @@ class Paid:
         self.closed = True
 
 
-def offer(number: int, operator: int = 50) -> Offer:
-    return replace(OFFER, device=who(number), operator=who(operator))
+def offer(number: int, operator: int = 50) -> Whom:
+    return Whom.of(replace(OFFER, device=who(number), operator=who(operator)))
 
 
 def judging(journal: Journal, ledger: Ledger | None = None, paid: Paid | None = None) -> Judge:

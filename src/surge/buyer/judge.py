@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from surge.buyer.experience import experiences
@@ -38,6 +39,21 @@ MAX_KEPT = 1 << 14
 """Bonds that are remembered."""
 
 
+@dataclass(frozen=True, slots=True)
+class Whom:
+    """Who is judged."""
+
+    device: Address
+    operator: Address
+    stated: int | None = None
+    """Fuel per second of a core, as its offer states it; None where it offers nothing."""
+
+    @classmethod
+    def of(cls, offer: Offer) -> Whom:
+        """The device behind an offer."""
+        return cls(offer.device, offer.operator, offer.prices.speed)
+
+
 class Judge:
     """Judges devices. `payments` is what the ledger was seen to pay; without it, the ledger says nothing of anybody."""
 
@@ -61,26 +77,31 @@ class Judge:
         if self._payments is not None:
             await asyncio.to_thread(self._payments.close)
 
-    async def standings(self, offers: Iterable[Offer], *, patience: float | None = None) -> dict[Address, Standing]:
-        """How the device of each offer stands now.
+    async def standings(self, devices: Iterable[Whom], *, patience: float | None = None) -> dict[Address, Standing]:
+        """How each device stands now.
 
-        What the ledger shows is taken as far as it was read. It is waited for `patience` seconds, by default only where nothing was yet.
+        What the ledger shows is taken as far as it was read. It is waited for `patience` seconds, by default only where nothing was yet; by
+        default, too, what was seen in the last seconds may be missing.
         """
-        listed = list(offers)
+        listed = list(devices)
         operators = {each.operator for each in listed}
         records = await self._records(operators, patience)
-        seen = await self._experience()
+        seen = await self._experience(fresh=patience is not None)
         caught = {device: found.caught for device, found in seen.items() if found.caught}
         owners = await self._owners() if caught else {}
         fee, now = await self._fee_bps(), time.time()
 
-        def of(offer: Offer) -> Standing:
-            others = [found for device, found in caught.items() if device != offer.device and owners.get(device) == offer.operator]
+        def of(whom: Whom) -> Standing:
+            others = [found for device, found in caught.items() if device != whom.device and owners.get(device) == whom.operator]
             siblings = [each for found in others for each in found]
-            experience = seen.get(offer.device, Experience())
-            return standing(records[offer.operator], experience, now=now, fee_bps=fee, stated=offer.prices.speed, siblings=siblings)
+            experience = seen.get(whom.device, Experience())
+            return standing(records[whom.operator], experience, now=now, fee_bps=fee, stated=whom.stated, siblings=siblings)
 
         return {each.device: of(each) for each in listed}
+
+    def bond(self, operator: Address) -> int | None:
+        """What an operator staked when it was last judged, in wei; None where that is not known."""
+        return self._bonds[operator][1] if operator in self._bonds else None
 
     async def read_since(self) -> float | None:
         """Since when the ledger was read, Unix seconds; None where nothing was."""
@@ -88,8 +109,8 @@ class Judge:
 
     # What was seen
 
-    async def _experience(self) -> Mapping[str, Experience]:
-        if time.monotonic() - self._read_at > AGAIN_SECONDS:
+    async def _experience(self, *, fresh: bool) -> Mapping[str, Experience]:
+        if fresh or time.monotonic() - self._read_at > AGAIN_SECONDS:
             self.seen.write()
             self._experiences = await experiences(self._journal, time.time())
             self._read_at = time.monotonic()
@@ -135,7 +156,7 @@ class Judge:
         async def ask() -> None:
             for operator in waiting:
                 try:
-                    found = await bond(self._ledger, operator)
+                    found = await staked(self._ledger, operator)
                 except SurgeError as error:
                     return log.info("bonds cannot be read now: %s", error)
                 if found is not None:
@@ -152,7 +173,7 @@ class Judge:
         return {each: self._bonds[each][1] for each in operators if each in self._bonds}
 
 
-async def bond(ledger: Ledger, operator: Address) -> int | None:
+async def staked(ledger: Ledger, operator: Address) -> int | None:
     """What an operator stakes, in wei; None on a network without bonds."""
     bonds: Any = getattr(ledger, "bonds", None)
     return None if bonds is None else int((await bonds.pool(operator)).assets)

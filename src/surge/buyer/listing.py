@@ -14,14 +14,19 @@ from surge.buyer.audited import JobAudits, job_audits
 from surge.buyer.background import Background
 from surge.buyer.client import Client
 from surge.buyer.journal import CLOSED, CLOSING, RUNNING, STOPPED, Journal
-from surge.buyer.offered import offer_row
+from surge.buyer.judge import Whom
+from surge.buyer.offered import offer_row, standing_row
 from surge.buyer.options import Asked, check_known, limits_of, wishes_of
 from surge.buyer.records import JobRecord
 from surge.buyer.statements import Report
 from surge.core.receipts import Receipt
 from surge.core.types import address
+from surge.core.units import Limits
 from surge.errors import InvalidInput, SurgeError, Unavailable
 from surge.ledger import Redemption
+
+LEDGER_SECONDS = 15.0
+"""How long a listing waits for the ledger's past."""
 
 
 class Listing:
@@ -205,19 +210,58 @@ class Listing:
 
         return self._background.call(read())
 
-    # Offers
+    # Providers
 
-    def offers(self, **asked: Unpack[Asked]) -> list[dict[str, Any]]:
-        """What is offered now, the cheapest first, with everything that an offer says (`surge.buyer.offered.offer_row` has the units).
+    def providers(self, **asked: Unpack[Asked]) -> list[dict[str, Any]]:
+        """Who offers work now, in the order in which a job tries them: all that the offer says (`surge.buyer.offered.offer_row`).
 
-        `excluded_by` names what of `asked`, or of a job that asks for nothing, keeps an offer out; it is empty where nothing does.
+        `standing` says how the device stands with this wallet; `excluded_by` what of `asked`, or of a job that asks for nothing, keeps it
+        out, and is empty where nothing does.
         """
         check_known(asked)
         wishes, memory = wishes_of(asked), limits_of(asked).memory
 
         async def read() -> list[dict[str, Any]]:
+            await self._client.flush()
             market = await self._client.market()
-            return [offer_row(signed.offer, memory, failed) for signed, failed, _ in await market.judged(wishes, memory)]
+            rows = await market.judged(wishes, memory, patience=LEDGER_SECONDS)
+            return [
+                offer_row(signed.offer, memory, failed, held, market.judge.bond(signed.offer.operator)) for signed, failed, held in rows
+            ]
+
+        return self._background.call(read())
+
+    offers = providers
+    """The older name of `providers`."""
+
+    def provider(self, named: str) -> list[dict[str, Any]]:
+        """How a device stands, and why, or each device of an operator (`surge.buyer.offered.standing_row`). Raises `InvalidInput`."""
+        whose = address(named)
+
+        async def read() -> list[dict[str, Any]]:
+            await self._client.flush()
+            market, ledger = await self._client.market(), await self._client.ledger()
+            memory = Limits().memory
+            offers = {each.offer.device: each.offer for each in await market.offers() if whose in (each.offer.device, each.offer.operator)}
+            devices = {each.device: Whom.of(each) for each in offers.values()}
+            for row in await self._client.journal.channels():
+                if whose in (row.device, row.operator):
+                    devices.setdefault(address(row.device), Whom(address(row.device), address(row.operator)))
+            if not devices and (operator := await ledger.operator_of(whose)) is not None:
+                devices[whose] = Whom(whose, operator)
+            if not devices:
+                registered = [each for each in await ledger.members() if each.kind == "device" and each.operator == whose]
+                devices = {each.address: Whom(each.address, whose) for each in registered}
+            if not devices:
+                raise InvalidInput(f"nobody knows {whose}: no device of that address, or of that operator, offers work or is registered")
+            held = await market.judge.standings(devices.values(), patience=LEDGER_SECONDS)
+            since = await market.judge.read_since()
+            rows = []
+            for device, whom in devices.items():
+                bond = market.judge.bond(whom.operator)
+                offer = offer_row(offers[device], memory, None, held[device], bond) if device in offers else None
+                rows.append(standing_row(whom, held[device], offer, bond, since))
+            return sorted(rows, key=lambda row: -row["standing"])
 
         return self._background.call(read())
 

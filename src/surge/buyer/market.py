@@ -15,7 +15,7 @@ from surge.buyer.accounts import acknowledgement_since
 from surge.buyer.bonded import Bonded
 from surge.buyer.doors import Link
 from surge.buyer.journal import OPEN, ChannelRow, Journal
-from surge.buyer.judge import Judge
+from surge.buyer.judge import Judge, Whom
 from surge.buyer.operators import Operators
 from surge.buyer.peers import Peer
 from surge.buyer.plan import Plan, Wishes
@@ -96,7 +96,7 @@ class Market:
         """
         memory = plan.limits.memory
         found = match(await self.offers(), self._constraints(plan.wishes, memory, excluded))
-        held = await self.judge.standings(signed.offer for signed in found.chosen)
+        held = await self.judge.standings(Whom.of(signed.offer) for signed in found.chosen)
         chosen = in_order(found.chosen, held, memory, wanted=wanted, lot=plan.id, alone=alone)
         useless = len(found.chosen) - len(chosen)
         return Match(tuple(chosen), {**found.excluded, "standing": useless} if useless else found.excluded)
@@ -107,7 +107,7 @@ class Market:
         What the ledger shows is waited for `patience` seconds (see `Judge.standings`).
         """
         constraints, offers = self._constraints(wishes, memory), await self.offers()
-        held = await self.judge.standings((signed.offer for signed in offers), patience=patience)
+        held = await self.judge.standings((Whom.of(signed.offer) for signed in offers), patience=patience)
         ordered = in_order(offers, held, memory)
         known = {signed.offer.device for signed in ordered}
         useless = cheapest([signed for signed in offers if signed.offer.device not in known], memory)

@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "job": ("surge.cli.jobs:job", "List, show, resume, cancel jobs; read their logs."),
     "audit": ("surge.cli.audits:audit", "What was checked of a job's results, and what came of it."),
     "provide": ("surge.cli.roles:provide", "Lend this device and earn."),
+    "provider": ("surge.cli.providers:provider", "Who lends, for how much, how each stands with you, and why."),
     "relay": ("surge.cli.roles:relay", "Let devices behind NAT be reached."),
     "ledger": ("surge.cli.roles:ledger", "Run the embedded ledger (anvil) for one machine."),
     "wallet": ("surge.cli.money:wallet", "Make keys, see balances, send tokens."),

@@ -8,14 +8,13 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
 from surge.buyer.home import user_keystore
-from surge.cli import places, registry
-from surge.cli.console import Amount, Size, err, out, print_json, show
-from surge.cli.options import as_json, choice, given, network_option, opened
+from surge.cli import places, providers, registry
+from surge.cli.console import Amount, err, out, print_json
+from surge.cli.options import as_json, network_option
 from surge.cli.places import passphrase
 from surge.core import network as network_file
 from surge.core.network import Contract, NetworkFile, RelayAddress
@@ -88,42 +87,9 @@ def show_(network: str | None, json_: bool) -> None:
     out.print(found.encode().decode(), markup=False)
 
 
-@network.command()
-@click.option("--memory", type=Size(), default=None, help="Memory that units need. [default: 512M]")
-@choice
-@network_option
-@as_json
-def offers(network: str | None, json_: bool, **options: Any) -> None:
-    """What providers offer now, the cheapest first: what they lend, what they take, and what keeps a job from using them.
-
-    A job that asks for --memory, --max-price, --region and --provider uses those whose last column is empty.
-    """
-    with opened(network) as surge:
-        rows = surge.offers(**given(options))
-    if not json_:
-        rows = [_offer_row(row) for row in rows]
-    columns = ["device", "region", "cores", "memory", "gigafuel/s", "gigafuel", "typical_unit", "opening", "watts", "excluded_by"]
-    show(rows, columns, as_json=json_, empty="nobody offers anything now", money=["gigafuel", "typical_unit", "opening"])
-
-
-def _offer_row(row: dict[str, Any]) -> dict[str, Any]:
-    """An offer as people see it."""
-    return {
-        "device": row["device"],
-        "region": row["region"] or "-",
-        "cores": row["cores"],
-        "memory": f"{row['memory'] / (1 << 30):.3g} GiB",
-        "gigafuel/s": row["speed"] / 1e9,
-        "gigafuel": row["gigafuel_price"],
-        "typical_unit": row["typical_price"],
-        "opening": row["opening"],
-        "watts": f"{row['milliwatts'] / 1000:g}" if row["milliwatts"] else "-",
-        "excluded_by": row["excluded_by"],
-    }
-
-
 for _command in (registry.register, registry.register_relay_, registry.describe, registry.members):
     network.add_command(_command)
+network.add_command(providers.list_, "offers")
 
 
 @network.command()

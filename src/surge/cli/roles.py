@@ -217,7 +217,7 @@ async def _name_relay(network: NetworkFile, data: Path, keys: Keystore, identity
 @click.option("--on-mains", is_flag=True, help="Lend only while plugged in.")
 @click.option("--hours", default="", metavar="HH:MM-HH:MM", help="Lend only at these local times.")
 @click.option("--region", default="", help="Where the device is, as buyers filter for it.")
-@click.option("--watts", type=float, default=0.0, help="Power drawn at work, for buyers to see in `surge network offers`.")
+@click.option("--watts", type=float, default=0.0, help="Power drawn at work, for buyers to see in `surge provider list`.")
 @click.option("--price", type=Amount(), default=None, help="SURGE for a gigafuel (10^9 instructions).")
 @click.option("--price-memory", type=Amount(), default=None, help="SURGE for a gigabyte of memory over a second.")
 @click.option("--price-transfer", type=Amount(), default=None, help="SURGE for a gigabyte moved.")
