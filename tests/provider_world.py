@@ -194,6 +194,7 @@ class Relays:
         self.offer: bytes | None = None
         self.published: list[Offer] = []
         self.withdrawn: list[int] = []
+        self.others: list[offers.SignedOffer] = []
         self.away = False
         self.links: list[Link] = []
         self._accept: Callable[[Any], Awaitable[None]] | None = None
@@ -210,6 +211,9 @@ class Relays:
         self.withdrawn.append(sequence)
         self.offer = None
         return 1
+
+    async def offers(self) -> list[offers.SignedOffer]:
+        return [*([offers.decode(self.offer)] if self.offer else []), *self.others]
 
     def listen(self, accept: Callable[[Any], Awaitable[None]], *, identity: Any, max_sessions: int = 0, max_per_caller: int = 0) -> None:
         self._accept = accept

@@ -9,7 +9,7 @@ import pytest
 
 import buyer_functions
 import surge
-from cli_support import Place
+from cli_support import Place, until
 from network_support import Town
 from surge.errors import InvalidInput
 from surge.provider.config import ProviderConfig, Rates
@@ -76,3 +76,10 @@ def test_what_a_wallet_saw_and_what_the_ledger_shows_becomes_a_standing(town: To
     said = place.surge("provider", "show", device, *network).text
     assert "20 units accepted here, the last " in said
     assert " SURGE of fees on the ledger" in said
+
+
+def test_a_device_sees_its_market(town: Town) -> None:
+    provider = town.devices[0].provider
+    until(lambda: provider.status()["market"] is not None, 30, "a look at the boards")
+    seen = provider.status()["market"]
+    assert (seen["listed"], seen["others"], seen["bond"]) == (True, 0, None)

@@ -244,6 +244,7 @@ FINE: dict[str, Any] = {
     "earnings_wait_for": "",
     "offer": {"sequence": 1, "relays": 2, "expires": 9},
     "offer_trouble": "",
+    "market": None,
     "refused": {},
 }
 

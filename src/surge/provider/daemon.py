@@ -381,6 +381,7 @@ class Provider:
             if published is None
             else {"sequence": published.offer.sequence, "relays": published.relays, "expires": published.offer.expires},
             "offer_trouble": self.offering.trouble,
+            "market": self.offering.rivals.seen,
             "relays": self._relays.connected,
             "relay_troubles": self._relays.troubles,
             "buyers_connected": len(self._sessions),

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from surge.core import offers
 from surge.core.network import RelayAddress
-from surge.core.offers import LIFETIME, Offer
+from surge.core.offers import LIFETIME, Offer, SignedOffer
 from surge.core.signing import Signer
 from surge.core.types import ZERO, Address
 from surge.errors import InternalFault, InvalidInput, Unavailable
@@ -20,6 +20,7 @@ from surge.provider.availability import parse_hours
 from surge.provider.config import ProviderConfig
 from surge.provider.journal import Journal
 from surge.provider.reception import HONOURED
+from surge.provider.rivals import Rivals
 from surge.provider.service import Description, Service
 
 log = logging.getLogger("surge.provider")
@@ -29,6 +30,9 @@ RENEW_SECONDS = LIFETIME / 3
 
 RETRY_SECONDS = 5.0
 """Seconds until a publication that reached no relay is tried again."""
+
+LOOK_PAUSE = 5.0
+"""Seconds between seeing whether it is time to look at what others offer."""
 
 PUBLISH_SECONDS = 20.0
 """How long relays may take to answer."""
@@ -48,6 +52,10 @@ class Boards(Protocol):
 
     async def withdraw_offer(self, sequence: int) -> int:
         """Take offers up to this one off the boards."""
+        ...
+
+    async def offers(self) -> list[SignedOffer]:
+        """Every offer that the boards hold."""
         ...
 
 
@@ -77,6 +85,7 @@ class Offering:
         self.published: Published | None = None
         self.trouble = ""
         """Why the last publication failed; empty when it did not."""
+        self.rivals = Rivals(boards, journal)
         self._network = network
         self._device = device
         self._operator = operator
@@ -107,7 +116,21 @@ class Offering:
                 self._settled.clear()
 
     async def run(self) -> None:
-        """Publish, renew and withdraw, until cancelled."""
+        """Publish, renew and withdraw, and look at what others offer, until cancelled."""
+        tasks = [asyncio.create_task(self._keep_offering()), asyncio.create_task(self._look())]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _look(self) -> None:
+        while True:
+            if self.published is not None:
+                await self.rivals.look(self.published.offer)
+            await asyncio.sleep(LOOK_PAUSE)
+
+    async def _keep_offering(self) -> None:
         while True:
             self._news.clear()
             pause: float | None = None

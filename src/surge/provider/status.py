@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from surge.core.text import counted, span
+from surge.provider.rivals import reasons
 
 QUIET_SECONDS = 60
 """Seconds without a call after which a device is without work."""
@@ -44,6 +45,8 @@ def explain(status: Mapping[str, Any], now: int) -> str:
             parts.append(f"{counted(most['count'], 'unit')} ended here without pay, the last so: {last}")
         else:
             parts.append(f"{counted(most['count'], 'time')} it refused as {code!r}: {last}")
+    if status["market"] is not None:
+        parts += reasons(status["market"])
     return "; ".join([*parts, *troubles])
 
 
