@@ -282,6 +282,23 @@ async def test_a_ledger_that_hangs_or_is_away_keeps_no_job_waiting(journal: Jour
     assert paid.closed
 
 
+async def test_a_job_goes_by_what_was_so_a_moment_ago_and_a_listing_by_what_is_so_now(journal: Journal) -> None:
+    found = judging(journal)
+    before = (await found.standings([offer(1)]))[DEVICE]
+    assert before.value == 0.5
+    await settle(journal, DEVICE, b"1" * 32, [(ReceiptKind.UNIT, True, int(time.time()))] * 20)
+    assert (await found.standings([offer(1)]))[DEVICE] is before
+    assert (await found.standings([offer(1)], patience=1.0))[DEVICE].value > 0.9
+    assert (await found.standings([offer(1)]))[DEVICE].value > 0.9
+
+
+async def test_standings_that_are_kept_are_bounded(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "MAX_KEPT", 10)
+    found = judging(journal)
+    assert len(await found.standings([offer(each) for each in range(1, 100)])) == 99
+    assert len(found._held) == 10
+
+
 async def test_while_the_fee_is_not_known_nothing_that_costs_it_counts(journal: Journal) -> None:
     paid = {who(50): (Payment(time.time(), who(9), 10**17),)}
     assert (await judging(journal, Ledger(fee=-1), Paid(paid)).standings([offer(1)]))[DEVICE].value == 0.5

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("surge.buyer")
 
-AGAIN_SECONDS = 10.0
-"""Seconds for which what the journal says is believed: a job looks for providers every few."""
+AGAIN_SECONDS = 30.0
+"""Seconds for which what the journal says, and a standing that was made of it, is believed: a job looks for providers every few."""
 
 FIRST_SECONDS, READ_SECONDS = 2.0, 300.0
 """Seconds that a job waits for the ledger's past where none of it was read yet, and for which it is read on in the background."""
@@ -36,7 +36,7 @@ KEPT_SECONDS = 600.0
 """Seconds for which an answer to those is believed."""
 
 MAX_KEPT = 1 << 14
-"""Bonds that are remembered."""
+"""Bonds, and standings, that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ class Judge:
         self._read_at = float("-inf")
         self._fee: tuple[float, int] | None = None
         self._bonds: dict[Address, tuple[float, int]] = {}
+        self._held: dict[Whom, tuple[float, Standing]] = {}
+        """Standings, and when they were made."""
         self._reading: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -78,26 +80,34 @@ class Judge:
             await asyncio.to_thread(self._payments.close)
 
     async def standings(self, devices: Iterable[Whom], *, patience: float | None = None) -> dict[Address, Standing]:
-        """How each device stands now.
+        """How each device stands.
 
         What the ledger shows is taken as far as it was read. It is waited for `patience` seconds, by default only where nothing was yet; by
-        default, too, what was seen in the last seconds may be missing.
+        default, too, the last half a minute may be missing.
         """
-        listed = list(devices)
-        operators = {each.operator for each in listed}
-        records = await self._records(operators, patience)
-        seen = await self._experience(fresh=patience is not None)
-        caught = {device: found.caught for device, found in seen.items() if found.caught}
-        owners = await self._owners() if caught else {}
-        fee, now = await self._fee_bps(), time.time()
+        listed, fresh = list(devices), patience is not None
+        until = time.monotonic() - (0.0 if fresh else AGAIN_SECONDS)
+        stale = [each for each in listed if each not in self._held or self._held[each][0] < until]
+        if stale:
+            records = await self._records({each.operator for each in stale}, patience)
+            seen = await self._experience(fresh=fresh)
+            caught = {device: found.caught for device, found in seen.items() if found.caught}
+            owners, fee, now = await self._owners() if caught else {}, await self._fee_bps(), time.time()
 
-        def of(whom: Whom) -> Standing:
-            others = [found for device, found in caught.items() if device != whom.device and owners.get(device) == whom.operator]
-            siblings = [each for found in others for each in found]
-            experience = seen.get(whom.device, Experience())
-            return standing(records[whom.operator], experience, now=now, fee_bps=fee, stated=whom.stated, siblings=siblings)
+            def work() -> dict[Whom, tuple[float, Standing]]:
+                return {each: (time.monotonic(), of(each)) for each in stale}
 
-        return {each.device: of(each) for each in listed}
+            def of(whom: Whom) -> Standing:
+                others = [found for device, found in caught.items() if device != whom.device and owners.get(device) == whom.operator]
+                siblings = [each for found in others for each in found]
+                experience = seen.get(whom.device, Experience())
+                return standing(records[whom.operator], experience, now=now, fee_bps=fee, stated=whom.stated, siblings=siblings)
+
+            self._held |= await asyncio.to_thread(work)
+        found = {each.device: self._held[each][1] for each in listed}
+        while len(self._held) > MAX_KEPT:
+            del self._held[next(iter(self._held))]
+        return found
 
     def bond(self, operator: Address) -> int | None:
         """What an operator staked when it was last judged, in wei; None where that is not known."""

@@ -33,6 +33,10 @@ DAY = 86_400
 UNKNOWN = Address("0x" + "00" * 20)
 """In place of buyers whose channels were opened before the horizon: all of them count as one."""
 
+_PAID = (
+    "SELECT day / 7, coalesce(buyer, ?), sum(CAST(fee AS REAL)) FROM paid LEFT JOIN opened USING (channel) WHERE provider = ? GROUP BY 1, 2"
+)
+
 MIGRATIONS = (
     """
     CREATE TABLE span (low INTEGER NOT NULL, high INTEGER NOT NULL, since REAL NOT NULL);
@@ -129,17 +133,17 @@ class Payments:
         return await self._db.write(work)
 
     async def of(self, operators: Collection[Address]) -> dict[Address, tuple[Payment, ...]]:
-        """What these operators were paid, as far as it was read: an entry for each that was paid anything."""
-        found: dict[Address, list[Payment]] = {}
+        """What these operators were paid, as far as it was read, by buyer and week: an entry for each that was paid anything."""
+        found: dict[Address, tuple[Payment, ...]] = {}
 
         def work(db: sqlite3.Connection) -> None:
-            query = "SELECT provider, day, fee, coalesce(buyer, ?) FROM paid LEFT JOIN opened USING (channel) WHERE provider = ?"
             for operator in operators:
-                for _, day, fee, buyer in db.execute(query, (UNKNOWN, operator)):
-                    found.setdefault(operator, []).append(Payment(day * DAY + DAY / 2, Address(buyer), int(fee)))
+                rows = db.execute(_PAID, (UNKNOWN, operator)).fetchall()
+                if rows:
+                    found[operator] = tuple(Payment((week * 7 + 3.5) * DAY, Address(buyer), int(fees)) for week, buyer, fees in rows)
 
         await self._db.read(work)
-        return {operator: tuple(payments) for operator, payments in found.items()}
+        return found
 
     async def since(self) -> float | None:
         """When the first block that was read was made, Unix seconds; None while none were read."""
