@@ -61,7 +61,7 @@ def test_units_that_end_with_no_result_are_told_from_those_that_were_declined() 
         seen.watch.asked(number)
         seen.watch.refused(number, code)
     seen.watch.refused(99, "local")
-    assert seen.counts == {"asked": 7, "local": 2}
+    assert seen.counts == {"asked": 2, "local": 2}
 
 
 def test_a_unit_that_is_called_off_in_its_time_was_only_slower_than_another() -> None:

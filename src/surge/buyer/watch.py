@@ -13,8 +13,8 @@ from surge.buyer.journal import Journal
 from surge.core.receipts import FUELLED, Receipt
 
 ASKED, LOCAL, AWAY, BROKE, FUEL, SECONDS = "asked", "local", "away", "broke", "fuel", "seconds"
-"""What is counted: units asked for; those that ended with no result, or were never answered; broken sessions; broken protocols; and fuel of
-units that took a while, with the seconds of a core that they took here."""
+"""What is counted: units asked for and not declined; those that ended with no result, or were never answered; broken sessions; broken
+protocols; and fuel of units that took a while, with the seconds of a core that they took here."""
 
 IN_GOOD_FAITH = frozenset({"busy", "window", "draining", "price", "missing", "deposit", "cancelled", "storage", "invalid", "unknown"})
 """Refusals that say something of the moment or of the job: a device that declines has done nothing wrong."""
@@ -68,8 +68,9 @@ class Watch:
 
     def refused(self, number: int, code: str) -> None:
         """It gave none."""
-        if self._under_way.pop(number, None) is not None and code not in IN_GOOD_FAITH:
-            self._note(LOCAL, 1)
+        if self._under_way.pop(number, None) is not None:
+            what, count = (ASKED, -1) if code in IN_GOOD_FAITH else (LOCAL, 1)
+            self._note(what, count)
 
     def called_off(self, number: int, wall_ms: int) -> None:
         """The answer is no longer wanted of a unit that may take so many milliseconds."""
