@@ -171,3 +171,14 @@ async def test_what_is_old_is_forgotten(kept: Payments, monkeypatch: pytest.Monk
     ledger.newest += 1
     await kept.look(ledger, 10)
     assert await totals(kept) == {}
+
+
+async def test_a_damaged_file_stops_nobody(kept: Payments, tmp_path: Path) -> None:
+    (tmp_path / "damaged.db").write_bytes(b"this is no database, and never was one" * 100)
+    assert Payments.opened(tmp_path / "damaged.db") is None
+    whole = Payments.opened(tmp_path / "whole.db")
+    assert whole is not None
+    whole.close()
+    await kept.look(chain(), 10)
+    await kept._db.write(lambda db: db.execute("DROP TABLE paid"))
+    assert await kept.of(OPERATORS) == {}

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from surge.core.standing import HALF_LIFE, Payment
 from surge.core.types import Address
-from surge.errors import Unavailable
+from surge.errors import SurgeError
 from surge.ledger import Page
 from surge.store import Database
 
@@ -68,6 +68,15 @@ class Payments:
         self._looking = asyncio.Lock()
         self._looked = float("-inf")
 
+    @classmethod
+    def opened(cls, path: Path) -> Payments | None:
+        """Open them; None where the file cannot be used: it only holds what can be read again, so it stops nobody."""
+        try:
+            return cls(path)
+        except SurgeError as error:
+            log.warning("what the ledger shows of providers counts nothing now: %s", error)
+            return None
+
     def close(self) -> None:
         """Finish what was submitted and close the file."""
         self._db.close()
@@ -81,7 +90,7 @@ class Payments:
                     self._looked = time.monotonic()
         except TimeoutError:
             log.info("the ledger's past was not read to its end in %.0f s: it is read on at the next look", seconds)
-        except Unavailable as error:
+        except SurgeError as error:
             log.info("the ledger's past cannot be read now: %s", error)
 
     async def _read(self, histories: Histories) -> None:
@@ -142,7 +151,10 @@ class Payments:
                 if rows:
                     found[operator] = tuple(Payment((week * 7 + 3.5) * DAY, Address(buyer), int(fees)) for week, buyer, fees in rows)
 
-        await self._db.read(work)
+        try:
+            await self._db.read(work)
+        except SurgeError as error:
+            log.warning("what the ledger shows of providers counts nothing now: %s", error)
         return found
 
     async def since(self) -> float | None:
