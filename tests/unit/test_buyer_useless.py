@@ -97,6 +97,8 @@ class Board:
 
 
 class Registry:
+    bonds = None
+
     async def operator_of(self, device: Address) -> Address:
         return OFFER.operator
 

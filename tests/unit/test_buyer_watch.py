@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from surge.core.receipts import Receipt, ReceiptKind, Voucher
 from surge.core.standing import Fault, Payment
 from surge.core.types import Address
 from surge.errors import LedgerError
+from surge.ledger.bonds import Slash
 
 NOW = 1_800_000_000.0
 DAY = 86_400
@@ -198,7 +199,8 @@ class Ledger:
     def __init__(self, fee: int = 100, bonds: dict[str, int] | None = None) -> None:
         self.fee = fee
         self.asked: list[str] = []
-        self.histories = None
+        self.histories = self
+        self.lost: list[Slash] = []
         if bonds is not None:
             self.bonds = self
             self._bonds = bonds
@@ -213,6 +215,12 @@ class Ledger:
         if operator not in self._bonds:
             raise LedgerError("away")
         return cast(Any, type("Pool", (), {"assets": self._bonds[operator]}))
+
+    async def slashes(self, operators: Iterable[Address]) -> list[Slash]:
+        return [each for each in self.lost if each.operator in operators]
+
+    async def times(self, blocks: set[int]) -> dict[int, float]:
+        return {each: time.time() for each in blocks}
 
 
 class Paid:
@@ -303,6 +311,14 @@ async def test_while_the_fee_is_not_known_nothing_that_costs_it_counts(journal: 
     paid = {who(50): (Payment(time.time(), who(9), 10**17),)}
     assert (await judging(journal, Ledger(fee=-1), Paid(paid)).standings([offer(1)]))[DEVICE].value == 0.5
     assert (await judging(journal, Ledger(), Paid(paid)).standings([offer(1)]))[DEVICE].value > 0.5
+
+
+async def test_what_a_bond_lost_is_held_against_its_operator(journal: Journal) -> None:
+    ledger = Ledger(bonds={who(50): 5, who(51): 5})
+    ledger.lost = [Slash(who(50), 2 * 10**18, 7)]
+    held = await judging(journal, ledger).standings([offer(1), offer(2, 51)])
+    assert held[who(1)].value < held[who(2)].value
+    assert any("slashed by 2 SURGE" in each.text for each in held[who(1)].reasons)
 
 
 async def test_bonds_are_asked_for_once_in_a_while(journal: Journal) -> None:

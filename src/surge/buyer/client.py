@@ -142,10 +142,8 @@ class Client:
             self._ledger, self._relays = ledger, relays
             self.spawn(ledger.run(), "ledger")
             self._treasury = Treasury(home.network.channels_domain, ledger, self.wallet, home.keystore(), self.journal, home.folder)
-            judge = Judge(self.journal, ledger, await asyncio.to_thread(Payments, home.payments))
-            self._market = Market(home.network, ledger, relays, self._treasury, self.journal, judge, home.own_operators())
             judge = Judge(self.journal, ledger, await asyncio.to_thread(Payments.opened, home.payments))
-            self._market = Market(home.network, ledger, relays, self._treasury, self.journal, judge)
+            self._market = Market(home.network, ledger, relays, self._treasury, self.journal, judge, home.own_operators())
             await self._treasury.reconcile()
             self._orphans = Orphans(self.journal, self.jobs.get)
             self._market.on_opened = self._peer_opened

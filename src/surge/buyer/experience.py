@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from surge.buyer.audits import WRONG
 from surge.buyer.journal import Journal
 from surge.buyer.watch import ASKED, AWAY, BROKE, DAY, FUEL, LOCAL, SECONDS
 from surge.core.receipts import ReceiptKind
@@ -39,7 +41,16 @@ class Audits:
 
 async def audits(journal: Journal) -> Mapping[str, Audits]:
     """What audits found, by device: those that passed as far back as they count, and all that did not."""
-    return {}
+    passed: dict[str, list[Count]] = defaultdict(list)
+    caught: dict[str, list[Count]] = defaultdict(list)
+    since = time.time() - HORIZON
+    query = (
+        "SELECT device, verdict, CAST(time / 86400 AS INTEGER), count(*) FROM audits WHERE verdict = 'wrong' "
+        "OR (verdict = 'right' AND time > ?) GROUP BY device, verdict, CAST(time / 86400 AS INTEGER)"
+    )
+    for device, verdict, day, count in await journal.read(query, (since,)):
+        (caught if verdict == WRONG else passed)[device].append((day * DAY + DAY / 2, count))
+    return {device: Audits(tuple(passed[device]), tuple(caught[device])) for device in {*passed, *caught}}
 
 
 @dataclass(slots=True)

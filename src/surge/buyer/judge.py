@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from surge.buyer.experience import experiences
 from surge.buyer.journal import Journal
 from surge.buyer.payments import Payments
+from surge.buyer.purse import in_surge
 from surge.buyer.watch import Seen
 from surge.core.offers import Offer
 from surge.core.standing import Experience, Fault, Payment, Record, Standing, standing
@@ -190,5 +191,19 @@ async def staked(ledger: Ledger, operator: Address) -> int | None:
 
 
 async def proved(ledger: Ledger, operators: Iterable[Address]) -> Mapping[Address, tuple[Fault, ...]]:
-    """What the ledger proves against operators: slashes, equivocations, lost cases. Nothing on a network without a court."""
-    return {}
+    """What the ledger proves against operators: what their bonds lost, in the court or for two receipts of one number."""
+    bonds: Any = getattr(ledger, "bonds", None)
+    if bonds is None:
+        return {}
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            slashes = await bonds.slashes(operators)
+            times = {} if not slashes else await ledger.histories.times({each.block for each in slashes})
+    except (SurgeError, TimeoutError) as error:
+        log.info("what bonds lost cannot be read now: %s", error)
+        return {}
+    found: dict[Address, list[Fault]] = {}
+    for each in slashes:
+        fault = Fault(times[each.block], f"its bond was slashed by {in_surge(each.amount)}")
+        found.setdefault(each.operator, []).append(fault)
+    return {operator: tuple(faults) for operator, faults in found.items()}

@@ -307,8 +307,7 @@ class Peer:
             raise PeerFault(f"{self.device} opens a channel twice", answer=message)
 
     def _answered(self, answer: Answer) -> None:
-        call = self._calls.get(answer.id)
-        if call is None:
+        if (call := self._calls.get(answer.id)) is None:
             self._check_number(answer.id)
             return self._stray(answer.receipt)
         self._settle(answer.id, call, call.answered(answer, self.payer.party))

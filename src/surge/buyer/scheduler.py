@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from surge.buyer.cuts import Abandon, Assign, Cut, Deliver, Effect, Fault, Lane, Recut, Try, Withdraw
-from surge.buyer.sizes import AIM_SECONDS, depth_of, size_of
+from surge.buyer.sizes import AIM_SECONDS, believed_seconds, depth_of, size_of
 from surge.buyer.stragglers import expected_seconds, most_overdue
 from surge.core.standing import IN_VAIN
 
@@ -31,12 +31,6 @@ FAILURES_TO_REST = 3
 
 REST_SECONDS = 5.0
 """How long it rests; doubled with every further ending, up to 16 times."""
-
-DOUBT = 16
-"""A device that says it took less than a sixteenth of the time we waited for it is not believed."""
-
-LEAST_SECONDS = 1e-6
-"""No unit takes less."""
 
 WEIGHT = 0.5
 """Weight of the newest measurement in the moving average of seconds per item."""
@@ -358,9 +352,7 @@ class Scheduler:
             lane.failures = lane.refusals = 0
             lane.done += 1
             if attempt is not None and cut is not None and not attempt.again:
-                elapsed = now - attempt.started
-                least = elapsed / (DOUBT * (attempt.ahead + 1))
-                self._measured(lane, cut.count, max(min(seconds, elapsed), least, LEAST_SECONDS))
+                self._measured(lane, cut.count, believed_seconds(seconds, now - attempt.started, attempt.ahead))
 
     def _end_try(self, number: int, key: str) -> Try | None:
         if (lane := self.lanes.get(key)) is not None:

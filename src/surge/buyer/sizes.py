@@ -28,6 +28,17 @@ PIPELINE_SECONDS = 0.2
 MAX_DEPTH = 128
 """Units in flight per core, however short they are."""
 
+DOUBT = 16
+"""A device that says it took less than a sixteenth of the time we waited for it is not believed."""
+
+LEAST_SECONDS = 1e-6
+"""No unit takes less."""
+
+
+def believed_seconds(said: float, elapsed: float, ahead: int) -> float:
+    """What a unit is taken to have cost a device that says `said`, when `elapsed` seconds passed with `ahead` units before it."""
+    return max(min(said, elapsed), elapsed / (DOUBT * (ahead + 1)), LEAST_SECONDS)
+
 
 def depth_of(lane: Lane, chunk: int) -> int:
     """Units that may be in flight on a lane; `chunk` is their size in items, 0 where that is free."""

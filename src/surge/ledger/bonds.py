@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,13 +17,18 @@ from surge.errors import InvalidInput, LedgerError, NotEnough, Unavailable
 from surge.ledger import answers
 from surge.ledger.answers import Log, Mined
 from surge.ledger.calls import Calls
+from surge.ledger.histories import dated
 from surge.ledger.transactions import checksum
 
 STAKED = keccak256(b"Staked(address,address,uint256,uint256)")
 UNSTAKED = keccak256(b"Unstaked(address,address,uint256,uint256,uint256)")
 WITHDRAWN = keccak256(b"Withdrawn(address,address,uint256,uint256)")
 CLAIMED = keccak256(b"Claimed(address,address,uint256)")
+SLASHED = keccak256(b"Slashed(address,address,uint256,uint256,uint256)")
 """The events' first topics."""
+
+MAX_BLOCK = 1 << 63
+"""No block has a higher number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,18 @@ class Stake:
     """Wei that they are worth now."""
     claimable: int
     """Wei that they earned and that were not claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slash:
+    """What a bond lost at once."""
+
+    operator: Address
+    """Whose bond it was."""
+    amount: int
+    """Wei, of stake active and leaving."""
+    block: int
+    """The block it happened in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +155,28 @@ class Bonds:
             if address(holder) == staker:
                 found.append(Ticket(number, operator, await self._number("leaving", number), int(ready_at)))
         return found
+
+    async def slashes(self, operators: Iterable[Address]) -> list[Slash]:
+        """What these operators' bonds lost so far, oldest first."""
+        ours = self._calls.address("bonds")
+        wanted = {operator: _word(operator) for operator in operators}
+        if not wanted:
+            return []
+        question = {
+            "address": checksum(ours),
+            "topics": ["0x" + SLASHED.hex(), sorted(wanted.values())],
+            "fromBlock": "0x0",
+            "toBlock": "latest",
+        }
+        found: list[tuple[int, Log]] = await self._calls.endpoints.call("eth_getLogs", question, read=lambda row: dated(row, 0, MAX_BLOCK))
+        slashes = []
+        for block, event in found:
+            if event.address == ours and len(event.topics) == 3 and event.topics[0] == SLASHED:
+                operator = address("0x" + event.topics[1][-20:].hex())
+                if operator in wanted:
+                    active, leaving, _ = _numbers(event, 3)
+                    slashes.append(Slash(operator, active + leaving, block))
+        return slashes
 
     # Writing
 

@@ -129,13 +129,13 @@ class Histories:
             "fromBlock": hex(low),
             "toBlock": hex(high),
         }
-        shown = [row for _, row in await self._endpoints.every("eth_getLogs", question, read=lambda answer: _dated(answer, low, high))]
+        shown = [row for _, row in await self._endpoints.every("eth_getLogs", question, read=lambda answer: dated(answer, low, high))]
         seen: Counter[tuple[int, Log]] = Counter()
         for row in shown:
             seen.update(set(row))
         believed = sorted((each for each, times in seen.items() if 2 * times > len(shown) and each[1].address == contract), key=_place)
         paid = [(block, read_redemption(event)) for block, event in believed if event.topics[:1] == (REDEEMED,)]
-        times = await self._times({low, *(block for block, _ in paid)})
+        times = await self.times({low, *(block for block, _ in paid)})
         return Page(
             low,
             high,
@@ -144,7 +144,7 @@ class Histories:
             tuple(Paid(block, times[block], each.channel, each.provider, each.fee) for block, each in paid),
         )
 
-    async def _times(self, blocks: Iterable[int]) -> dict[int, float]:
+    async def times(self, blocks: Iterable[int]) -> dict[int, float]:
         """When blocks were made: asked for of some, so that no two neighbours among those are far apart, and reckoned for the others."""
         ordered = sorted(blocks)
         ends = {ordered[0], ordered[-1]}
@@ -176,7 +176,7 @@ def _place(each: tuple[int, Log]) -> tuple[int, str]:
     return each[0], each[1].transaction
 
 
-def _dated(answer: Any, low: int, high: int) -> list[tuple[int, Log]]:
+def dated(answer: Any, low: int, high: int) -> list[tuple[int, Log]]:
     """Events with their blocks. Raises `Unavailable`, also where they are of other blocks than was asked."""
     events = answers.logs(answer)
     found = [(answers.quantity(each.get("blockNumber")), event) for each, event in zip(answer, events, strict=True)]
