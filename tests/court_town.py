@@ -5,25 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eth_abi.abi import encode as abi_encode
-
 from network_support import COIN, Device, Town
 from surge.buyer.home import cache_folder
-from surge.contracts import artifact
 from surge.core.court import EMBEDDED, CourtParameters
-from surge.core.keccak import keccak256
 from surge.core.messages import UnitDone, encode_body
 from surge.core.messages.compute import decode_unit_done
-from surge.core.network import Contract
 from surge.core.pricing import unit_amount
 from surge.core.receipts import DeviceConsent
 from surge.core.units import Part, result_hash
 from surge.ledger import Ledger
-from surge.ledger.transactions import checksum
 from surge.provider import visits
 from surge.provider.compute import Compute
 from surge.provider.config import ProviderConfig
@@ -153,15 +147,14 @@ class JurorSeat:
 class CourtTown(Town):
     """A town whose network has a court. `jurors` sit from the start."""
 
-    def __init__(self, folder: Path, *, jurors: int = 5, parameters: CourtParameters = EMBEDDED) -> None:
+    def __init__(self, folder: Path, *, jurors: int = 5) -> None:
         super().__init__(folder, providers=0, config=ProviderConfig())
-        self.parameters = parameters
+        self.parameters: CourtParameters = EMBEDDED
         self.seats: list[JurorSeat] = []
         self._jurors = jurors
 
     async def _start(self) -> None:
         await super()._start()
-        await self._found_court()
         self.sandbox = Sandbox(cache_folder(), workers=1, memory=2 << 30)
         await self.sandbox.start()
         self.accused = Accused(self, 0, self._config)
@@ -171,19 +164,6 @@ class CourtTown(Town):
         for seat in self.seats:
             await seat.prepare()
         await asyncio.gather(*(seat.start() for seat in self.seats))
-
-    async def _found_court(self) -> None:
-        network, sender = self.network, self.ledger._sender
-        places = [checksum(each.address) for each in (network.token, network.registry, network.bonds, network.channels)]
-        arguments = abi_encode(("address",) * 4 + (f"({','.join(['uint256'] * 12)})",), (*places, astuple(self.parameters)))
-        made = await sender.send(self.treasury, None, artifact("court")["bytecode"] + arguments.hex(), purpose="deploying a court")
-        assert made.contract is not None
-        await self.ledger._calls.write(self.treasury, "bonds", "set_slasher", checksum(made.contract), purpose="naming the court")
-        code = await self.ledger._endpoints.call("eth_getCode", checksum(made.contract), "latest")
-        self.network = replace(network, court=Contract(made.contract, keccak256(bytes.fromhex(code[2:]))))
-        self.file.write_bytes(self.network.encode())
-        await self.ledger.close()
-        self.ledger = await Ledger.connect(self.network, self.folder / "ledger" / "transactions.db")
 
     async def _stop(self) -> None:
         await asyncio.gather(*(seat.stop() for seat in self.seats), return_exceptions=True)

@@ -249,5 +249,5 @@ def test_a_job_whose_inputs_no_juror_may_see_is_not_disputed(town: CourtTown, mo
         receipt = receipt_of(network, module, disputable=False)
         with pytest.raises(InvalidInput, match="disputable=False"):
             network.dispute(receipt["receipt"], b"\1" * 32, 5)
-        assert town.call(town.ledger.court.case_of(bytes.fromhex(receipt["receipt"]))) == 0
+        assert town.call(town.ledger.court.case_of(bytes.fromhex(receipt["receipt"]))) is None
         assert ZERO.hex() not in str(network.disputes())
