@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from surge.core import canonical
-from surge.core.receipts import ReceiptKind
+from surge.core.receipts import Receipt, ReceiptKind
 from surge.core.types import ZERO
 from surge.provider.service import Claim, Context, Description, Order, Refused, Reply, Weight
 
@@ -65,6 +65,7 @@ class Works:
         self.folder = folder
         self.gate = asyncio.Event()
         self.runs: list[int] = []
+        self.answers: list[tuple[bytes, bool]] = []
         self.started = self.closed = 0
 
     async def start(self) -> None:
@@ -80,6 +81,9 @@ class Works:
         if method not in ("run", "free", "compile"):
             raise Refused("unknown", f"no method {method}")
         return Work(self, method, body, context)
+
+    def answered(self, receipt: Receipt, accepted: bool) -> None:
+        self.answers.append((receipt.subject, accepted))
 
 
 def work(what: str = "", number: int = 0, job: bytes = ZERO, size: int = 0) -> bytes:

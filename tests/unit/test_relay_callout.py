@@ -149,6 +149,15 @@ def test_a_grant_permits_the_address_its_own_subjects_only() -> None:
     assert gate.logins[7].address == DEVICE.address
 
 
+def test_a_grant_of_one_that_is_stopped_permits_the_relay_alone() -> None:
+    gate = callout()
+    gate.stopped[DEVICE.address] = "it owes"
+    grant = decode_token(answer_to(gate, signed(DEVICE), 7)["jwt"].encode(), gate._issuer.public_key.decode())
+    own, relay = DEVICE.address, gate._relay
+    assert grant["nats"]["sub"] == {"allow": [f"node.{own}.{relay}.>", f"node.{own}.{own}.n.>"]}
+    assert grant["nats"]["pub"] == {"allow": [f"node.{relay}.{own}.>", f"board.{own}.>"]}
+
+
 def test_a_refusal_is_an_answer_without_a_grant() -> None:
     gate = callout()
     answer = answer_to(gate, signed(STRANGER, address=DEVICE.address), 7)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from surge.core import canonical
+from surge.core import canonical, carriage
 from surge.core.eip712 import Domain
 from surge.core.messages import SignedReceipt
 from surge.core.messages.fields import wei
@@ -148,6 +148,15 @@ def audit_transfer(wire: SignedReceipt, content: bytes, size: int, prices: Price
 def audit_compile(wire: SignedReceipt, image: bytes, engine: bytes, size: int, prices: Prices, party: Party) -> tuple[Receipt, bytes]:
     """The receipt for compiling a module of `size` bytes, and its digest. Raises `PeerFault`."""
     return _audit_simple(wire, ReceiptKind.COMPILE, image, engine, size, compile_amount(prices, size), party)
+
+
+def audit_carriage(wire: SignedReceipt, about: bytes, counted: int, prices: Prices, party: Party) -> tuple[Receipt, bytes]:
+    """The receipt for what a relay says that it counted in a period, and its digest. Raises `PeerFault`.
+
+    How much of that it bills, and whether it is believed, is for the device to judge.
+    """
+    price, stated = transfer_amount(prices, wire.quantity), carriage.result(about, counted)
+    return _audit_simple(wire, ReceiptKind.RELAY, about, stated, wire.quantity, price, party)
 
 
 def _audit_simple(

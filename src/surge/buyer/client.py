@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from surge.buyer import pleading
 from surge.buyer.accounts import Lease
+from surge.buyer.bonded import Bonded
 from surge.buyer.calls import Refused
 from surge.buyer.checker import Checker
 from surge.buyer.docket import Dispute
@@ -143,7 +144,8 @@ class Client:
             self.spawn(ledger.run(), "ledger")
             self._treasury = Treasury(home.network.channels_domain, ledger, self.wallet, home.keystore(), self.journal, home.folder)
             judge = Judge(self.journal, ledger, await asyncio.to_thread(Payments.opened, home.payments))
-            self._market = Market(home.network, ledger, relays, self._treasury, self.journal, judge, home.own_operators())
+            bonded = Bonded(ledger.bonds, home.own_operators())
+            self._market = Market(home.network, ledger, relays, self._treasury, self.journal, judge, bonded=bonded)
             await self._treasury.reconcile()
             self._orphans = Orphans(self.journal, self.jobs.get)
             self._market.on_opened = self._peer_opened

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from surge.buyer.journal import Journal
 from surge.core.receipts import Receipt, ReceiptKind
 
-ONCE = (ReceiptKind.TRANSFER, ReceiptKind.COMPILE)
+ONCE = (ReceiptKind.TRANSFER, ReceiptKind.COMPILE, ReceiptKind.RELAY)
 """Kinds of receipts that need an intent. Those for units and setups name what was asked by their subject."""
 
 
@@ -48,17 +48,22 @@ class Intents:
         """While a provider is asked, at this price. What is asked is durable before the body runs.
 
         An intent that was left without a receipt is used again. A content may be sent again after it was paid, because its bytes are moved
-        again; a module is compiled once for a job, whatever its provider says.
+        again; a module is compiled once for a job, and a period carried once, whatever its provider says.
         """
         intent = self._known.setdefault((kind, subject, job), _Intent(size, amount, 0, 0))
         intent.size, intent.amount = size, amount
         intent.under_way += 1
-        intent.asked = max(intent.asked, 1 if kind == ReceiptKind.COMPILE else intent.paid + intent.under_way)
+        intent.asked = max(intent.asked, intent.paid + intent.under_way if kind == ReceiptKind.TRANSFER else 1)
         try:
             await self._journal.intend(self._channel, kind, subject, job, size=size, amount=amount, asked=intent.asked)
             yield
         finally:
             intent.under_way -= 1
+
+    def size_of(self, kind: ReceiptKind, subject: bytes, job: bytes) -> int | None:
+        """The size of what was asked before; None if it never was."""
+        intent = self._known.get((kind, subject, job))
+        return None if intent is None else intent.size
 
     def job_of(self, receipt: Receipt, engine: bytes) -> bytes | None:
         """The job that asked for what a receipt bills, to the letter, and has not paid it; None if none did."""

@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from surge.buyer.accounts import acknowledgement_since
-from surge.buyer.bonded import Bonded
+from surge.buyer.bonded import UNASKED, Bond, Bonded
 from surge.buyer.doors import Link
 from surge.buyer.journal import OPEN, ChannelRow, Journal
 from surge.buyer.judge import Judge, Whom
-from surge.buyer.operators import Operators
-from surge.buyer.peers import Peer
+from surge.buyer.operators import Operators, Registry
+from surge.buyer.peers import COMPUTE, Peer
 from surge.buyer.plan import Plan, Wishes
 from surge.buyer.purse import Purse
 from surge.buyer.treasury import Account, Bearer, Treasury, is_over_budget
@@ -33,12 +33,9 @@ from surge.errors import LedgerError, NoProvider, NotEnough, PeerFault, SurgeErr
 from surge.relay.board import OfferQuery
 
 if TYPE_CHECKING:
-    from surge.ledger import Ledger
     from surge.relay.client import Relays
 
 log = logging.getLogger("surge.buyer")
-
-SERVICE = "compute"
 
 OPEN_SECONDS = 20.0
 """How long a session may take to open when a channel is to be closed."""
@@ -56,13 +53,17 @@ class Market:
     def __init__(
         self,
         network: NetworkFile,
-        ledger: Ledger,
+        registry: Registry,
         relays: Relays,
         treasury: Treasury,
         journal: Journal,
         judge: Judge,
-        own: Collection[str] = (),
+        *,
+        bonded: Bonded | None = None,
+        service: str = COMPUTE,
     ) -> None:
+        self._service = service
+        self._bonded = bonded
         self.peers: dict[Address, Peer] = {}
         """Providers with a session or on their way to one."""
         self.accounts: dict[Address, Account] = {}
@@ -71,12 +72,10 @@ class Market:
         self.judge = judge
         self._network = network
         self._context = canonical.encode({"version": VERSION, "network_id": network.network_id})
-        self._ledger = ledger
         self._relays = relays
         self._treasury = treasury
         self._journal = journal
-        self._operators = Operators(ledger)
-        self._bonded = Bonded(ledger.bonds, own)
+        self._operators = Operators(registry)
         self._banned: dict[Address, str] = {}
         self._locks: dict[Address, asyncio.Lock] = {}
         self._tasks: dict[Address, list[asyncio.Task[None]]] = {}
@@ -85,7 +84,7 @@ class Market:
 
     async def offers(self) -> list[SignedOffer]:
         """What is offered now, by devices whose operators the registry confirms."""
-        found = await self._relays.offers(OfferQuery(service=SERVICE))
+        found = await self._relays.offers(OfferQuery(service=self._service))
         found = [signed for signed in found if signed.offer.network == self._network.network_id]
         return await self._operators.confirmed(found)
 
@@ -118,7 +117,7 @@ class Market:
 
     def _constraints(self, wishes: Wishes, memory: int, excluded: Iterable[str] = ()) -> Constraints:
         return Constraints(
-            service=SERVICE,
+            service=self._service,
             max_price=wishes.max_price,
             region=wishes.region,
             providers=frozenset(Address(each) for each in wishes.providers) if isinstance(wishes.providers, tuple) else frozenset(),
@@ -174,7 +173,7 @@ class Market:
         async with self._locks.setdefault(offer.device, asyncio.Lock()):
             known = self.peers.get(offer.device)
             if known is not None and known.gone is None:
-                known.bond = await self._bonded.of(offer.operator)
+                known.bond = await self._bond_of(offer)
                 return known
             if known is not None:
                 await self.forget(offer.device)
@@ -185,8 +184,11 @@ class Market:
                     raise
                 raise Unavailable(f"no channel to {offer.device} could be opened: {error}", device=offer.device) from error
             peer = self._start(offer, account)
-            peer.bond = await self._bonded.of(offer.operator)
+            peer.bond = await self._bond_of(offer)
             return peer
+
+    async def _bond_of(self, offer: Offer) -> Bond:
+        return UNASKED if self._bonded is None else await self._bonded.of(offer.operator)
 
     async def channel_peer(self, row: ChannelRow) -> tuple[Account, Peer]:
         """An open channel and a session on it, to close it. Raises `Unavailable`, `PeerFault`."""
@@ -221,12 +223,14 @@ class Market:
         session_key = account.payer.signer
 
         async def dial() -> Link:
-            return await self._relays.dial(offer.device, identity=session_key, context=self._context, relays=list(offer.relays))
+            # A relay is reached through itself, whatever it is called elsewhere.
+            relays = [*offer.relays, offer.device]
+            return await self._relays.dial(offer.device, identity=session_key, context=self._context, relays=relays)
 
         async def lacking(count: int) -> tuple[bytes, int]:
             return await acknowledgement_since(self._journal, account.row.id, count)
 
-        peer = Peer(offer.device, offer.cores, account.terms, account.payer, dial, lacking)
+        peer = Peer(offer.device, offer.cores, account.terms, account.payer, dial, lacking, self._service)
         peer.operator = offer.operator
         peer.watch = Watch(self.judge.seen.noting(offer.device), cores=offer.cores, speed=offer.prices.speed)
         peer.listeners.append(_Opened(self))

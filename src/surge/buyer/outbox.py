@@ -26,11 +26,14 @@ class Outbox:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def post(self, message: bytes) -> None:
         """Send a message, behind those before it."""
         self._messages.append(message)
         self._size += len(message)
+        self._empty.clear()
         if self._size >= MAX_WAITING:
             self._room.clear()
         self._wake.set()
@@ -40,10 +43,15 @@ class Outbox:
         self._messages.clear()
         self._size = 0
         self._room.set()
+        self._empty.set()
 
     async def room(self) -> None:
         """Wait until little is waiting."""
         await self._room.wait()
+
+    async def emptied(self) -> None:
+        """Wait until everything was handed to the session, or the session is gone."""
+        await self._empty.wait()
 
     async def run(self, session: Link) -> None:
         """Send until cancelled. Raises `Unavailable` when the session has ended."""
@@ -54,6 +62,7 @@ class Outbox:
                 await session.send(message)
                 if self._size < MAX_WAITING:
                     self._room.set()
+            self._empty.set()
             self._wake.clear()
             await self._wake.wait()
 

@@ -45,7 +45,8 @@ from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 
 log = logging.getLogger("surge.buyer")
 
-SERVICE = "compute"
+COMPUTE = "compute"
+"""The service that units are asked of."""
 
 GRACE_SECONDS = 8.0
 """How long a provider whose session broke may stay away before its units go elsewhere."""
@@ -65,7 +66,9 @@ class Peer:
         payer: Payer,
         dial: Callable[[], Awaitable[Link]],
         lacking: Callable[[int], Awaitable[tuple[bytes, int]]],
+        service: str = COMPUTE,
     ) -> None:
+        self.service = service
         self.device = device
         self.operator = ""
         """Who runs it: the market says so."""
@@ -124,7 +127,7 @@ class Peer:
             self.watch.asked(number)
         self._in_flight += call.bills
         if self.is_open:
-            self._outbox.post(encode(Call(number, SERVICE, call.method, call.body)))
+            self._outbox.post(encode(Call(number, self.service, call.method, call.body)))
 
     async def question(
         self, method: str, body: bytes, *, seconds: float, bills: bool = False, late: Callable[[Answer], object] | None = None
@@ -174,11 +177,12 @@ class Peer:
             raise self.gone
 
     async def quiet(self) -> None:
-        """Wait until nothing is under way here, and everything answered is paid."""
+        """Wait until nothing is under way here, everything answered is paid, and the provider is being told."""
         while self._calls:
             self._quiet.clear()
             await self._quiet.wait()
         await self.payer.drain()
+        await self._outbox.emptied()
 
     async def close_together(self, message: bytes, seconds: float) -> ClosedTogether:
         """Offer a co-operative close and wait for the provider's half."""
@@ -250,7 +254,7 @@ class Peer:
         self.is_open = self._was_open = True
         for number, call in self._calls.items():
             call.restart()
-            self._outbox.post(encode(Call(number, SERVICE, call.method, call.body)))
+            self._outbox.post(encode(Call(number, self.service, call.method, call.body)))
         payer.send = self._outbox.post
         self._opened.set()
         for listener in list(self.listeners):

@@ -134,6 +134,7 @@ async def _ledger(data: Path, port: int) -> None:
 )
 @click.option("--url", default=None, help="Where others reach it, as the registry is told. [default: where it listens]")
 @click.option("--region", default="", help="Where it is, as the registry is told.")
+@click.option("--price", type=Amount(), default=0, help="SURGE that devices pay for a gigabyte carried. [default: 0, nothing is asked]")
 @click.option("--with-parent", type=int, hidden=True)
 def relay(
     data: Path | None,
@@ -142,11 +143,16 @@ def relay(
     tls_cert: Path | None,
     tls_key: Path | None,
     network: str | None,
+    price: int,
     with_parent: int | None,
     **naming: Any,
 ) -> None:
-    """Let devices behind NAT be reached: run and supervise a nats-server that carries sealed sessions."""
+    """Let devices behind NAT be reached: run and supervise a nats-server that carries sealed sessions.
+
+    With a price, devices pay for what it carries for them, and are carried no further when they owe too much. The registry then names it.
+    """
     begin(with_parent)
+    naming["register"] = naming["register"] or bool(price and not naming["operator"])
     if (tls_cert is None) != (tls_key is None):
         raise click.BadParameter("a certificate needs its key, and a key its certificate", param_hint="--tls-cert")
     if naming["register"] and naming["operator"]:
@@ -155,11 +161,12 @@ def relay(
         raise click.BadParameter("the registry is that of a network", param_hint="--network")
     if host in ("0.0.0.0", "::") and not naming["url"] and (naming["register"] or naming["operator"]):  # noqa: S104
         raise click.BadParameter("it listens everywhere: say where others reach it", param_hint="--url")
-    asyncio.run(_relay(data or places.home() / "relay", host, port, tls_cert, tls_key, network, naming))
+    tls = (tls_cert, tls_key) if tls_cert and tls_key else None
+    asyncio.run(_relay(data or places.home() / "relay", host, port, tls, network, price, naming))
 
 
 async def _relay(
-    data: Path, host: str, port: int, tls_cert: Path | None, tls_key: Path | None, network: str | None, naming: Mapping[str, Any]
+    data: Path, host: str, port: int, tls: tuple[Path, Path] | None, network: str | None, price: int, naming: Mapping[str, Any]
 ) -> None:
     from surge.relay.server import RelayServer, TlsFiles
     from surge.wallet import Keystore
@@ -168,16 +175,21 @@ async def _relay(
     identity = keys.load_or_create("relay", passphrase())
     described = load_network(places.find_network(network)) if network else None
     network_id = described.network_id if described else None
-    tls = TlsFiles(tls_cert, tls_key) if tls_cert and tls_key else None
-    server = RelayServer(data / "nats", identity, host=host, port=port, tls=tls, network=network_id)
+    files = TlsFiles(*tls) if tls else None
+    server = RelayServer(data / "nats", identity, host=host, port=port, tls=files, network=network_id, metered=price > 0)
     stop = asyncio.create_task(stopped())
     try:
         await server.start()
         err.print(f"relay {identity.address} at {server.url}", style="dim", markup=False, soft_wrap=True)
         if described and (naming["register"] or naming["operator"]):
             await _name_relay(described, data, keys, identity, naming["url"] or server.url, naming)
-        say_ready()
-        await stop
+        if described and price:
+            from surge.cli.carrying import run_paid
+
+            await run_paid(server, described, data, keys, identity, naming["operator"], price, stop)
+        else:
+            say_ready()
+            await stop
     finally:
         stop.cancel()
         await server.close()
@@ -223,6 +235,7 @@ async def _name_relay(network: NetworkFile, data: Path, keys: Keystore, identity
 @click.option("--price-transfer", type=Amount(), default=None, help="SURGE for a gigabyte moved.")
 @click.option("--price-compile", type=Amount(), default=None, help="SURGE for a megabyte of module compiled.")
 @click.option("--opening", type=Amount(), default=None, help="SURGE that a channel pays at least. [default: 0.01]")
+@click.option("--relay-price", type=Amount(), default=None, help="SURGE paid at most for a gigabyte that a relay carries. [default: 0.001]")
 @click.option("--operator", metavar="ADDRESS", default=None, help="Who is paid. [default: the key `operator` in the folder's wallet]")
 @juror_options
 @click.option("--yes", is_flag=True, help="Trust the network without asking.")
@@ -241,10 +254,12 @@ def provide(network: str | None, data: Path | None, yes: bool, with_parent: int 
     ensure_trusted(path, yes=yes)
     ensure_image()
     duty = juror_config(options, config)
-    asyncio.run(_provide(load_network(path), data or places.home() / "provider", config, options["operator"], duty))
+    most = 10**15 if options["relay_price"] is None else options["relay_price"]
+    asyncio.run(_provide(load_network(path), data or places.home() / "provider", config, options["operator"], duty, most))
 
 
-async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, paid: str | None, duty: JurorConfig | None) -> None:
+async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, paid: str | None, duty: JurorConfig | None, most: int) -> None:
+    from surge.cli.carrying import paying
     from surge.core.types import address
     from surge.ledger import Ledger
     from surge.provider.compute import Compute
@@ -261,16 +276,17 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
         stack.push_async_callback(chain.close)
         sandbox = Sandbox(places.cache(), workers=config.cores, memory=config.memory)
         stack.push_async_callback(sandbox.close)
+        wallet = device
         said = registry.metadata(engine=sandbox.engine_label, region=config.region)
         if paid:
             operator = address(paid)
             await registry.require_device(chain, network, operator, device, said)
         else:
-            operator_key = keys.load_or_create("operator", passphrase())
-            operator = operator_key.address
-            await registry.register_device(chain, network, operator_key, device, said)
+            wallet = keys.load_or_create("operator", passphrase())
+            operator = wallet.address
+            await registry.register_device(chain, network, wallet, device, said)
         services = [Compute(sandbox, data / "compute", config), *court_services(network, chain, sandbox, keys, paid, data, duty)]
-        defending = await defend(network, chain, keys, operator, None if paid else operator_key, device)
+        defending = await defend(network, chain, keys, operator, None if paid else wallet, device)
         if defending is not None:
             stack.callback(defending.cancel)
         relays = await Relays.connect(network.relays, device, network=network.network_id, timeout=30.0)
@@ -287,6 +303,18 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
             services=services,
             config=config,
         )
+        fares = paying(
+            provider,
+            network=network,
+            ledger=chain,
+            relays=relays,
+            device=device,
+            wallet=wallet,
+            keys=keys,
+            data=data / "relays",
+            most=most,
+        )
+        await stack.enter_async_context(fares)
         await stack.enter_async_context(provider)
         await provider.ready()
         err.print(f"device {device.address} of operator {operator}", style="dim", markup=False, soft_wrap=True)

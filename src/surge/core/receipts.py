@@ -30,10 +30,15 @@ class ReceiptKind(IntEnum):
     """Content id, content id, bytes."""
     COMPILE = 4
     """Image, engine, bytes of the module."""
+    RELAY = 5
+    """`core.carriage.subject` of relay, device and period, `core.carriage.result` of what the relay counted, bytes billed."""
 
 
 FUELLED = (ReceiptKind.UNIT, ReceiptKind.SETUP)
 """Kinds whose quantity is fuel."""
+
+WINDOWED = (*FUELLED, ReceiptKind.RELAY)
+"""Kinds that count against a buyer's window; each is paid once for its subject."""
 
 
 _RECEIPT = type_hash(

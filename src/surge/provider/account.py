@@ -20,14 +20,14 @@ from surge.core.eip712 import Domain
 from surge.core.messages import Acknowledge, CloseChannel, SignedReceipt
 from surge.core.messages.fields import wei, wei_bytes
 from surge.core.pricing import Prices
-from surge.core.receipts import Close, Receipt, ReceiptKind, Signed, Terms, Voucher
+from surge.core.receipts import FUELLED, WINDOWED, Close, Receipt, ReceiptKind, Signed, Terms, Voucher
 from surge.core.signing import Signer, check_signed
 from surge.core.text import counted
 from surge.core.types import ZERO
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 from surge.provider.buyers import Buyer
 from surge.provider.config import ProviderConfig
-from surge.provider.journal import WINDOWED, History, Journal
+from surge.provider.journal import History, Journal
 from surge.provider.schema import CLOSING_TOGETHER, ChannelRow
 from surge.provider.service import Claim, Refused, Reply
 from surge.provider.tally import Tally
@@ -53,6 +53,8 @@ class Common:
     """Ask the ledger for a channel's deposit; None when it cannot be asked now."""
     owed: Callable[[bytes], None]
     """Told of channels whose voucher should be redeemed soon."""
+    answered: Callable[[Receipt, bool], None]
+    """Told of every receipt whose answer is on disk, and whether it was accepted."""
 
 
 class Account:
@@ -210,6 +212,7 @@ class Account:
             if error is None:
                 for each in answers:
                     self._drop_output(each.sequence)
+                    common.answered(receipts[each.sequence], each.accepted)
                 done(voucher.count, self.window)
 
         common.journal.acknowledged(
@@ -242,7 +245,7 @@ class Account:
             self.answers.pop(receipt.subject, None)
             if each.accepted:
                 units += 1
-                fuel += receipt.quantity
+                fuel += receipt.quantity if receipt.kind in FUELLED else 0
             if not late:
                 vouched += each.accepted
                 refused += not each.accepted

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from surge.core import exposure
 from surge.core.exposure import Standing
-from surge.core.receipts import ReceiptKind
+from surge.core.receipts import WINDOWED, ReceiptKind
 from surge.core.text import counted
 from surge.core.types import Address
-from surge.provider.journal import WINDOWED, Journal
+from surge.provider.journal import Journal
 from surge.provider.service import Refused, Weight
 
 

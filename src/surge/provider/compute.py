@@ -19,7 +19,7 @@ from surge.core.messages import UnitDone, decode_run_unit, decode_setup, encode_
 from surge.core.messages.compute import LimitsField
 from surge.core.messages.fields import MAX_INLINE
 from surge.core.pricing import unit_amount
-from surge.core.receipts import ReceiptKind
+from surge.core.receipts import Receipt, ReceiptKind
 from surge.core.units import EXACT, PROVABLE, WORLD, Limits, Status, UnitSpec, command_seed, result_hash, unit_id
 from surge.errors import GuestFault, InvalidInput, SurgeError
 from surge.provider import calibration, requote
@@ -120,6 +120,9 @@ class Compute:
         if method == "prepare":
             return Prepare(self, body, context)
         raise Refused("unknown", f"compute has no method {method!r}: it has prepare, setup, run")
+
+    def answered(self, receipt: Receipt, accepted: bool) -> None:
+        """See `Service`. What was paid changes nothing here."""
 
     # What orders share
 

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from surge.core.network import NetworkFile
+from surge.core.receipts import Receipt
 from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import SurgeError, Unavailable
@@ -20,9 +21,10 @@ from surge.provider.account import Common
 from surge.provider.availability import Host, LocalHost, unavailable
 from surge.provider.buyers import Buyers
 from surge.provider.config import ProviderConfig
-from surge.provider.earnings import Bank, Earnings
+from surge.provider.doors import LedgerClient, RelayClient
+from surge.provider.earnings import Earnings
 from surge.provider.journal import Journal
-from surge.provider.offering import Boards, Offering, check
+from surge.provider.offering import Offering, check
 from surge.provider.outbox import Link
 from surge.provider.reception import Reception
 from surge.provider.reports import JOURNAL, keep_status
@@ -51,40 +53,6 @@ REGISTRY_SECONDS = 10.0
 """How long the registry may take to answer."""
 
 
-class Accept(Protocol):
-    """Takes a session and returns when it is over."""
-
-    async def __call__(self, session: Any, /) -> None:
-        """Serve it."""
-        ...
-
-
-class RelayClient(Boards, Protocol):
-    """What a provider asks of `surge.relay.client.Relays`."""
-
-    @property
-    def connected(self) -> list[str]:
-        """The URLs of the relays that can be used now."""
-        ...
-
-    @property
-    def troubles(self) -> dict[str, str]:
-        """Why the others cannot, by URL."""
-        ...
-
-    def listen(self, accept: Accept, *, identity: Signer, max_sessions: int = ..., max_per_caller: int = ...) -> None:
-        """Hand sessions to `accept`."""
-        ...
-
-
-class LedgerClient(Bank, Protocol):
-    """What a provider asks of `surge.ledger.Ledger`."""
-
-    async def operator_of(self, device: Address) -> Address | None:
-        """The operator a device works for."""
-        ...
-
-
 class Provider:
     """A device that lends. Use as a context manager; inside, it offers and works; leaving it drains it.
 
@@ -99,6 +67,7 @@ class Provider:
         config: on which conditions.
         gas: pays for redemptions; the device by default.
         host: how the machine is asked about itself.
+        operator_of: who says whose the device is; the ledger's registry of devices by default.
     """
 
     def __init__(
@@ -114,14 +83,17 @@ class Provider:
         config: ProviderConfig | None = None,
         gas: Signer | None = None,
         host: Host | None = None,
+        operator_of: Callable[[Address], Awaitable[Address | None]] | None = None,
     ) -> None:
         self.config = config = config or ProviderConfig()
         check(config)
         self.device = device.address
         self.operator = operator
         self.tally = Tally()
+        self.unpaid_relays: Callable[[], Mapping[str, str]] = dict
+        """Asked why relays that want pay are not paid, by URL."""
         self._network = network
-        self._ledger = ledger
+        self._operator_of = operator_of or ledger.operator_of
         self._relays = relays
         self._signer = device
         self._gas = gas or device
@@ -151,6 +123,7 @@ class Provider:
             tally=self.tally,
             deposit=lambda channel: self.reception.deposit(channel),
             owed=self.earnings.hurry,
+            answered=self._paid,
         )
         self.reception = Reception(common, self._blobs, Buyers(self._journal, config.window), ledger, operator)
         self.offering = Offering(
@@ -162,6 +135,10 @@ class Provider:
             boards=relays,
             journal=self._journal,
         )
+
+    def _paid(self, receipt: Receipt, accepted: bool) -> None:
+        for service in self._services.values():
+            service.answered(receipt, accepted)
 
     def _stop_channel(self, channel: bytes, why: str) -> None:
         desk = self.reception.desk(channel)
@@ -342,7 +319,7 @@ class Provider:
         """
         try:
             async with asyncio.timeout(REGISTRY_SECONDS):
-                self._registered = await self._ledger.operator_of(self.device)
+                self._registered = await self._operator_of(self.device)
         except (SurgeError, TimeoutError) as error:
             lent_before = self._journal.setting("sequence") is not None
             return "" if lent_before else f"the registry cannot be asked whose device this is: {error}"
@@ -384,6 +361,7 @@ class Provider:
             "market": self.offering.rivals.seen,
             "relays": self._relays.connected,
             "relay_troubles": self._relays.troubles,
+            "relays_unpaid": dict(self.unpaid_relays()),
             "buyers_connected": len(self._sessions),
             "under_way": sum(len(desk.works) for desk in self.reception.desks),
             "storage": self._journal.batches.fault,

@@ -15,7 +15,7 @@ from pathlib import Path
 from surge.core.channels import Answered
 from surge.core.exposure import Standing
 from surge.core.messages.fields import wei, wei_bytes
-from surge.core.receipts import Receipt, ReceiptKind, Signed, Voucher
+from surge.core.receipts import WINDOWED, Receipt, Signed, Voucher
 from surge.core.types import ZERO, Address
 from surge.provider.batches import Batches, Done
 from surge.provider.schema import COLUMNS, MIGRATIONS, ChannelRow, channel_row
@@ -25,9 +25,6 @@ _SHIFT = 40
 """Bits of a receipt's id that hold its sequence; the channel's number lies above them."""
 
 _STOP = "UPDATE channels SET stopped = ? WHERE number = ? AND stopped = ''"
-
-WINDOWED = (ReceiptKind.UNIT, ReceiptKind.SETUP)
-"""Kinds of receipt that count against a buyer's window."""
 
 
 @dataclass(slots=True)
@@ -98,13 +95,16 @@ class Journal:
     def standing(self, buyer: Address) -> Standing | None:
         """A buyer's standing, with what is outstanding by the receipts on disk; None for one that is new."""
         kinds = tuple(map(int, WINDOWED))
+        sql = (
+            "SELECT COUNT(*) FROM receipts WHERE id >= ? AND id < ? AND position IS NULL AND defaulted IS NULL "  # noqa: S608 - marks alone
+            f"AND kind IN ({', '.join('?' * len(kinds))})"
+        )
 
         def query(c: sqlite3.Connection) -> tuple[bytes | None, int]:
             row = c.execute("SELECT standing FROM buyers WHERE address = ?", (buyer,)).fetchone()
             numbers = [number for (number,) in c.execute("SELECT number FROM channels WHERE buyer = ? AND NOT closed", (buyer,))]
             outstanding = 0
             for number in numbers:
-                sql = "SELECT COUNT(*) FROM receipts WHERE id >= ? AND id < ? AND position IS NULL AND defaulted IS NULL AND kind IN (?, ?)"
                 outstanding += c.execute(sql, (number << _SHIFT, (number + 1) << _SHIFT, *kinds)).fetchone()[0]
             return (None if row is None else bytes(row[0])), outstanding
 

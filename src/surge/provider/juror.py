@@ -22,6 +22,7 @@ from surge.core.court import UNAVAILABLE, Answer, Phase, commitment
 from surge.core.duty import Knowledge, Sight, Step, inputs_until, next_step
 from surge.core.messages import inputs_info
 from surge.core.network import NetworkFile
+from surge.core.receipts import Receipt
 from surge.core.signing import Signer
 from surge.core.types import ZERO, Address
 from surge.core.units import MAX_WALL_MS, PROVABLE, Status, result_hash
@@ -137,6 +138,9 @@ class Juror:
     def accept(self, method: str, body: bytes, context: Context) -> Order:
         """See `Service`: duty is to the court, and nobody orders it."""
         raise Refused("unknown", "a juror takes no orders: a case's opener visits it")
+
+    def answered(self, receipt: Receipt, accepted: bool) -> None:
+        """See `Service`. The court pays for duty."""
 
     async def visit(self, link: Link) -> None:
         """See `Visited`: the opener of a case brings its inputs."""

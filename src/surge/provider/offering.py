@@ -104,6 +104,10 @@ class Offering:
         self._settled.clear()
         self._news.set()
 
+    def renew(self) -> None:
+        """Have the offer published again, if one is wanted: what it says has changed."""
+        self.want(self.wanted)
+
     async def settled(self) -> None:
         """Wait until what is wanted was tried once."""
         await self._settled.wait()

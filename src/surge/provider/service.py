@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from surge.core import canonical
 from surge.core.pricing import Prices
+from surge.core.receipts import Receipt
 from surge.core.types import Address
 from surge.errors import SurgeError
 from surge.provider.outbox import Link
@@ -158,6 +159,10 @@ class Service(Protocol):
 
     def accept(self, method: str, body: bytes, context: Context) -> Order:
         """The order in a call. Raises `Refused` or, for what no honest buyer sends, `PeerFault`."""
+        ...
+
+    def answered(self, receipt: Receipt, accepted: bool) -> None:
+        """The buyer's answer to a receipt, of this service or another, is on disk."""
         ...
 
 

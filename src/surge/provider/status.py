@@ -25,6 +25,7 @@ def explain(status: Mapping[str, Any], now: int) -> str:
     if status["under_way"] or now - status["last_call"] < QUIET_SECONDS:
         return ""
     troubles = [f"the relay {url} cannot be used: {why}" for url, why in status["relay_troubles"].items()]
+    troubles += [f"the relay {url} is not paid: {why}" for url, why in status.get("relays_unpaid", {}).items()]
     if not status["relays"]:
         return "; ".join(["no relay is connected, so nobody can reach it", *troubles])
     offer = status["offer"]

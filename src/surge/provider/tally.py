@@ -24,6 +24,8 @@ class Tally:
     fuel: int = 0
     moved: int = 0
     """Bytes of contents taken in."""
+    carried: int = 0
+    """Bytes carried for others, as billed."""
     billed: int = 0
     """Wei on receipts issued."""
     calls: int = 0
@@ -50,6 +52,8 @@ class Tally:
             self.moved += claim.quantity
         elif claim.kind == ReceiptKind.COMPILE:
             self.compiled += 1
+        elif claim.kind == ReceiptKind.RELAY:
+            self.carried += claim.quantity
 
     def called(self) -> None:
         """A buyer called."""
@@ -70,6 +74,7 @@ class Tally:
             "compiled": self.compiled,
             "gigafuel": self.fuel / GIGA,
             "moved": self.moved,
+            "carried": self.carried,
             "billed": self.billed,
             "calls": self.calls,
             "sessions": self.sessions,

@@ -16,12 +16,18 @@ from typing import Annotated
 
 import msgspec
 
+from surge.core.text import printable
+from surge.errors import PeerFault, Unavailable
+
 MAX_PAGE = 200
 """Offers in one page."""
 MAX_PAGE_SIZE = 512 << 10
 """Bytes of the offers in one page."""
 MAX_NAME = 64
 """Characters of a service's, an engine's or a region's name in a query."""
+
+MAX_REASON = 1024
+"""Characters of why a relay does not carry."""
 
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 
@@ -36,6 +42,8 @@ class Welcome(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     """How long this login lasts."""
     messages_per_second: int
     bytes_per_second: int
+    stopped: Annotated[str, msgspec.Meta(max_length=MAX_REASON)]
+    """Why this login reaches nobody but the relay itself, in words for people; empty when everybody is reached."""
 
 
 class Kept(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -69,3 +77,23 @@ class Page(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     """Signed offers as their devices published them."""
     next: Annotated[str, msgspec.Meta(max_length=42)]
     """The last device looked at when another page follows (ask with it as `after`), or empty."""
+
+
+def decode_kept(answer: bytes) -> Kept:
+    """A relay's answer to what a device did. Raises `PeerFault`."""
+    try:
+        return msgspec.msgpack.decode(answer, type=Kept)
+    except msgspec.MsgspecError as error:
+        raise PeerFault("the relay answers with nonsense", answer=answer[:200]) from error
+
+
+def decode_page(answer: bytes, url: str) -> Page:
+    """A page of offers that the relay at `url` gives. Raises `PeerFault`, or `Unavailable` where it refuses."""
+    try:
+        return msgspec.msgpack.decode(answer, type=Page)
+    except msgspec.MsgspecError as error:
+        try:
+            refusal = msgspec.msgpack.decode(answer, type=Kept)
+        except msgspec.MsgspecError:
+            raise PeerFault(f"the relay {url} answers offers with nonsense", answer=answer[:200]) from error
+        raise Unavailable(f"the relay {url} refuses: {printable(refusal.reason[:200])}") from error

@@ -6,9 +6,10 @@ returns a typed, bounded value or raises `PeerFault`. Past the decoder nobody ch
 *claim* (signatures, sums, roots) is judged by `core.channels`.
 
 The services that a provider hosts have bodies of their own, carried opaquely in `Call` and `Answer`: `compute` defines those
-of the compute service.
+of the compute service, `carriage` those of a relay's.
 """
 
+from surge.core.messages.carriage import Settle, Settled, decode_settle, decode_settled
 from surge.core.messages.compute import (
     Prepare,
     Prepared,
@@ -91,6 +92,8 @@ __all__ = [
     "Refusal",
     "Reprice",
     "RunUnit",
+    "Settle",
+    "Settled",
     "Setup",
     "SignedReceipt",
     "ToBuyer",
@@ -107,6 +110,8 @@ __all__ = [
     "decode_prepare",
     "decode_prepared",
     "decode_run_unit",
+    "decode_settle",
+    "decode_settled",
     "decode_setup",
     "decode_unit_done",
     "encode",

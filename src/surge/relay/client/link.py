@@ -25,7 +25,7 @@ from surge.core.types import Address
 from surge.errors import SurgeError, Unavailable
 from surge.relay.board import Welcome
 from surge.relay.client.session import Session
-from surge.relay.client.wire import Wire
+from surge.relay.client.wire import Traffic, Wire
 from surge.relay.login import MAX_PAYLOAD, PROTOCOL, node_subject, welcome_digest
 from surge.relay.pace import Pace
 
@@ -61,7 +61,7 @@ class Link:
         signer: Signer,
         *,
         tls: ssl.SSLContext | None,
-        on_hello: Callable[[Link, Address, str, bytes], None],
+        on_hello: Callable[[Link, Address, str, bytes], bool],
         on_change: Callable[[Link], None],
     ) -> None:
         self.endpoint = endpoint
@@ -76,6 +76,10 @@ class Link:
         """How often it has connected or failed to."""
         self.last_error: SurgeError | None = None
         """Why the last attempt failed, or why the connection was lost."""
+        self.traffic = Traffic()
+        """What crossed it since it was made."""
+        self.stopped = ""
+        """Why the relay carries nothing for this client but what goes to itself; empty while it carries."""
         self._wire: Wire | None = None
         self._expires = 0.0
         self._publishing = asyncio.Lock()
@@ -89,7 +93,16 @@ class Link:
     @property
     def is_connected(self) -> bool:
         """Whether the relay can be used now."""
+        return self._wire is not None and not self.stopped
+
+    @property
+    def answers(self) -> bool:
+        """Whether the relay itself can be reached now, though it may carry nothing further."""
         return self._wire is not None
+
+    def reaches(self, device: Address) -> bool:
+        """Whether messages may get to `device` through it."""
+        return self.is_connected or (self.answers and device == self.endpoint.address)
 
     # Keeping connected
 
@@ -112,7 +125,7 @@ class Link:
                     wire.deliver_to(self._deliver)
                     self._wire = wire
                     self._adopt(welcome)
-                    self._tell(None)
+                    self._tell(self._trouble())
                     await self._keep(wire)
         finally:
             wire_left, self._wire = self._wire, None
@@ -122,7 +135,7 @@ class Link:
 
     async def _open(self) -> tuple[Wire, Welcome]:
         """A wire that is logged in at the right relay, and what that relay says."""
-        wire = await Wire.connect(self.endpoint.url, self.endpoint.address, self._signer, self._tls, CONNECT_SECONDS)
+        wire = await Wire.connect(self.endpoint.url, self.endpoint.address, self._signer, self._tls, CONNECT_SECONDS, self.traffic)
         challenge = os.urandom(32)
         try:
             answer = await wire.ask("hello", challenge, ANSWER_SECONDS)
@@ -141,9 +154,14 @@ class Link:
 
     def _adopt(self, welcome: Welcome) -> None:
         now = time.monotonic()
+        self.stopped = printable(welcome.stopped)
         self._expires = now + welcome.login_seconds
         self._message_pace = Pace(max(1, welcome.messages_per_second), 1.0, now)
         self._size_pace = Pace(max(MAX_PAYLOAD, welcome.bytes_per_second), 1.0, now)
+
+    def _trouble(self) -> SurgeError | None:
+        """What is wrong with a relay that answers."""
+        return Unavailable(f"it carries nothing for this device: {self.stopped}", relay=self.endpoint.url) if self.stopped else None
 
     def _tell(self, error: SurgeError | None) -> None:
         if error is not None and str(error) != str(self.last_error):
@@ -273,19 +291,23 @@ class Link:
         if kind == "s":
             if session is not None:
                 session.take_frame(data)
-            elif self._gone_pace.take(1, time.monotonic()):
+                return
+            self.traffic.junk += len(data)
+            if self._gone_pace.take(1, time.monotonic()):
                 self.post(node_subject(source, self.address, "g", token), b"")
         elif kind == "g":
             if session is not None:
                 session.end(Unavailable(f"{session.peer} no longer knows this session", peer=session.peer))
         elif kind == "h":
-            if not nobody:
-                self._on_hello(self, source, token, data)
+            if not nobody and not self._on_hello(self, source, token, data):
+                self.traffic.junk += len(data)
         elif kind == "n":
             if nobody and source == self.address:  # the relay's word; a stranger's would bear its address
                 self._nobody_listens(token)
         elif kind in ("a", "x"):
             self._take_answer(source, kind, token, data)
+        else:
+            self.traffic.junk += len(data)
 
     def nobody_subject(self, peer: Address, token: str) -> str:
         """Where the relay shall say that nobody listens to `peer`: a client that is gone is known at once by this."""
@@ -305,6 +327,7 @@ class Link:
         """An answer or a refusal to a hello of ours."""
         call = self.calls.get((source, token))
         if call is None or call.done():
+            self.traffic.junk += len(data)
             return
         if kind == "a":
             call.set_result(data)

@@ -56,22 +56,22 @@ class Listener:
         self._open: dict[Session, asyncio.Task[None]] = {}
         self._parting: set[asyncio.Task[None]] = set()
 
-    def take_hello(self, link: Link, sender: Address, token: str, wire: bytes) -> None:
-        """Answers a hello, refuses it with a reason, or ignores it when it comes too fast or again."""
+    def take_hello(self, link: Link, sender: Address, token: str, wire: bytes) -> bool:
+        """Answers a hello, refuses it with a reason, or ignores it when it comes too fast or again. Whether it was answered."""
         if not self._may_answer(sender):
-            return
+            return False
         parties = Parties(self._network, sender, self._identity.address)
         try:
             hello = read_hello(wire, parties)
             if hello.nonce in self._nonces:
-                return
+                return False
             self._remember(hello.nonce)
             self._check_room(hello.caller, (sender, token), link)
             answer, keys = answer_hello(hello, parties, self._identity)
         except SurgeError as error:
             log.info("hello of %s refused: %s", sender, error)
             link.post(node_subject(sender, link.address, "x", token), error.message.encode())
-            return
+            return False
         session = Session(
             peer=hello.caller,
             login=sender,
@@ -88,6 +88,7 @@ class Listener:
         self._half_open[session] = asyncio.get_running_loop().call_later(CONFIRM_SECONDS, session.end, late)
         link.add(session)
         link.post(node_subject(sender, link.address, "a", token), answer)
+        return True
 
     def _may_answer(self, sender: Address) -> bool:
         now = time.monotonic()

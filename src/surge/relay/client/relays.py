@@ -20,7 +20,7 @@ from surge.core.signing import Signer
 from surge.core.text import printable
 from surge.core.types import Address
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
-from surge.relay.board import Kept, OfferQuery, Page
+from surge.relay.board import Kept, OfferQuery, decode_kept, decode_page
 from surge.relay.client.handshake import Caller, Parties
 from surge.relay.client.link import Link
 from surge.relay.client.listener import Accept, Listener
@@ -52,6 +52,9 @@ class Relays:
         self._links: list[Link] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Listener | None = None
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._left: dict[str, str] = {}
+        """Why relays are used no more, by URL."""
         self._offer: bytes | None = None
         self._news = asyncio.Event()
 
@@ -83,7 +86,7 @@ class Relays:
         if len(relays._links) < minimum:
             raise InvalidInput(f"{minimum} relays are wanted, but only {len(relays._links)} are named")
         for link in relays._links:
-            relays._spawn(link.run(), f"relay {link.endpoint.url}")
+            relays._running[link.endpoint.url] = relays._spawn(link.run(), f"relay {link.endpoint.url}")
         try:
             await relays._wait_for(minimum, timeout)
         except BaseException:
@@ -95,7 +98,7 @@ class Relays:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         while True:
-            connected = len(self.connected)
+            connected = sum(link.answers for link in self._links)
             if connected >= minimum:
                 if all(link.attempts for link in self._links):
                     return
@@ -118,12 +121,20 @@ class Relays:
     @property
     def connected(self) -> list[str]:
         """The URLs of the relays that can be used now."""
-        return [link.endpoint.url for link in self._links if link.is_connected]
+        return [link.endpoint.url for link in self._usable]
+
+    @property
+    def _usable(self) -> list[Link]:
+        return [link for link in self._links if link.is_connected and link.endpoint.url not in self._left]
 
     @property
     def troubles(self) -> dict[str, str]:
         """Why the relays that cannot be used now cannot, by URL."""
-        return {link.endpoint.url: str(link.last_error or "no answer yet") for link in self._links if not link.is_connected}
+        return {
+            link.endpoint.url: self._left.get(link.endpoint.url) or str(link.last_error or "no answer yet")
+            for link in self._links
+            if not link.is_connected or link.endpoint.url in self._left
+        }
 
     def _silence(self, failures: Sequence[object]) -> str:
         """Why none of the relays answered."""
@@ -131,8 +142,34 @@ class Relays:
 
     @property
     def endpoints(self) -> list[RelayAddress]:
-        """All relays in use, connected or not."""
-        return [link.endpoint for link in self._links]
+        """All relays in use, connected or not, but those that were left."""
+        return [link.endpoint for link in self._links if link.endpoint.url not in self._left]
+
+    # What relays carry
+
+    def carried(self, url: str) -> int:
+        """Bytes that crossed the connections to a relay since the start, both ways, without what belonged to nothing here."""
+        return next((link.traffic.carried for link in self._links if link.endpoint.url == url), 0)
+
+    def stopped(self, url: str) -> str:
+        """Why a relay carries nothing for this client, as it says; empty while it carries, or does not answer."""
+        return next((link.stopped for link in self._links if link.endpoint.url == url), "")
+
+    def leave(self, url: str, why: str) -> bool:
+        """Uses a relay no more, if another one can be used; sessions through it end. Whether it was left."""
+        if not any(other != url for other in self.connected):
+            return False
+        task = self._running.pop(url, None)
+        if task is not None:
+            log.warning("the relay %s is used no more: %s", url, why)
+            self._left[url] = why
+            self._spawn(self._part(url, why, task), f"leaving {url}")
+        return True
+
+    async def _part(self, url: str, why: str, task: asyncio.Task[None]) -> None:
+        sessions = [session for link in self._links if link.endpoint.url == url for session in link.sessions.values()]
+        await asyncio.gather(*(session.close(why) for session in sessions))
+        task.cancel()
 
     # Offers
 
@@ -152,9 +189,9 @@ class Relays:
 
     async def _tell_boards(self, operation: str, body: bytes) -> int:
         async def tell(link: Link) -> Kept:
-            return _decode_kept(await link.ask(operation, body))
+            return decode_kept(await link.ask(operation, body))
 
-        links = [link for link in self._links if link.is_connected]
+        links = self._usable
         answers = await asyncio.gather(*(tell(link) for link in links), return_exceptions=True)
         kept = sum(1 for answer in answers if isinstance(answer, Kept) and answer.done)
         refused = [printable(answer.reason[:200]) for answer in answers if isinstance(answer, Kept) and not answer.done]
@@ -173,7 +210,7 @@ class Relays:
         A relay that hides offers is outdone by another; one that invents, alters or keeps old ones is not believed.
         Raises Unavailable when no relay answers.
         """
-        links = [link for link in self._links if link.is_connected]
+        links = [link for link in self._links if link.answers]
         answers = await asyncio.gather(*(self._offers_of(link, query or OfferQuery()) for link in links), return_exceptions=True)
         newest: dict[Address, SignedOffer] = {}
         failures = []
@@ -195,7 +232,7 @@ class Relays:
         found: list[SignedOffer] = []
         for number in range(MAX_PAGES):
             try:
-                page = _decode_page(await link.ask("query", msgspec.msgpack.encode(query)), link.endpoint.url)
+                page = decode_page(await link.ask("query", msgspec.msgpack.encode(query)), link.endpoint.url)
             except Unavailable as error:
                 if number == 0:
                     raise
@@ -242,7 +279,7 @@ class Relays:
         """
         fault: SurgeError | None = None
         failures = []
-        for link in self._chosen(relays):
+        for link in self._chosen(relays, device):
             try:
                 return await self._dial(link, device, identity, context, timeout)
             except PeerFault as error:
@@ -257,8 +294,8 @@ class Relays:
             failures=failures,
         )
 
-    def _chosen(self, relays: Sequence[str] | None) -> list[Link]:
-        links = [link for link in self._links if link.is_connected]
+    def _chosen(self, relays: Sequence[str] | None, device: Address) -> list[Link]:
+        links = [link for link in self._links if link.reaches(device)]
         if relays is None:
             return links
         ranks = {name: rank for rank, name in reversed(list(enumerate(relays)))}
@@ -315,18 +352,19 @@ class Relays:
             raise InvalidInput("sessions are accepted already")
         self._listener = Listener(accept, identity, self._network, max_sessions, max_per_caller)
 
-    def _take_hello(self, link: Link, sender: Address, token: str, wire: bytes) -> None:
+    def _take_hello(self, link: Link, sender: Address, token: str, wire: bytes) -> bool:
         if self._listener is None:
             link.post(node_subject(sender, link.address, "x", token), b"it accepts no sessions")
-        else:
-            self._listener.take_hello(link, sender, token, wire)
+            return False
+        return self._listener.take_hello(link, sender, token, wire)
 
     # Life
 
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -348,21 +386,3 @@ class Relays:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
-
-
-def _decode_kept(answer: bytes) -> Kept:
-    try:
-        return msgspec.msgpack.decode(answer, type=Kept)
-    except msgspec.MsgspecError as error:
-        raise PeerFault("the relay answers with nonsense", answer=answer[:200]) from error
-
-
-def _decode_page(answer: bytes, url: str) -> Page:
-    try:
-        return msgspec.msgpack.decode(answer, type=Page)
-    except msgspec.MsgspecError as error:
-        try:
-            refusal = msgspec.msgpack.decode(answer, type=Kept)
-        except msgspec.MsgspecError:
-            raise PeerFault(f"the relay {url} answers offers with nonsense", answer=answer[:200]) from error
-        raise Unavailable(f"the relay {url} refuses: {printable(refusal.reason[:200])}") from error

@@ -7,6 +7,7 @@ import contextlib
 import os
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,10 +36,27 @@ def parse_url(url: str) -> tuple[str, int, bool]:
     return host, port, parts.scheme == "tls"
 
 
+@dataclass(slots=True)
+class Traffic:
+    """Bytes that crossed the connections to one relay, as this side counts them: of payloads, as nats-server counts too."""
+
+    sent: int = 0
+    received: int = 0
+    junk: int = 0
+    """Of those received, bytes that belonged to nothing here: a stranger's, or the relay's own."""
+
+    @property
+    def carried(self) -> int:
+        """What this side believes that it was carried."""
+        return self.sent + self.received - self.junk
+
+
 class Wire:
     """A connection that is logged in and subscribed. Messages are held back until `deliver_to`."""
 
-    def __init__(self, connection: NatsConnection, own: Address, relay: Address) -> None:
+    def __init__(self, connection: NatsConnection, own: Address, relay: Address, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self._numbers = [1]
         self._connection = connection
         self._own = own
         self._answers: dict[str, asyncio.Future[bytes]] = {}
@@ -48,8 +66,12 @@ class Wire:
         connection.on_message = self._take
 
     @classmethod
-    async def connect(cls, url: str, relay: Address, signer: Signer, tls: ssl.SSLContext | None, timeout: float) -> Wire:
-        """Connects to the relay whose identity is `relay`, logs in and subscribes.
+    async def connect(
+        cls, url: str, relay: Address, signer: Signer, tls: ssl.SSLContext | None, timeout: float, traffic: Traffic | None = None
+    ) -> Wire:
+        """Connects to the relay whose identity is `relay`, logs in and subscribes. What crosses the wire is added to `traffic`.
+
+        A relay that does not carry for this client lets it subscribe to nobody's messages but its own.
 
         Raises Unavailable when it cannot, or when who answers calls itself otherwise: nothing is signed then.
         """
@@ -67,10 +89,16 @@ class Wire:
 
         context = (tls or ssl.create_default_context()) if wants_tls else None
         connection = await NatsConnection.open(host, port, credentials, tls=context, timeout=timeout)
-        wire = cls(connection, signer.address, relay)
+        wire = cls(connection, signer.address, relay, Traffic() if traffic is None else traffic)
         try:
             connection.subscribe(1, f"node.{signer.address}.>")
             await connection.flush(timeout)
+            if connection.complaints:
+                connection.complaints.clear()
+                wire._numbers = [2, 3]
+                connection.subscribe(2, f"node.{signer.address}.{relay}.>")
+                connection.subscribe(3, f"node.{signer.address}.{signer.address}.n.>")
+                await connection.flush(timeout)
             if connection.complaints:
                 raise Unavailable(f"the relay at {url} refuses: {connection.complaints[-1]}", relay=url)
         except BaseException:
@@ -89,6 +117,7 @@ class Wire:
         return self._connection.reason
 
     def _take(self, message: Message) -> None:
+        self._traffic.received += len(message.data)
         nobody = message.status == NOBODY_LISTENS
         if message.subject.startswith(self._answer_prefix):
             answer = self._answers.get(message.subject.removeprefix(self._answer_prefix))
@@ -112,6 +141,7 @@ class Wire:
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
         """Publishes; waits while too much waits for the socket. Raises Unavailable."""
         self._connection.publish(subject, data, reply)
+        self._traffic.sent += len(data)
         await self._connection.drain()
 
     async def ask(self, operation: str, body: bytes, timeout: float) -> bytes:
@@ -134,7 +164,8 @@ class Wire:
 
     async def finish(self, timeout: float) -> None:
         """Unsubscribes, hands over all that came before, and closes."""
-        self._connection.unsubscribe(1)
+        for number in self._numbers:
+            self._connection.unsubscribe(number)
         with contextlib.suppress(Unavailable):  # then nothing more can come
             await self._connection.flush(timeout)
         await self.close()

@@ -40,6 +40,8 @@ class Callout:
         self._hosts: Paces[str] = Paces(limits.logins_per_second, burst_seconds=10.0)
         self._refused_until: dict[Address, float] = {}
         self._used_tokens: dict[str, float] = {}
+        self.stopped: dict[Address, str] = {}
+        """For whom nothing is carried but what they say to the relay itself, and why."""
         self.logins: dict[int, Login] = {}
         """The connections now let in, by nats-server's number for them."""
 
@@ -66,9 +68,12 @@ class Callout:
         return encode_token({"aud": server, "sub": user, "nats": body}, self._issuer, int(now))
 
     def _grant(self, user: str, address: Address, now: int) -> bytes:
+        peers, mailboxes = "*", [f"node.{address}.>"]
+        if address in self.stopped:
+            peers, mailboxes = self._relay, [f"node.{address}.{self._relay}.>", f"node.{address}.{address}.n.>"]
         permissions = {
-            "pub": {"allow": [f"node.*.{address}.>", f"board.{address}.>"]},
-            "sub": {"allow": [f"node.{address}.>"]},
+            "pub": {"allow": [f"node.{peers}.{address}.>", f"board.{address}.>"]},
+            "sub": {"allow": mailboxes},
             "subs": self._limits.subscriptions,
             "payload": MAX_PAYLOAD,
             "data": -1,

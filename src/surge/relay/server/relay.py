@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
 import signal
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +23,11 @@ from surge.errors import InvalidInput, PeerFault, Unavailable
 from surge.relay.connection import Message, NatsConnection
 from surge.relay.server.callout import Callout
 from surge.relay.server.config import RelayLimits, Secrets, TlsFiles, configuration, write_private
+from surge.relay.server.meter import Meter
 from surge.relay.server.process import NatsProcess, claim_port, end_stale, find_nats_server
 from surge.relay.server.service import BoardService
 from surge.relay.server.system import SystemAccount
-from surge.relay.server.watch import RateWatch
+from surge.relay.server.watch import Counters, RateWatch
 
 log = logging.getLogger("surge.relay")
 
@@ -44,6 +46,7 @@ class RelayServer:
 
     `signer` is the relay's identity: clients know its address from the network file and sign their logins for it.
     `network`, 32 bytes, keeps offers for other networks off the board.
+    `metered` has it count what it carries for each device, to be taken with `take_carried`.
     `port` 0 takes any free port; `self.url` tells which. `data_dir` holds the configuration (mode 0600), the log and
     the process id; a second relay on the same directory is refused.
     """
@@ -60,6 +63,7 @@ class RelayServer:
         tls: TlsFiles | None = None,
         websocket_port: int | None = None,
         mqtt_port: int | None = None,
+        metered: bool = False,
     ) -> None:
         self.identity: Address = signer.address
         self.host, self.port = host, port
@@ -69,7 +73,9 @@ class RelayServer:
         self._websocket_port, self._mqtt_port = websocket_port, mqtt_port
         self._secrets = Secrets()
         self._callout = Callout(self.identity, self._secrets.issuer, self.limits)
-        self.board = BoardService(signer, self.limits, network, self._callout.host_of)
+        self._meter = Meter() if metered else None
+        served = self._meter.serve if self._meter is not None else None
+        self.board = BoardService(signer, self.limits, network, self._callout.host_of, self._callout.stopped, served)
         self._process: NatsProcess | None = None
         self._connections: list[NatsConnection] = []
         self._system: SystemAccount | None = None
@@ -99,6 +105,46 @@ class RelayServer:
     def offers(self) -> int:
         """How many offers are on the board."""
         return len(self.board.board)
+
+    # What it carries
+
+    def take_carried(self) -> dict[Address, int]:
+        """Bytes carried for each device that was served, both ways, since the last time; empty unless `metered`."""
+        if self._meter is None:
+            return {}
+        carried = self._meter.take(login.address for login in self._callout.logins.values())
+        carried.pop(self.identity, None)
+        return carried
+
+    async def count(self) -> None:
+        """Reads the connections' counters now rather than at the next look. Raises Unavailable."""
+        if self._system is None:
+            raise Unavailable("nats-server is being started")
+        self._observe(await self._system.counters())
+
+    def host_of(self, address: Address) -> str:
+        """The network host that an address is logged in from; empty when it is not."""
+        return self._callout.host_of(address)
+
+    async def stop_carrying(self, address: Address, why: str) -> None:
+        """Cuts an address off; when it comes back it reaches nobody but the relay itself, and is told why."""
+        self._callout.stopped[address] = why
+        await self._cut_off(address)
+
+    async def carry_again(self, address: Address) -> None:
+        """Carries again what an address sends and is sent; it logs in anew for that."""
+        if self._callout.stopped.pop(address, None) is not None:
+            await self._cut_off(address)
+
+    async def _cut_off(self, address: Address) -> None:
+        if self._system is None:
+            return  # nobody is logged in
+        for number, login in list(self._callout.logins.items()):
+            if login.address == address:
+                with contextlib.suppress(Unavailable):  # a nats-server that does not answer is restarted, and everybody logs in anew
+                    await self._system.kick(number)
+
+    # Life
 
     async def start(self) -> None:
         """Starts the relay and returns when clients can log in.
@@ -195,16 +241,25 @@ class RelayServer:
         await callout.flush(ANSWER_SECONDS)
         board = await self._connect("board", self._secrets.board)
         await self.board.serve(board)
-        self._system = SystemAccount(await self._connect("system", self._secrets.system))
+        ended = None
+        if self._meter is not None:
+            self._meter.restarted()
+            ended = self._ended
+        self._system = SystemAccount(await self._connect("system", self._secrets.system), ended)
+
+    def _ended(self, last: Counters) -> None:
+        login = self._callout.logins.pop(last.connection, None)
+        if self._meter is not None:
+            self._meter.ended(last, None if login is None else login.address)
 
     async def _connect(self, user: str, password: str) -> NatsConnection:
         host = urlsplit(self.url).hostname or self.host
         login = {"name": user, "user": user, "pass": password}
-        connection = await NatsConnection.open(host, self.port, lambda info: login, tls=self._own_tls())
+        connection = await NatsConnection.open(host, self.port, lambda info: login, tls=self.own_tls())
         self._connections.append(connection)
         return connection
 
-    def _own_tls(self) -> ssl.SSLContext | None:
+    def own_tls(self) -> ssl.SSLContext | None:
         """Trusts the relay's own certificate and no other, whatever host name it bears."""
         if self._tls is None:
             return None
@@ -266,15 +321,20 @@ class RelayServer:
                     self._process.kill()
                     silent = 0
 
+    def _observe(self, readings: Sequence[Counters]) -> list[Counters]:
+        """Counts what crossed the clients' connections; gives their readings."""
+        ours = [reading for reading in readings if reading.connection in self._callout.logins]
+        if self._meter is not None:
+            self._meter.observe(ours, {number: login.address for number, login in self._callout.logins.items()})
+        return ours
+
     async def _poll(self, system: SystemAccount, watch: RateWatch) -> None:
         granted_before = set(self._callout.logins)
         readings = await system.counters()
         self._callout.keep_only({reading.connection for reading in readings}, granted_before)
-        ours = [reading for reading in readings if reading.connection in self._callout.logins]
+        ours = self._observe(readings)
         for connection in watch.observe(ours, time.monotonic()):
             address = self._callout.logins[connection].address
             log.warning("relay %s: %s sends too much; cut off", self.identity, address)
             self._callout.refuse(address, time.time())
-            for number, login in list(self._callout.logins.items()):
-                if login.address == address:
-                    await system.kick(number)
+            await self._cut_off(address)

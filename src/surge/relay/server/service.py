@@ -1,10 +1,13 @@
-"""The offer board at work: takes questions from clients, paces them, answers them."""
+"""The offer board at work: takes questions from clients, paces them, answers them.
+
+It also sees who answers callers: the devices that are served.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import msgspec
@@ -13,7 +16,7 @@ from surge.core.offers import MAX_OFFER
 from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
-from surge.relay.board import Kept, OfferQuery, Page, Welcome
+from surge.relay.board import MAX_REASON, Kept, OfferQuery, Page, Welcome
 from surge.relay.connection import Message, NatsConnection
 from surge.relay.login import PROTOCOL, is_address, welcome_digest
 from surge.relay.pace import Paces
@@ -31,9 +34,20 @@ class BoardService:
     """Answers the questions on `board.*.*` of one relay."""
 
     def __init__(
-        self, signer: Signer, limits: RelayLimits, network: bytes | None = None, host_of: Callable[[Address], str] = lambda address: ""
+        self,
+        signer: Signer,
+        limits: RelayLimits,
+        network: bytes | None = None,
+        host_of: Callable[[Address], str] = lambda address: "",
+        stopped: Mapping[Address, str] | None = None,
+        served: Callable[[Address], None] | None = None,
     ) -> None:
-        """`host_of` says which network host an address is logged in from."""
+        """`host_of` says which network host an address is logged in from, `stopped` for whom nothing is carried.
+
+        `served` is told of every device that answers a caller: sessions go to it through this relay.
+        """
+        self._stopped = {} if stopped is None else stopped
+        self._served = served
         self._signer, self._limits, self._host_of = signer, limits, host_of
         self.board = OfferBoard(limits, network)
         self._askers: Paces[Address] = Paces(limits.questions_per_second, burst_seconds=3.0)
@@ -42,9 +56,15 @@ class BoardService:
         """Answers what comes over `connection` from now on."""
         connection.on_message = partial(self._take, connection)
         connection.subscribe(1, "board.*.*")
+        if self._served is not None:
+            connection.subscribe(2, "node.*.*.a.*")
         await connection.flush(FLUSH_SECONDS)
 
     def _take(self, connection: NatsConnection, message: Message) -> None:
+        if message.subject.startswith("node."):
+            if self._served is not None:
+                self._served(Address(message.subject.split(".")[2]))
+            return
         _, sender, operation = message.subject.split(".")
         # The relay vouches for the sender in the subject; the answer goes to it and nowhere else.
         prefix = f"node.{sender}.{self._signer.address}.r."
@@ -76,7 +96,8 @@ class BoardService:
                 raise PeerFault("a challenge is 32 bytes", size=len(body))
             limits = self._limits
             signature = self._signer.sign(welcome_digest(self._signer.address, sender, body))
-            return Welcome(PROTOCOL, signature, limits.login_seconds, limits.messages_per_second, limits.bytes_per_second)
+            stopped = self._stopped.get(sender, "")[:MAX_REASON]
+            return Welcome(PROTOCOL, signature, limits.login_seconds, limits.messages_per_second, limits.bytes_per_second, stopped)
         if operation == "offer":
             self.board.put(sender, body, now, self._host_of(sender))
             return Kept(True, "")

@@ -19,6 +19,13 @@ class Counters:
     messages: int
     size: int
     """Bytes."""
+    delivered: int = 0
+    """Bytes that it was sent."""
+
+    @property
+    def carried(self) -> int:
+        """Bytes that crossed it, either way."""
+        return self.size + self.delivered
 
 
 @dataclass(slots=True)
