@@ -24,6 +24,8 @@ from surge.ledger import EmbeddedLedger, Ledger, deploy
 from surge.provider.compute import Compute
 from surge.provider.config import ProviderConfig
 from surge.provider.daemon import Provider
+from surge.provider.retainers import Retainers
+from surge.provider.service import Service
 from surge.relay.client import Relays
 from surge.relay.server import RelayServer
 from surge.sandbox import Sandbox
@@ -79,10 +81,11 @@ class Device:
         await self._stack.enter_async_context(self.provider)
         await self.provider.ready()
 
-    def services(self, sandbox: Sandbox) -> list[Compute]:
+    def services(self, sandbox: Sandbox) -> list[Service]:
         """What it lends."""
         self.service = self.compute(sandbox, self.folder / "compute", self.config)
-        return [self.service]
+        retainers = [Retainers(self.service.turns, self.config.cores, self.config.retainer)] if self.config.retainer else []
+        return [self.service, *retainers]
 
     async def stop(self) -> None:
         await self._stack.aclose()

@@ -72,7 +72,8 @@ HOSTILE: dict[str, Any] = {
     "bytes that are not canonical": b"\x9f\xff",
     "a field missing": ROW[:-1],
     "a field too many": [*ROW, 0],
-    "a future version": with_field(0, 2),
+    "a future version": with_field(0, 3),
+    "an older version": with_field(0, 1),
     "a version that is true": with_field(0, True),
     "a network of 31 bytes": with_field(1, bytes(31)),
     "a network of text": with_field(1, "1" * 32),
@@ -122,6 +123,9 @@ HOSTILE: dict[str, Any] = {
     "an audit time of centuries": with_field(20, 10**12),
     "a negative opening": with_field(21, -1),
     "an opening beyond all money": with_field(21, 10**37),
+    "a negative retainer": with_field(22, -1),
+    "a retainer beyond all prices": with_field(22, 10**30 + 1),
+    "a retainer that is no number": with_field(22, True),
 }
 
 

@@ -45,7 +45,7 @@ async def test_places_go_round_the_buyers_not_to_the_one_with_most_orders() -> N
         await turns.enter(name)
         order.append(name)
         await asyncio.sleep(0)
-        turns.leave()
+        turns.leave(name)
 
     held = [asyncio.create_task(one("first")), asyncio.create_task(one("first"))]
     tasks = [asyncio.create_task(one(name)) for name in "aaaaaaabc"]
@@ -62,12 +62,12 @@ async def test_a_place_given_to_an_order_that_was_called_off_goes_on() -> None:
     late, later = asyncio.create_task(turns.enter("b")), asyncio.create_task(turns.enter("c"))
     await asyncio.sleep(0)
     assert turns.waiting == 2
-    turns.leave()
+    turns.leave("a")
     late.cancel()  # in the moment it was given the place
     await asyncio.gather(late, return_exceptions=True)
     await asyncio.wait_for(later, 1)
-    turns.leave()
-    turns.leave()
+    turns.leave("a")
+    turns.leave("c")
     await turns.enter("d")
     await turns.enter("d")
     assert turns.waiting == 0

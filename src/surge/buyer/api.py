@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -31,6 +31,7 @@ from surge.buyer.plan import CALLS, MAP, RUNS, Plan
 from surge.buyer.plans import command_plan, python_plan
 from surge.buyer.rehearsal import Rehearsal, rehearse
 from surge.buyer.results import Progress, Results, decode_piece
+from surge.buyer.retainer import Retainer, hours_of
 from surge.buyer.sizes import AIM_SECONDS
 from surge.buyer.staking import Staking
 from surge.buyer.submitting import CALL_SECONDS, Calls, Executor
@@ -282,6 +283,30 @@ class Network(Disputing, Staking):
         started.append(job)
         self._shared[key] = (calls, job)
         return calls
+
+    # Holding devices ready
+
+    def retain(self, devices: int | str | Sequence[str], *, hours: float, cores: int = 1, max_price: int | None = None) -> Retainer:
+        """Have devices keep cores free for this wallet, for a retainer by the hour; returns once they do.
+
+        Only time in which a device answered is paid, minute by minute. Its jobs are not sent there by themselves: name the devices with
+        `providers=`.
+
+        Args:
+            devices: how many, the cheapest first, or which.
+            hours: for how long at most; `Retainer.end` ends it before.
+            cores: of each device.
+            max_price: wei for a core over an hour, at most.
+
+        Raises:
+            NoProvider: too few offer that.
+            Unavailable: one of them does not hold its cores; then none is held.
+        """
+        wanted = [devices] if isinstance(devices, str) else devices
+        seconds = hours_of(hours)
+        return Retainer(
+            self._background, self._background.call(self._client.retain(wanted, cores=cores, seconds=seconds, max_price=max_price))
+        )
 
     # Rehearsing
 

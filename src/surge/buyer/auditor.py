@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from surge.core import canonical, carriage
+from surge.core import canonical, carriage, retainers
 from surge.core.eip712 import Domain
 from surge.core.messages import SignedReceipt
 from surge.core.messages.fields import wei
@@ -157,6 +157,14 @@ def audit_carriage(wire: SignedReceipt, about: bytes, counted: int, prices: Pric
     """
     price, stated = transfer_amount(prices, wire.quantity), carriage.result(about, counted)
     return _audit_simple(wire, ReceiptKind.RELAY, about, stated, wire.quantity, price, party)
+
+
+def audit_retainer(wire: SignedReceipt, about: bytes, cores: int, price: int, claim: int, party: Party) -> tuple[Receipt, bytes]:
+    """The receipt for holding cores, of `claim` seconds at most, and its digest. Raises `PeerFault`."""
+    if wire.quantity > claim:
+        raise PeerFault(f"a receipt bills {wire.quantity} seconds where {claim} were counted", quantity=wire.quantity, claim=claim)
+    amount = retainers.amount(price, cores, wire.quantity)
+    return _audit_simple(wire, ReceiptKind.RETAINER, about, retainers.result(about, cores, price), wire.quantity, amount, party)
 
 
 def _audit_simple(

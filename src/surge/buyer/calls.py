@@ -72,6 +72,8 @@ class Waiting(Protocol):
     body: bytes
     bills: bool
     """Whether the provider counts it against the window."""
+    service: str
+    """The service it is asked of; empty for the peer's own."""
 
     def answered(self, answer: Answer, party: Party) -> Paid | None:
         """The answer; returns a receipt to settle once it is complete, None while output is missing or nothing is owed."""
@@ -97,6 +99,8 @@ class Waiting(Protocol):
 
 class UnitCall:
     """One unit at one provider."""
+
+    service = ""
 
     __slots__ = (
         "_answer",
@@ -215,7 +219,10 @@ class Question:
     An answer that comes when its asker has gone is for `late`, where there is one.
     """
 
-    def __init__(self, method: str, body: bytes, *, bills: bool = False, late: Callable[[Answer], object] | None = None) -> None:
+    def __init__(
+        self, method: str, body: bytes, *, bills: bool = False, late: Callable[[Answer], object] | None = None, service: str = ""
+    ) -> None:
+        self.service = service
         self.method = method
         self.body = body
         self.bills = bills

@@ -31,6 +31,7 @@ from surge.buyer.purse import Purse
 from surge.buyer.records import Saved
 from surge.buyer.restoring import restored
 from surge.buyer.results import Progress
+from surge.buyer.retaining import Retaining, retain
 from surge.buyer.scheduler import Scheduler
 from surge.buyer.sizes import AIM_SECONDS
 from surge.buyer.spool import Spool
@@ -83,6 +84,7 @@ class Client:
         self._orphans: Orphans | None = None
         self._evidence: Evidence | None = None
         self.checker = Checker(self.content)
+        self._held: set[Retaining] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._going_online = asyncio.Lock()
 
@@ -288,6 +290,14 @@ class Client:
         market = await self.market()
         return await market.recruit(job.plan, count, job.purse, has=job.lanes.peers, without=job.lanes.reach.left_for_good(), first=first)
 
+    async def retain(self, wanted: int | Sequence[str], *, cores: int, seconds: float, max_price: int | None) -> list[Retaining]:
+        """Hold devices from now on, until their time is over or they are stopped. Raises what kept one from being held."""
+        begun = await retain(await self.market(), wanted, cores=cores, seconds=seconds, max_price=max_price)
+        for each in begun:
+            self._held.add(each)
+            self.spawn(each.run(), f"retainer of {each.peer.device}")
+        return begun
+
     async def flush(self) -> None:
         """Wait until everything answered so far is on disk."""
         if self._market is not None:
@@ -320,12 +330,14 @@ class Client:
 
     async def close(self) -> None:
         """Stop jobs, which can be resumed; settle what is under way; leave."""
+        for held in self._held:
+            held.stop()
         running = list(self.jobs.values())
         for job in running:
             job.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(QUIET_SECONDS):
-                await asyncio.gather(*(job.settled.wait() for job in running))
+                await asyncio.gather(*(job.settled.wait() for job in running), *(held.over() for held in self._held))
         if self._market is not None:
             await self._market.close(QUIET_SECONDS)
         tasks = [*self._tasks, *self.following.values()]

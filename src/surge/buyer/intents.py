@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from surge.buyer.journal import Journal
 from surge.core.receipts import Receipt, ReceiptKind
 
-ONCE = (ReceiptKind.TRANSFER, ReceiptKind.COMPILE, ReceiptKind.RELAY)
+ONCE = (ReceiptKind.TRANSFER, ReceiptKind.COMPILE, ReceiptKind.RELAY, ReceiptKind.RETAINER)
 """Kinds of receipts that need an intent. Those for units and setups name what was asked by their subject."""
 
 
@@ -48,7 +48,7 @@ class Intents:
         """While a provider is asked, at this price. What is asked is durable before the body runs.
 
         An intent that was left without a receipt is used again. A content may be sent again after it was paid, because its bytes are moved
-        again; a module is compiled once for a job, and a period carried once, whatever its provider says.
+        again; a module is compiled once for a job, and a period carried or held once, whatever its provider says.
         """
         intent = self._known.setdefault((kind, subject, job), _Intent(size, amount, 0, 0))
         intent.size, intent.amount = size, amount
@@ -59,6 +59,15 @@ class Intents:
             yield
         finally:
             intent.under_way -= 1
+
+    def count(self, kind: ReceiptKind) -> int:
+        """How many subjects of a kind were ever asked for."""
+        return sum(known == kind for known, _, _ in self._known)
+
+    def is_unpaid(self, kind: ReceiptKind, subject: bytes, job: bytes) -> bool:
+        """Whether something was asked for and its receipt not accepted yet."""
+        intent = self._known.get((kind, subject, job))
+        return intent is not None and intent.asked > intent.paid
 
     def size_of(self, kind: ReceiptKind, subject: bytes, job: bytes) -> int | None:
         """The size of what was asked before; None if it never was."""
@@ -76,8 +85,7 @@ class Intents:
 
     def is_open(self, receipt: Receipt, job: bytes) -> bool:
         """Whether this job asked for what a receipt bills, and has not paid it."""
-        intent = self._known.get((receipt.kind, receipt.subject, job))
-        return intent is not None and intent.asked > intent.paid
+        return self.is_unpaid(ReceiptKind(receipt.kind), receipt.subject, job)
 
     def pay(self, receipt: Receipt, job: bytes | None) -> bool:
         """A receipt is accepted. False when nothing was asked that is not paid."""

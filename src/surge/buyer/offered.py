@@ -16,7 +16,8 @@ def offer_row(offer: Offer, memory: int, excluded_by: str | None, standing: Stan
 
     Prices are in wei: `gigafuel_price` for 10^9 fuel, `memory_price` for a gigabyte of reserved memory over a second, `transfer_price` for
     10^9 bytes moved, `compile_price` for 10^6 bytes of module compiled, `typical_price` for a gigafuel with what goes along with it
-    (`pricing.typical_amount`), `opening` for the least that a channel pays. `speed` is fuel per second, `memory` bytes, `milliwatts` the
+    (`pricing.typical_amount`), `opening` for the least that a channel pays, `retainer_price` for
+    a core kept free over an hour, 0 where that is not offered. `speed` is fuel per second, `memory` bytes, `milliwatts` the
     power at work, 0 where it is not stated; `window` and `window_max` count units; `issued` and `expires` are Unix seconds, `audit_seconds`
     and `offline_seconds` seconds. `engine` is for people, `engine_id` and `images` are SHA-256 in hexadecimal.
 
@@ -37,6 +38,7 @@ def offer_row(offer: Offer, memory: int, excluded_by: str | None, standing: Stan
         "compile_price": prices.compile,
         "typical_price": typical_amount(prices, memory),
         "opening": offer.opening,
+        "retainer_price": offer.retainer,
         "milliwatts": offer.milliwatts,
         "engine": offer.engine_label,
         "engine_id": offer.engine.hex(),

@@ -68,23 +68,23 @@ class Peer:
         lacking: Callable[[int], Awaitable[tuple[bytes, int]]],
         service: str = COMPUTE,
     ) -> None:
-        self.service = service
         self.device = device
         self.operator = ""
         """Who runs it: the market says so."""
         self.bond = UNASKED
         """That operator's; who has not enough gets one unit at a time, and all of its results are checked."""
         self.cores = cores
-        self.terms = terms
-        """The channel's terms."""
+        self.terms, self.service = terms, service
+        """The channel's terms, and the service that calls are for where they name none."""
         self.payer = payer
         self.listeners: list[Listener] = []
         self.watch = Watch()
         self.window = 0
+        self.busy_at = float("-inf")
+        """When it last refused a unit because it was busy, by the monotonic clock."""
         self.latency = 0.0
         """Seconds of the last channel opening's round trip."""
-        self.is_open = False
-        self.draining = False
+        self.is_open = self.draining = False
         self.gone: SurgeError | None = None
         self.orphans: list[SignedReceipt] = []
         """Receipts of units that nobody here waits for: asked by a process that was killed."""
@@ -98,12 +98,10 @@ class Peer:
         self.claimed = 0
         """Units that a job is about to send."""
         self._next_id = 1
-        self._in_flight = 0
-        self._unsettled = 0
-        self._opened = asyncio.Event()
+        self._in_flight = self._unsettled = 0
+        self._opened, self._quiet = asyncio.Event(), asyncio.Event()
         self._closing: asyncio.Future[ClosedTogether] | None = None
         self._was_open = False
-        self._quiet = asyncio.Event()
         payer.sent = self._settled
 
     # Using it
@@ -127,7 +125,10 @@ class Peer:
             self.watch.asked(number)
         self._in_flight += call.bills
         if self.is_open:
-            self._outbox.post(encode(Call(number, self.service, call.method, call.body)))
+            self._send(number, call)
+
+    def _send(self, number: int, call: UnitCall | Question) -> None:
+        self._outbox.post(encode(Call(number, call.service or self.service, call.method, call.body)))
 
     async def question(
         self, method: str, body: bytes, *, seconds: float, bills: bool = False, late: Callable[[Answer], object] | None = None
@@ -254,7 +255,7 @@ class Peer:
         self.is_open = self._was_open = True
         for number, call in self._calls.items():
             call.restart()
-            self._outbox.post(encode(Call(number, self.service, call.method, call.body)))
+            self._send(number, call)
         payer.send = self._outbox.post
         self._opened.set()
         for listener in list(self.listeners):
@@ -366,6 +367,7 @@ class Peer:
             return self._check_number(refusal.id)
         self._in_flight -= call.bills
         self.watch.refused(refusal.id, refusal.code)
+        self.busy_at = time.monotonic() if call.bills and refusal.code == "busy" else self.busy_at
         call.refused(refusal)
         self._tell_room()
 

@@ -109,7 +109,10 @@ def _check_terms(case: Case, report: Report) -> None:
         report.add(signed, _are_for(case))
     except PeerFault as error:
         report.add(f"{signed}: {error}", False)
-    report.add(price, is_price(case))
+    if case.signed.receipt.kind == ReceiptKind.RETAINER:
+        report.add("what a retainer costs is in the offer that the terms name; the receipt states a hash of it", None)
+    else:
+        report.add(price, is_price(case))
 
 
 def _are_for(case: Case) -> bool:
@@ -125,7 +128,7 @@ def is_price(case: Case) -> bool:
     receipt, prices = case.signed.receipt, case.terms.prices
     if case.terms.channel != receipt.channel:
         return False
-    if receipt.kind == ReceiptKind.TRANSFER:
+    if receipt.kind in (ReceiptKind.TRANSFER, ReceiptKind.RELAY):
         return receipt.amount == transfer_amount(prices, receipt.quantity)
     if receipt.kind == ReceiptKind.COMPILE:
         return receipt.amount == compile_amount(prices, receipt.quantity)

@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("surge.cli.jobs:run", "Run a WASI command module: stdin in, stdout out."),
     "job": ("surge.cli.jobs:job", "List, show, resume, cancel jobs; read their logs."),
     "audit": ("surge.cli.audits:audit", "What was checked of a job's results, and what came of it."),
+    "retain": ("surge.cli.retain:retain", "Have a device keep cores free for you."),
     "provide": ("surge.cli.roles:provide", "Lend this device and earn."),
     "provider": ("surge.cli.providers:provider", "Who lends, for how much, how each stands with you, and why."),
     "relay": ("surge.cli.roles:relay", "Let devices behind NAT be reached."),

@@ -15,7 +15,7 @@ from surge.cli.console import err, in_tokens, local_time, out, print_json, show,
 from surge.cli.money import SHORT, SHORT_ADDRESS
 from surge.cli.options import as_json, complete_file, network_option, opened
 from surge.core import network as network_file
-from surge.core.receipts import FUELLED, ReceiptKind
+from surge.core.receipts import ReceiptKind
 from surge.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def list_(job_id: str | None, network: str | None, json_: bool) -> None:
                 "receipt": row["receipt"][:SHORT],
                 "kind": ReceiptKind(row["kind"]).name.lower(),
                 "device": row["device"][:SHORT_ADDRESS],
-                "quantity": _quantity(row["quantity"], "fuel" if row["kind"] in FUELLED else "B"),
+                "quantity": _quantity(row["quantity"], _UNITS.get(row["kind"], "B")),
                 "paid": row["accepted"],
                 "finished": time.strftime("%m-%d %H:%M", time.localtime(row["finished"])),
             }
@@ -54,6 +54,10 @@ def list_(job_id: str | None, network: str | None, json_: bool) -> None:
         ]
     columns = ["receipt", "kind", "job", "device", "quantity", "amount", "paid", "finished"]
     show(rows, columns, as_json=json_, empty="no receipts yet", money=["amount"])
+
+
+_UNITS = {ReceiptKind.UNIT: "fuel", ReceiptKind.SETUP: "fuel", ReceiptKind.RETAINER: "s"}
+"""What receipts of a kind count; others count bytes."""
 
 
 def _quantity(number: int, unit: str) -> str:

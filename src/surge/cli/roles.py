@@ -30,6 +30,7 @@ from surge.errors import Unavailable
 if TYPE_CHECKING:
     from surge.provider.config import ProviderConfig
     from surge.provider.juror import JurorConfig
+    from surge.provider.service import Service
     from surge.wallet import KeySigner, Keystore
 
 
@@ -235,6 +236,7 @@ async def _name_relay(network: NetworkFile, data: Path, keys: Keystore, identity
 @click.option("--price-transfer", type=Amount(), default=None, help="SURGE for a gigabyte moved.")
 @click.option("--price-compile", type=Amount(), default=None, help="SURGE for a megabyte of module compiled.")
 @click.option("--opening", type=Amount(), default=None, help="SURGE that a channel pays at least. [default: 0.01]")
+@click.option("--price-retainer", type=Amount(), default=0, help="SURGE for a core kept free over an hour. [default: 0, not offered]")
 @click.option("--relay-price", type=Amount(), default=None, help="SURGE paid at most for a gigabyte that a relay carries. [default: 0.001]")
 @click.option("--operator", metavar="ADDRESS", default=None, help="Who is paid. [default: the key `operator` in the folder's wallet]")
 @juror_options
@@ -264,6 +266,7 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
     from surge.ledger import Ledger
     from surge.provider.compute import Compute
     from surge.provider.daemon import Provider
+    from surge.provider.retainers import Retainers
     from surge.relay.client import Relays
     from surge.sandbox import Sandbox
     from surge.wallet import Keystore
@@ -285,7 +288,8 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
             wallet = keys.load_or_create("operator", passphrase())
             operator = wallet.address
             await registry.register_device(chain, network, wallet, device, said)
-        services = [Compute(sandbox, data / "compute", config), *court_services(network, chain, sandbox, keys, paid, data, duty)]
+        compute = Compute(sandbox, data / "compute", config)
+        services: list[Service] = [compute, *court_services(network, chain, sandbox, keys, paid, data, duty)]
         defending = await defend(network, chain, keys, operator, None if paid else wallet, device)
         if defending is not None:
             stack.callback(defending.cancel)
@@ -293,6 +297,8 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
         stack.push_async_callback(relays.close)
         sending = asyncio.create_task(chain.run(), name="sending transactions again")
         stack.callback(sending.cancel)
+        if config.retainer:
+            services.append(Retainers(compute.turns, config.cores, config.retainer))
         provider = Provider(
             network=network,
             ledger=chain,
@@ -340,6 +346,7 @@ def provider_config(options: dict[str, Any]) -> ProviderConfig:
         rates=rates,
         region=options["region"],
         milliwatts=round(options["watts"] * 1000),
+        retainer=options["price_retainer"],
         when_idle=options["when_idle"],
         on_mains=options["on_mains"],
         hours=options["hours"],

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from surge.core import canonical
-from surge.core.pricing import TYPICAL_MEMORY, Prices, is_within, typical_amount
+from surge.core.pricing import MAX_PRICE, TYPICAL_MEMORY, Prices, is_within, typical_amount
 from surge.core.signing import SIGNATURE_SIZE, Signer, check_signed, personal_digest
 from surge.core.types import Address, address
 from surge.errors import InvalidInput, PeerFault
 
-VERSION = 1
+VERSION = 2
 """The version of the offer's format."""
 
 MAX_OFFER = 8 << 10
@@ -79,6 +79,8 @@ class Offer:
     """A receipt unacknowledged for longer counts as refused."""
     opening: int
     """Wei: the least floor of a channel."""
+    retainer: int = 0
+    """Wei for a core kept free over an hour; 0 if that is not offered."""
 
     def __post_init__(self) -> None:
         if type(self.issued) is not int or type(self.window) is not int:
@@ -95,6 +97,7 @@ class Offer:
             ("offline_seconds", 1, 365 * 86400),
             ("audit_seconds", 1, 365 * 86400),
             ("opening", 0, 10**36),
+            ("retainer", 0, MAX_PRICE),
         ):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
@@ -139,6 +142,7 @@ class Offer:
                 self.offline_seconds,
                 self.audit_seconds,
                 self.opening,
+                self.retainer,
             ]
         )
 
@@ -204,8 +208,8 @@ def _parse(body: bytes) -> Offer:
         raise InvalidInput("it is no array that begins with a version")
     if row[0] != VERSION:
         raise InvalidInput(f"it is of version {row[0]}; this program knows version {VERSION}")
-    if len(row) != 22:
-        raise InvalidInput(f"it has {len(row)} fields, not 22")
+    if len(row) != 23:
+        raise InvalidInput(f"it has {len(row)} fields, not 23")
     prices, images, services, relays = row[7], row[12], row[13], row[16]
     if any(type(each) is not list for each in (prices, images, services, relays)):
         raise InvalidInput("a field that is a list is none")
@@ -236,6 +240,7 @@ def _parse(body: bytes) -> Offer:
         offline_seconds=row[19],
         audit_seconds=row[20],
         opening=row[21],
+        retainer=row[22],
     )
 
 

@@ -32,12 +32,14 @@ class ReceiptKind(IntEnum):
     """Image, engine, bytes of the module."""
     RELAY = 5
     """`core.carriage.subject` of relay, device and period, `core.carriage.result` of what the relay counted, bytes billed."""
+    RETAINER = 6
+    """`core.retainers.subject` of channel and period, `core.retainers.result` of cores and price, seconds held."""
 
 
 FUELLED = (ReceiptKind.UNIT, ReceiptKind.SETUP)
 """Kinds whose quantity is fuel."""
 
-WINDOWED = (*FUELLED, ReceiptKind.RELAY)
+WINDOWED = (*FUELLED, ReceiptKind.RELAY, ReceiptKind.RETAINER)
 """Kinds that count against a buyer's window; each is paid once for its subject."""
 
 

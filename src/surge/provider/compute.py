@@ -20,6 +20,7 @@ from surge.core.messages.compute import LimitsField
 from surge.core.messages.fields import MAX_INLINE
 from surge.core.pricing import unit_amount
 from surge.core.receipts import Receipt, ReceiptKind
+from surge.core.types import Address
 from surge.core.units import EXACT, PROVABLE, WORLD, Limits, Status, UnitSpec, command_seed, result_hash, unit_id
 from surge.errors import GuestFault, InvalidInput, SurgeError
 from surge.provider import calibration, requote
@@ -132,6 +133,11 @@ class Compute:
             raise Refused("invalid", f"the unit wants {limits.memory} bytes of memory; this device lends {self.config.memory}")
         return limits
 
+    def check_free(self, buyer: Address) -> None:
+        """Raise `Refused` while every core is held for others."""
+        if self.turns.is_shut(buyer):
+            raise Refused("busy", "every core here is held for another buyer now")
+
     def give_file(self, data: bytes) -> Path:
         """An output in memory as a file that is the daemon's."""
         import tempfile
@@ -220,6 +226,7 @@ class _Run:
         contents = context.contents
         self._check_present()
         compute.waste.check(context.buyer)
+        compute.check_free(context.buyer)
         await compute.turns.enter(context.buyer)
         self.begun = True
         started = time.monotonic()
@@ -232,7 +239,7 @@ class _Run:
         except InvalidInput as error:
             raise Refused("invalid", error.message) from error
         finally:
-            compute.turns.leave()
+            compute.turns.leave(context.buyer)
         outcome = execution.outcome
         compute.turns.took(execution.seconds)
         if outcome.status not in PROVABLE:
@@ -305,6 +312,7 @@ class _Setup:
         if not sandbox.compiled(sandbox.python_image):
             raise Refused("missing", "prepare the job first: the Python image is not ready", contents=[])
         compute.waste.check(context.buyer)
+        compute.check_free(context.buyer)
         await compute.turns.enter(context.buyer)
         self.begun = True
         started = time.monotonic()
@@ -318,7 +326,7 @@ class _Setup:
         except InvalidInput as error:
             raise Refused("invalid", error.message) from error
         finally:
-            compute.turns.leave()
+            compute.turns.leave(context.buyer)
         outcome = execution.outcome
         if outcome.status not in PROVABLE:
             raise _local(compute, context, execution, self._limits)

@@ -58,6 +58,8 @@ class ProviderConfig:
     """Units that a window grows to: enough for a thousand small units a second at a quarter of a second's round trip."""
     opening: int = 10**16
     """Wei: the least floor of a channel, 0.01 SURGE, about ten gigafuel: more than a window of one usual unit."""
+    retainer: int = 0
+    """Wei for a core kept free over an hour; 0 where none are."""
     audit_seconds: int = 300
     """A receipt unacknowledged for longer counts as refused and costs the buyer its window."""
     offline_seconds: int = 3600

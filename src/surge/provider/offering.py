@@ -232,6 +232,7 @@ def offer_of(
         offline_seconds=config.offline_seconds,
         audit_seconds=config.audit_seconds,
         opening=config.opening,
+        retainer=config.retainer,
     )
 
 

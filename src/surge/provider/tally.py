@@ -26,6 +26,8 @@ class Tally:
     """Bytes of contents taken in."""
     carried: int = 0
     """Bytes carried for others, as billed."""
+    held: int = 0
+    """Seconds for which cores were kept free, as billed."""
     billed: int = 0
     """Wei on receipts issued."""
     calls: int = 0
@@ -54,6 +56,8 @@ class Tally:
             self.compiled += 1
         elif claim.kind == ReceiptKind.RELAY:
             self.carried += claim.quantity
+        elif claim.kind == ReceiptKind.RETAINER:
+            self.held += claim.quantity
 
     def called(self) -> None:
         """A buyer called."""
@@ -75,6 +79,7 @@ class Tally:
             "gigafuel": self.fuel / GIGA,
             "moved": self.moved,
             "carried": self.carried,
+            "held": self.held,
             "billed": self.billed,
             "calls": self.calls,
             "sessions": self.sessions,

@@ -6,7 +6,8 @@ returns a typed, bounded value or raises `PeerFault`. Past the decoder nobody ch
 *claim* (signatures, sums, roots) is judged by `core.channels`.
 
 The services that a provider hosts have bodies of their own, carried opaquely in `Call` and `Answer`: `compute` defines those
-of the compute service, `carriage` those of a relay's.
+of the compute service, `carriage` those of a relay's,
+`retainers` those of holding cores ready.
 """
 
 from surge.core.messages.carriage import Settle, Settled, decode_settle, decode_settled
@@ -24,6 +25,7 @@ from surge.core.messages.compute import (
     encode_body,
 )
 from surge.core.messages.envelope import MAX_ENVELOPE, MAX_SEALED, Envelope, decode_envelope, encode_envelope, inputs_info
+from surge.core.messages.retainers import Bill, Held, Hold, decode_bill, decode_held, decode_hold
 from surge.core.messages.session import (
     VERSION,
     Acknowledge,
@@ -70,6 +72,7 @@ __all__ = [
     "VERSION",
     "Acknowledge",
     "Answer",
+    "Bill",
     "Bring",
     "Call",
     "Cancel",
@@ -81,6 +84,8 @@ __all__ = [
     "Deliver",
     "Draining",
     "Envelope",
+    "Held",
+    "Hold",
     "Kept",
     "NewPrices",
     "OpenChannel",
@@ -102,11 +107,14 @@ __all__ = [
     "ToProvider",
     "UnitDone",
     "Vouched",
+    "decode_bill",
     "decode_envelope",
     "decode_for_buyer",
     "decode_for_juror",
     "decode_for_opener",
     "decode_for_provider",
+    "decode_held",
+    "decode_hold",
     "decode_prepare",
     "decode_prepared",
     "decode_run_unit",
