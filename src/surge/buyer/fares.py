@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surge.buyer.auditor import audit_carriage
-from surge.buyer.calls import Refused
 from surge.buyer.market import Market
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.peers import Peer
@@ -31,7 +30,7 @@ from surge.core.pricing import transfer_amount
 from surge.core.receipts import ReceiptKind
 from surge.core.signing import Signer
 from surge.core.types import ZERO, Address
-from surge.errors import LedgerError, PeerFault, Unavailable
+from surge.errors import PeerFault, SurgeError, Unavailable
 from surge.store import Database
 
 if TYPE_CHECKING:
@@ -62,6 +61,9 @@ OPEN_SECONDS = 30.0
 
 ANSWER_SECONDS = 20.0
 """How long it may take to answer a statement."""
+
+CLOSE_SECONDS = 5.0
+"""How long the end waits for what is under way."""
 
 SCHEMA = ("CREATE TABLE unpaid (relay TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;",)
 
@@ -120,7 +122,7 @@ class Fares:
         """Write down what is unpaid, give the channels back."""
         for endpoint in self._relays.endpoints:
             await self._count(endpoint)
-        await self._market.close(ANSWER_SECONDS)
+        await self._market.close(CLOSE_SECONDS)
         await asyncio.to_thread(self._db.close)
 
     def unpaid(self, endpoint: RelayAddress) -> int:
@@ -147,7 +149,7 @@ class Fares:
             except PeerFault as fault:
                 self._note(endpoint, fault.message)
                 self._leave(endpoint, fault.message)
-            except (Unavailable, LedgerError, Refused) as error:
+            except SurgeError as error:
                 self._note(endpoint, error.message)
             else:
                 retry_at = time.monotonic() + (STOPPED_SECONDS if self._relays.stopped(endpoint.url) else 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from surge.relay.client import Relays
     from surge.relay.server import RelayServer
     from surge.wallet import Keystore
+
+log = logging.getLogger("surge.cli")
 
 PATIENCE = 30.0
 """Seconds that a relay's own connection to itself may take."""
@@ -132,6 +135,7 @@ async def paying(
         fares = Fares(market, relays, device, data, most=most, left=provider.offering.renew)
         provider.unpaid_relays = lambda: fares.troubles
         running = asyncio.create_task(fares.run(), name="paying relays")
+        running.add_done_callback(_tell)
         try:
             yield fares
         finally:
@@ -140,6 +144,12 @@ async def paying(
             await fares.close()
     finally:
         await journal.close()
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    """Relays are paid no more: the device lends on, and who runs it hears why."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("relays are paid no more: %s", error, exc_info=error)
 
 
 async def run_paid(
