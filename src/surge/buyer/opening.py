@@ -8,7 +8,7 @@ import time
 from surge.buyer.doors import Link
 from surge.buyer.payer import Payer
 from surge.core.eip712 import Domain
-from surge.core.messages import ChannelOpened, NewPrices, OpenChannel, Refusal, decode_for_buyer, encode
+from surge.core.messages import ChannelOpened, ClosedTogether, NewPrices, OpenChannel, Refusal, decode_for_buyer, encode
 from surge.core.messages.fields import wei
 from surge.core.receipts import Terms
 from surge.core.signing import check_signed
@@ -69,3 +69,29 @@ def opening_refused(device: Address, refusal: Refusal) -> SurgeError:
     if refusal.code in ("busy", "draining", "storage", "internal", "unknown", "price", "deposit", "local"):
         return Unavailable(text, device=device, code=refusal.code)
     return PeerFault(text, device=device, code=refusal.code)
+
+
+class Closing:
+    """The provider's half of a co-operative close, while somebody waits for it."""
+
+    def __init__(self) -> None:
+        self._future: asyncio.Future[ClosedTogether] | None = None
+
+    async def wait(self, device: Address, seconds: float) -> ClosedTogether:
+        """The provider's half. Raises `Unavailable` when it does not come, or what `failed` was given."""
+        self._future = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._future
+        except TimeoutError as error:
+            raise Unavailable(f"{device} does not close the channel together", device=device) from error
+
+    def closed(self, message: ClosedTogether) -> None:
+        """It came."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(message)
+
+    def failed(self, error: SurgeError) -> None:
+        """It will not come."""
+        if self._future is not None and not self._future.done():
+            self._future.set_exception(error)

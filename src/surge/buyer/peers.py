@@ -17,7 +17,7 @@ import msgspec
 from surge.buyer.bonded import UNASKED
 from surge.buyer.calls import Question, Refused, UnitCall, answer_to
 from surge.buyer.doors import Link, Listener, first_error
-from surge.buyer.opening import open_channel, quoted_terms
+from surge.buyer.opening import Closing, open_channel, quoted_terms
 from surge.buyer.outbox import Outbox, Uploads
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.payer import Payer
@@ -100,7 +100,7 @@ class Peer:
         self._next_id = 1
         self._in_flight = self._unsettled = 0
         self._opened, self._quiet = asyncio.Event(), asyncio.Event()
-        self._closing: asyncio.Future[ClosedTogether] | None = None
+        self._closing = Closing()
         self._was_open = False
         payer.sent = self._settled
 
@@ -187,13 +187,8 @@ class Peer:
 
     async def close_together(self, message: bytes, seconds: float) -> ClosedTogether:
         """Offer a co-operative close and wait for the provider's half."""
-        self._closing = asyncio.get_running_loop().create_future()
         self._outbox.post(message)
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._closing
-        except TimeoutError as error:
-            raise Unavailable(f"{self.device} does not close the channel together", device=self.device) from error
+        return await self._closing.wait(self.device, seconds)
 
     # Keeping it up
 
@@ -306,8 +301,7 @@ class Peer:
         elif isinstance(message, NewPrices):
             self._new_prices(message)
         elif isinstance(message, ClosedTogether):
-            if self._closing is not None and not self._closing.done():
-                self._closing.set_result(message)
+            self._closing.closed(message)
         else:
             raise PeerFault(f"{self.device} opens a channel twice", answer=message)
 
@@ -357,9 +351,7 @@ class Peer:
         refusal = msgspec.structs.replace(refusal, text=printable(refusal.text))
         if refusal.id == 0:
             log.info("%s refuses: %s", self.device, refusal.text)
-            if self._closing is not None and not self._closing.done():
-                self._closing.set_exception(Refused(refusal))
-            return
+            return self._closing.failed(Refused(refusal))
         if self.uploads.refused(refusal):
             return
         call = self._calls.pop(refusal.id, None)
