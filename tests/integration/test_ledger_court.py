@@ -8,6 +8,7 @@ import pytest
 
 from court_ledger_support import ENGINE, FALSE, LIMIT, PRICE, SALT, SECRET, TRUE, dispute, wait
 from ledger_support import COIN, Chain
+from surge.buyer import staking
 from surge.core.court import EMBEDDED, Outcome, Phase
 from surge.core.keccak import keccak256
 from surge.core.parameters import EMBEDDED as NETWORK
@@ -145,6 +146,18 @@ async def test_an_epochs_work_is_claimed_when_it_is_over(chain: Chain) -> None:
     assert await chain.ledger.token_balance(made.operator.address) == before + reward
     with pytest.raises(InvalidInput, match="nothing to claim"):
         await emissions.claim(made.buyer, made.operator.address, epoch)
+
+
+async def test_claiming_mints_for_every_epoch_that_is_over(chain: Chain) -> None:
+    made = await dispute(chain, 0)
+    operator, epoch = made.operator.address, await chain.ledger.emissions.epoch()
+    reward = await chain.ledger.emissions.reward(operator, epoch)
+    assert not await chain.ledger.emissions.unclaimed(operator)
+    await wait(chain, NETWORK.epoch_seconds)
+    assert await chain.ledger.emissions.unclaimed(operator) == {epoch: reward}
+    (row,) = [each for each in await staking.claim(chain.ledger, made.operator, None) if each["operator"] == operator]
+    assert row["minted"] == reward > 0
+    assert not await chain.ledger.emissions.unclaimed(operator)
 
 
 def test_an_odd_event_is_not_believed() -> None:

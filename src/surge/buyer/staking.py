@@ -106,17 +106,22 @@ async def set_commission(ledger: Ledger, wallet: Signer, bps: int) -> dict[str, 
 
 
 async def claim(ledger: Ledger, wallet: Signer, behind: str | None) -> list[dict[str, Any]]:
-    """Take what there is to be had. A row for each operator: `operator`, in wei the `rewards` and what was `withdrawn`, `leaving` what is
-    still on its way in wei, `ready_at` when the next of it is ready (Unix seconds; 0 if nothing is on its way), and `reserved` whether
-    something that is ready is held for an open case.
+    """Take what there is to be had. A row for each operator: `operator`, in wei what was `minted` for its work, for it and those behind it,
+    the `rewards` and what was `withdrawn`, `leaving` what is still on its way in wei, `ready_at` when the next of it is ready (Unix
+    seconds; 0 if nothing is on its way), and `reserved` whether something that is ready is held for an open case.
     """
     only = address(behind) if behind else None
     rows = []
-    for found in await stakes_of(ledger, wallet.address):
-        operator: Address = found["operator"]
+    staked = {found["operator"]: found for found in await stakes_of(ledger, wallet.address)}
+    nothing: dict[str, Any] = {"tickets": []}
+    for operator in dict.fromkeys([wallet.address, *staked]):
         if only is not None and operator != only:
             continue
-        rewards = await ledger.bonds.claim(wallet, operator) if found["rewards"] else 0
+        minted = await _mint(ledger, wallet, operator)
+        found = staked.get(operator, nothing)
+        if found is nothing and not minted:
+            continue
+        rewards = await ledger.bonds.claimable(operator, wallet.address) and await ledger.bonds.claim(wallet, operator)
         withdrawn = leaving = 0
         waiting, reserved = [], False
         for ticket in found["tickets"]:
@@ -134,6 +139,14 @@ async def claim(ledger: Ledger, wallet: Signer, behind: str | None) -> list[dict
                     raise
             withdrawn += got
             leaving += ticket["amount"] - got
-        row = {"operator": operator, "rewards": rewards, "withdrawn": withdrawn, "leaving": leaving}
+        row = {"operator": operator, "minted": minted, "rewards": rewards, "withdrawn": withdrawn, "leaving": leaving}
         rows.append({**row, "ready_at": min(waiting, default=0), "reserved": reserved})
     return rows
+
+
+async def _mint(ledger: Ledger, wallet: Signer, operator: Address) -> int:
+    """Have minted what an operator's work earned in epochs that are over, on a network that emits; returns the wei."""
+    if ledger.network.emissions is None:
+        return 0
+    earned = await ledger.emissions.unclaimed(operator)
+    return sum([await ledger.emissions.claim(wallet, operator, epoch) for epoch in earned])

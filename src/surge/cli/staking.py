@@ -143,10 +143,13 @@ def unstake(amount: int | None, behind: str | None, key: str | None, data: Path 
 @network_option
 @as_json
 def claim(operator: str | None, key: str | None, data: Path | None, network: str | None, json_: bool) -> None:
-    """Take what your stake earned, and what has left and is ready, behind OPERATOR or all of them."""
+    """Take what your stake earned, and what has left and is ready, behind OPERATOR or all of them.
+
+    What the network mints for an operator's work in epochs that are over is minted first, for it and those behind it.
+    """
     _, rows = on_ledger(network, key, lambda chain, _, signer: staking.claim(chain, signer, operator), data)
     shown = rows if json_ else [{**row, "ready": "held for a case" if row["reserved"] else _ready(row["ready_at"])} for row in rows]
-    money = ("rewards", "withdrawn", "leaving")
+    money = ("minted", "rewards", "withdrawn", "leaving")
     empty = f"you have nothing behind {operator}" if operator else "you have nothing behind anybody: `surge delegate OPERATOR AMOUNT`"
     show(shown, ["operator", *money, "ready"], as_json=json_, empty=empty, money=money)
 

@@ -49,9 +49,9 @@ class Ledger:
         self._calls = Calls(network, self._endpoints, self._sender)
         self.bonds = Bonds(self._calls)
         self.court = Court(self._calls)
-        self.emissions = Emissions(self._calls)
         self.anchors = Anchors(self._calls)
         self.histories = Histories(self._endpoints, network)
+        self.emissions = Emissions(self._calls, self.histories)
 
     @classmethod
     async def connect(cls, network: NetworkFile, journal: Path, *, patience: float = 10.0) -> Ledger:

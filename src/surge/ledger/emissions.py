@@ -7,15 +7,20 @@ from typing import Any
 from surge.core.signing import Signer
 from surge.core.types import Address, Wei
 from surge.errors import InvalidInput
+from surge.ledger.answers import Log
+from surge.ledger.bonds import MAX_BLOCK
 from surge.ledger.calls import Calls
+from surge.ledger.histories import Histories, dated
+from surge.ledger.states import REDEEMED
 from surge.ledger.transactions import checksum
 
 
 class Emissions:
     """The emissions of a network; reached as `Ledger.emissions`. Everything raises `InvalidInput` on a network without any."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, histories: Histories) -> None:
         self._calls = calls
+        self._histories = histories
 
     async def epoch(self) -> int:
         """The epoch that runs."""
@@ -51,6 +56,24 @@ class Emissions:
             signer, "emissions", "claim", checksum(operator), epoch, purpose=f"claiming emissions of epoch {epoch} for {operator}"
         )
         return amount
+
+    async def unclaimed(self, operator: Address) -> dict[int, Wei]:
+        """Wei that `claim` would mint now for an operator, by epoch: of all epochs in which it was paid."""
+        channels = self._calls.address("channels")
+        question = {
+            "address": checksum(channels),
+            "topics": ["0x" + REDEEMED.hex(), None, "0x" + operator[2:].rjust(64, "0")],
+            "fromBlock": "0x0",
+            "toBlock": "latest",
+        }
+        found: list[tuple[int, Log]] = await self._calls.endpoints.call("eth_getLogs", question, read=lambda row: dated(row, 0, MAX_BLOCK))
+        blocks = {block for block, event in found if event.address == channels}
+        times = await self._histories.times(blocks) if blocks else {}
+        seconds = await self.epoch_seconds()
+        # A block's time may be reckoned from its neighbours': the epochs beside it are looked at, too.
+        epochs = {int(time // seconds) + beside for time in times.values() for beside in (-1, 0, 1)}
+        earned = {epoch: await self.claimable(operator, epoch) for epoch in sorted(epochs)}
+        return {epoch: amount for epoch, amount in earned.items() if amount}
 
     async def _number(self, function: str, *args: Any) -> int:
         (found,) = await self._calls.read("emissions", function, *args)
