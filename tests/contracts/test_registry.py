@@ -54,6 +54,8 @@ def test_operator_and_device_may_part(place: Place, who) -> None:
         place.registry.remove_device(DEVICE.address)
         with boa.reverts("registry: no such device"):
             place.registry.remove_device(DEVICE.address)
+    assert place.registry.removed_at(DEVICE.address, OPERATOR.address) == boa.env.evm.patch.timestamp
+    assert place.registry.removed_at(DEVICE.address, STRANGER.address) == 0
 
 
 def relay_consent(place: Place, operator, nonce: int, relay=RELAY) -> bytes:
