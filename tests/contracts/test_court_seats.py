@@ -210,7 +210,7 @@ def test_the_opener_cannot_choose_another_secret(courthouse: Courthouse) -> None
 
 def test_who_asks_for_what_its_friends_alone_can_run_loses_its_bond(courthouse: Courthouse) -> None:
     courthouse.seat(30)
-    for who in JURORS[40:44]:
+    for who in JURORS[40:47]:
         courthouse.enlist(who, 1, memory=1 << 40)
     courthouse.accuse()
     boa.env.time_travel(seconds=1)
