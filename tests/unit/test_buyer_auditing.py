@@ -197,6 +197,11 @@ async def test_what_a_caught_device_gave_unchecked_is_computed_again(
     assert [values.loads(value)[0][1] for _, value in rows if value is not None] == list(range(1, 101))
     assert job.progress.done == 100
     assert job.progress.again > 0
+    lost = await bed.journal.read(
+        "SELECT count(*) FROM receipts LEFT JOIN tries ON tries.channel = receipts.channel AND tries.unit = receipts.subject "
+        "WHERE kind = 1 AND tries.unit IS NULL"
+    )
+    assert lost == [(0,)], "what was asked stays, so that wrong receipts can be taken to court"
 
 
 async def test_results_that_nobody_has_read_are_corrected_in_silence(

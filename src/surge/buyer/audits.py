@@ -62,12 +62,11 @@ def put_audit(db: sqlite3.Connection, row: AuditRow) -> None:
 
 
 def put_doubts(db: sqlite3.Connection, job: bytes, results: Sequence[Doubted], cuts: Sequence[tuple[int, int, int]]) -> None:
-    """Take results back; the cuts they were computed in are replaced by others, and nobody is asked for their units again."""
+    """Take results back; the cuts they were computed in are replaced by others. What was asked stays, as evidence of what was answered."""
     firsts = [(job, each.first) for each in results]
     numbers = [(job, each.number) for each in results]
     db.executemany("DELETE FROM results WHERE job = ? AND first = ?", firsts)
     db.executemany("DELETE FROM pieces WHERE job = ? AND kind = 1 AND first = ?", firsts)
-    db.executemany("DELETE FROM tries WHERE job = ? AND number = ?", numbers)
     db.executemany("UPDATE cuts SET retired = 1 WHERE job = ? AND number = ?", numbers)
     db.executemany("INSERT OR REPLACE INTO cuts (job, number, first, count) VALUES (?,?,?,?)", [(job, *cut) for cut in cuts])
 
