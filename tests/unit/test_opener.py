@@ -322,3 +322,14 @@ async def test_a_case_that_the_court_does_not_take_can_be_tried_again_and_one_th
     assert docket.find(bench.journal, dispute.id[:8]).number == 1
     with pytest.raises(InvalidInput, match="no dispute here"):
         docket.find(bench.journal, "f00")
+
+
+async def test_a_case_is_named_by_its_number_even_where_a_receipt_begins_with_it(bench: Bench) -> None:
+    for number, first in ((1, "9"), (9, "1"), (2, "a")):
+        receipt = bytes.fromhex(first + "0" * 63)
+        fields = ("", RIGHT, 78, 5, 5, 1, (RIGHT,), 0, 0)
+        await docket.create(bench.journal, Dispute(receipt, number, OPEN, float(number), *fields))
+    assert docket.find(bench.journal, "9").number == 9
+    assert docket.find(bench.journal, "1").number == 1
+    assert docket.find(bench.journal, "90").number == 1
+    assert docket.find(bench.journal, "a").number == 2

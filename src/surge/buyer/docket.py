@@ -108,10 +108,10 @@ def listed(journal: Journal) -> list[Dispute]:
 
 
 def find(journal: Journal, named: str) -> Dispute:
-    """The dispute about the receipt whose id begins with these hex digits, or with this case number. Raises `InvalidInput`."""
+    """The dispute with this case number, or about the receipt whose id begins with these hex digits. Raises `InvalidInput`."""
     text = named.lower().removeprefix("0x")
     every = listed(journal)
-    found = [each for each in every if text and each.id.startswith(text)] or [each for each in every if str(each.number) == named]
+    found = [each for each in every if str(each.number) == text] or [each for each in every if text and each.id.startswith(text)]
     if len(found) != 1:
         what = "no dispute here has" if not found else f"{len(found)} disputes here have"
         raise InvalidInput(f"{what} an id that begins with {named!r}: `surge dispute list` shows them", dispute=named)
