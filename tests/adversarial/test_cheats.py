@@ -38,6 +38,15 @@ def test_a_liar_earns_nothing_and_the_job_is_right(tmp_path: Path, kind: type[Li
         assert liar not in again.progress.units, "it is not asked again"
 
 
+def test_a_ring_of_operators_that_agrees_on_wrong_answers_loses_to_one_run_here(tmp_path: Path) -> None:
+    with Town(tmp_path, providers=3, strangers=True, liars=[WrongOutput, WrongOutput]) as town, surge.connect(town.file) as network:
+        results = network.map(add_one, range(12), chunk=1)
+        assert list(results) == list(range(1, 13))
+        ring = {device.address for device in town.devices[:2]}
+        assert {each["provider"] for each in network.audits(results.job).wrong} == ring
+        assert len({each["found_result"] for each in network.audits(results.job).wrong}) <= 12
+
+
 def test_who_turns_after_it_was_credible_is_caught_and_its_results_are_computed_again(tmp_path: Path) -> None:
     with Town(tmp_path, providers=2, strangers=True, liars=[Turncoat]) as town, surge.connect(town.file) as network:
         results = network.map(add_one, range(120), chunk=1, total=120, certainty=0.98)
