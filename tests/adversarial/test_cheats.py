@@ -71,6 +71,7 @@ def test_a_device_without_a_bond_gets_one_unit_at_a_time_and_all_of_them_are_che
         newcomer, bonded = town.devices
         town.call(town.ledger.transfer(town.treasury, bonded.operator.address, tokens=2 * 10**18))
         town.call(town.ledger.bonds.stake(bonded.operator, bonded.operator.address, 10**18))
+        town.call(town.ledger.bonds.set_anchor(bonded.operator, b"h" * 32))
         results = network.map(add_one, range(60), chunk=1, certainty=0.9)
         assert list(results) == list(range(1, 61))
         peers = network._client._market.peers  # type: ignore[union-attr]

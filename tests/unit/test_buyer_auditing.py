@@ -98,12 +98,16 @@ class Stakes:
 
     def __init__(self) -> None:
         self.staked: dict[str, int] = {}
+        self.anchors: dict[str, bytes] = {}
         self.away = False
 
     async def own_stake(self, operator: Address) -> Wei:
         if self.away:
             raise Unavailable("no endpoint answers")
         return Wei(self.staked.get(operator, 0))
+
+    async def pool(self, operator: Address) -> Any:
+        return type("Pool", (), {"anchor": self.anchors.get(operator, bytes(32))})
 
     async def min_bond(self) -> Wei:
         if self.away:
@@ -124,6 +128,15 @@ async def test_an_endpoint_that_is_away_is_not_read_as_a_missing_bond(monkeypatc
     assert await bonded.of(Address("0xa")) == Bond(150, enough=True)
     stakes.away = True
     assert await bonded.of(Address("0xa")) == Bond(150, enough=True), "what was known still counts"
+
+
+async def test_a_bond_that_no_court_can_take_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    stakes = Stakes()
+    stakes.staked["0xa"] = stakes.staked["0xb"] = 150
+    stakes.anchors["0xb"] = b"h" * 32
+    bonded = Bonded(stakes, court=True)
+    assert await bonded.of(Address("0xa")) == Bond(150, enough=False)
+    assert await bonded.of(Address("0xb")) == Bond(150, enough=True)
 
 
 async def test_a_liar_is_not_paid_and_others_do_its_work(make_audited: Callable[..., Bed]) -> None:

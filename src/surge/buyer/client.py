@@ -146,7 +146,7 @@ class Client:
             self.spawn(ledger.run(), "ledger")
             self._treasury = Treasury(home.network.channels_domain, ledger, self.wallet, home.keystore(), self.journal, home.folder)
             judge = Judge(self.journal, ledger, await asyncio.to_thread(Payments.opened, home.payments))
-            bonded = Bonded(ledger.bonds, home.own_operators())
+            bonded = Bonded(ledger.bonds, home.own_operators(), court=home.network.court is not None)
             self._market = Market(home.network, ledger, relays, self._treasury, self.journal, judge, bonded=bonded)
             await self._treasury.reconcile()
             self._orphans = Orphans(self.journal, self.jobs.get)
