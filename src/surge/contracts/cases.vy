@@ -178,7 +178,7 @@ def reveal(id: uint256, salt: bytes32, result: bytes32, fuel: uint256, witness: 
     @param salt What kept the commitment from being guessed.
     @param result The unit's result.
     @param fuel The fuel it took.
-    @param witness The SHA-256 of the memory the unit left.
+    @param witness The hash of the memory the unit left, and its size.
     """
     self._turn_to_reveal(id)
     assert self._cases[id].phase == REVEAL, "court: not the time to reveal"

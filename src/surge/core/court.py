@@ -158,7 +158,7 @@ class Answer:
     fuel: int
     """What it took."""
     witness: bytes
-    """32 bytes: the SHA-256 of the memory it left."""
+    """32 bytes: the unit's witness (`core.units.witness_of`)."""
 
     @property
     def digest(self) -> bytes:
