@@ -127,19 +127,6 @@ def test_a_python_unit_is_disputed_with_its_setup(town: CourtTown) -> None:
     assert not [path for path in sandbox._snapshots.folder.glob("*.memory") if path.stat().st_mtime > time.time() - 1]
 
 
-def test_what_an_audit_caught_and_refused_to_pay_is_taken_to_the_court(town: CourtTown, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("surge.buyer.auditing._draw", lambda: 0.0)
-    town.accused.compute.tell = lambda said: said.replace(values.dumps(42)[1:], values.dumps(41)[1:])
-    with surge.connect(town.file) as network:
-        with pytest.raises(Unavailable):
-            list(network.map(add_one, [41], memory=512 << 20, fuel=10**10, deadline=20))
-        (wrong,) = network.audits(network.jobs()[0].id).wrong
-        receipt = network.receipt(wrong["receipt"])
-        assert not receipt["accepted"]
-        told = network.dispute(wrong["receipt"], bytes.fromhex(wrong["found_result"]), wrong["found_fuel"])
-        assert told["outcome"] == Outcome.CONVICTED
-
-
 def test_an_opener_that_disputes_good_work_loses_its_bond(town: CourtTown, module: Path) -> None:
     with surge.connect(town.file) as network:
         receipt = receipt_of(network, module)
@@ -264,3 +251,17 @@ def test_a_job_whose_inputs_no_juror_may_see_is_not_disputed(town: CourtTown, mo
             network.dispute(receipt["receipt"], b"\1" * 32, 5)
         assert town.call(town.ledger.court.case_of(bytes.fromhex(receipt["receipt"]))) is None
         assert ZERO.hex() not in str(network.disputes())
+
+
+def test_what_an_audit_caught_and_refused_to_pay_is_taken_to_the_court(town: CourtTown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last here: whoever is caught once gets no more work from this buyer."""
+    monkeypatch.setattr("surge.buyer.auditing._draw", lambda: 0.0)
+    town.accused.compute.tell = lambda said: said.replace(values.dumps(42)[1:], values.dumps(41)[1:])
+    with surge.connect(town.file) as network:
+        with pytest.raises(Unavailable):
+            list(network.map(add_one, [41], memory=512 << 20, fuel=10**10, deadline=20))
+        (wrong,) = network.audits(network.jobs()[0].id).wrong
+        receipt = network.receipt(wrong["receipt"])
+        assert not receipt["accepted"]
+        told = network.dispute(wrong["receipt"], bytes.fromhex(wrong["found_result"]), wrong["found_fuel"])
+        assert told["outcome"] == Outcome.CONVICTED

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from surge.buyer.background import Background
-from surge.buyer.client import Client
 from surge.core.bonds import WHOLE
 from surge.core.signing import Signer
 from surge.core.types import Address, address
 from surge.errors import InvalidInput, LedgerError
 
 if TYPE_CHECKING:
+    from surge.buyer.background import Background
+    from surge.buyer.client import Client
     from surge.ledger import Ledger
 
 T = TypeVar("T")

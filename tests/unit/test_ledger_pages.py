@@ -26,7 +26,9 @@ PACE = 12
 def network(confirmations: int = 1) -> NetworkFile:
     contract = Contract(CHANNELS, bytes(32))
     relay = RelayAddress("nats://127.0.0.1:1", PROVIDER)
-    return NetworkFile("t", "public", 7, ("http://127.0.0.1:1",), contract, contract, contract, (relay,), confirmations)
+    return NetworkFile(
+        "t", "public", 7, ("http://127.0.0.1:1",), contract, contract, contract, contract, relays=(relay,), confirmations=confirmations
+    )
 
 
 def word(value: str) -> str:
