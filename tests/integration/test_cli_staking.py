@@ -70,7 +70,8 @@ def test_one_stakes_as_an_operator_too(place: Place, up: Up) -> None:
 
 def test_an_operators_key_lies_with_its_provider_and_names_its_commission(place: Place, up: Up, operator: str) -> None:
     folder = up.data / "providers" / "0"
-    assert place.json("stake", "--data", folder) == []
+    (own,) = place.json("stake", "--data", folder)
+    assert (own["operator"], own["staked"]) == (operator, 10 * ETHER), "the founding stakes for its own"
     said = place.surge("stake", "--commission", "20", "--data", folder)
     assert f"{operator} keeps 20 % of its pay from now on" in said.err
     done = place.json("stake", "--commission", "30.5", "--data", folder)
