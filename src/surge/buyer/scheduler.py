@@ -172,9 +172,10 @@ class Scheduler:
         return cut.number, first, count
 
     def is_stuck(self, number: int) -> bool:
-        """Whether a cut waits for an answer that none of the lanes could give, as their operators gave theirs."""
+        """Whether a cut waits for an answer that none of the lanes could give: their operators gave theirs, or it ended locally there."""
         cut = self.cuts.get(number)
-        return cut is not None and cut.lacks > 0 and not any(cut.takes(lane, self.lanes) for lane in self.lanes.values())
+        lanes = self.lanes
+        return cut is not None and cut.lacks > 0 and not any(cut.takes(lane, lanes) for key, lane in lanes.items() if key not in cut.avoid)
 
     def finished(self, number: int, key: str, *, now: float, seconds: float) -> list[Effect]:
         """The lane gave a result that was accepted; `seconds` is what the device says it took."""
@@ -225,6 +226,9 @@ class Scheduler:
             return useless
         cut.endings += 1
         cut.avoid.add(key)
+        if cut.answered:  # others did it: their answers wait for another, or to be judged without
+            self._give_back(number, key)
+            return useless
         if cut.count > 1 and (split or cut.endings >= TRIES):
             return self._halve(cut) + useless
         if cut.endings >= TRIES:
