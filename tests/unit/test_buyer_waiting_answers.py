@@ -11,9 +11,11 @@ import pytest
 from buyer_support import Bed
 from made_up_checks import MadeUpChecks
 from made_up_provider import FakeProvider
-from made_up_units import Ended
+from made_up_units import Ended, Ran
 from surge.buyer.evidence import Evidence
-from surge.core.units import Status
+from surge.buyer.plan import Wishes
+from surge.core import values
+from surge.core.units import Outcome, Status, UnitSpec
 
 
 def add_one(item: int) -> int:
@@ -53,3 +55,51 @@ async def test_an_answer_that_waits_is_not_lost_where_others_say_that_they_take_
     bed = make_audited(one, *slow, alone=True)
     assert await bed.map(bed.plan(chunk=chunk), range(8)) == list(range(1, 9))
     assert bed.peers[one.device].payer.held == 0
+
+
+def dear(item: int, provider: FakeProvider | None = None, checks: MadeUpChecks | None = None) -> None:
+    """Make one item take a hundred times the fuel of the others."""
+    if provider is not None:
+        execute = provider._execute
+
+        def run(body: Any, data: bytes) -> Ran:
+            provider.fuel_each = 100_000 if values.loads(data) == [item] else 1000
+            return execute(body, data)
+
+        provider._execute = run  # type: ignore[method-assign]
+    if checks is not None:
+        check = checks.run
+
+        async def again(spec: UnitSpec, items: bytes, *, setup: bool = False) -> Outcome:
+            checks.fuel_each = 100_000 if not setup and values.loads(items) == [item] else 1000
+            return await check(spec, items, setup=setup)
+
+        checks.run = again  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def tight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units get twice the fuel that items were seen to take."""
+    monkeypatch.setattr("surge.buyer.purse.LEAST_FUEL", 1)
+    monkeypatch.setattr("surge.buyer.purse.GENEROUS", 2)
+
+
+@pytest.mark.usefixtures("tight")
+async def test_who_ran_out_of_a_lowered_limit_is_no_liar_once_it_had_more(make_audited: Callable[..., Bed]) -> None:
+    one, checks = honest(window=1, window_max=1), MadeUpChecks({"f": add_one})
+    dear(7, one, checks)
+    bed = make_audited(one, checks=checks)
+    job, results = await bed.start(bed.plan(chunk=1), range(12))
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 13))
+    assert job.lanes.left == {}
+
+
+@pytest.mark.usefixtures("tight")
+async def test_two_that_ran_out_of_a_lowered_limit_do_not_use_a_budget_up(make_audited: Callable[..., Bed]) -> None:
+    ones = [honest(window=1, window_max=1) for _ in range(2)]
+    for one in ones:
+        dear(7, one)
+    bed = make_audited(*ones, alone=True)
+    job, results = await bed.start(bed.plan(chunk=1, wishes=Wishes(copies=2)), range(12))
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 13))
+    assert job.lanes.left == {}

@@ -57,11 +57,16 @@ class Answers:
             self.apply(effects, rows, value=value, result=receipt.result)
         else:
             lowered = outcome.status is Status.OUT_OF_FUEL and call.lowered
-            if lowered and cut is not None and cut.count == 1 and cut.whole:
+            if cut is not None and cut.whole and not call.whole:  # it was asked for before its cut got more
+                job.scheduler.released(number, lane)
+            elif lowered and cut is not None and cut.count == 1 and cut.whole:
                 job.fail(job.out_of_money())
                 return rows
-            effects = job.scheduler.ended_badly(number, lane, lowered=lowered)
-            self.apply(effects, rows, error=endings.guest_fault(outcome, done.blob, done.said.detail))
+            else:
+                effects = job.scheduler.ended_badly(number, lane, lowered=lowered)
+                self.apply(effects, rows, error=endings.guest_fault(outcome, done.blob, done.said.detail))
+                if cut is not None and cut.whole and not call.whole:
+                    job.auditing.asked_anew(number)
         job.lanes.unit_done(receipt)
         job.poke()
         return rows

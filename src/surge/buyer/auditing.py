@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from surge.buyer.arbiter import Arbiter, Ballot, Finding, answer_in, answer_of, operator_of
+from surge.buyer.arbiter import Arbiter, Ballot, Finding, answer_of, operator_of
 from surge.buyer.audits import ELSEWHERE, HERE, RIGHT, UNCHECKED, UNSURE, VOTE, WRONG, AuditRow, Doubted
 from surge.buyer.calls import Done
 from surge.buyer.checker import Checks
@@ -23,10 +23,11 @@ from surge.buyer.evidence import Evidence
 from surge.buyer.journal import SETUP, unpack_receipt
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.results import Piece
+from surge.buyer.setup_checks import SetupChecks
 from surge.core.credibility import CERTAINTY
 from surge.core.receipts import Receipt
 from surge.core.text import counted
-from surge.core.units import Status
+from surge.core.units import EXACT, Status
 from surge.errors import PeerFault, Unavailable
 
 if TYPE_CHECKING:
@@ -66,10 +67,7 @@ class Auditing:
         """Results that the user has and that are computed again."""
         self._redoing = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._setups: dict[str, tuple[Peer, Receipt, bytes]] = {}
-        self._setup: bytes | None = None
-        """What the job's setup gives here, once that was seen."""
-        self._setup_asked = False
+        self._setups = SetupChecks(self._arbiter, self._setup_was_wrong)
         self.corrected: list[tuple[int, int]] = []
         """(first, count) of items whose first result was wrong, and was given out."""
 
@@ -92,6 +90,8 @@ class Auditing:
             self._was_right(done, ballot)
             return True
         cut = self._job.scheduler.cuts.get(done.call.number)
+        if cut is not None and cut.whole and not done.call.whole and done.outcome.status not in EXACT:
+            return True  # its limit was too low, as others found before it
         if ballot is None and (cut is None or not self._is_drawn(done)):
             return True
         if ballot is not None and ballot.right is not None and ballot.how:
@@ -118,35 +118,27 @@ class Auditing:
                 taken = replace(done, blob=b"")
                 self._ballots[cut.number] = Ballot(cut.number, cut.first, cut.count, right=answer_of(done), taken=taken)
 
+    def asked_anew(self, number: int) -> None:
+        """A cut is asked for with more fuel: what was said of it under a lower limit is no answer to that."""
+        self._ballots.pop(number, None)
+
     def setup_said(self, peer: Peer, receipt: Receipt, digest: bytes) -> None:
         """A device was paid for its setup: that is compared once the setup was run here."""
-        self._setups[receipt.device] = (peer, receipt, digest)
-        self._compare_setups()
+        self._setups.said(peer, receipt, digest)
 
     async def denies_failure(self, peer: Peer, status: Status, fuel: int) -> bool:
         """Whether a setup that failed at a device ends well here under the same limit of fuel: then the device is caught."""
-        if self._evidence is None or not await self._arbiter.can_tell(peer):
-            return False
-        found = self._setup = self._setup or await self._arbiter.setup(peer.terms.engine)
-        if found is None or (status is Status.OUT_OF_FUEL and int.from_bytes(found[32:], "big") > fuel):
+        if self._evidence is None or not await self._setups.ends_well(peer, status, fuel):
             return False
         self._catch(peer, f"{peer.device} said that the job's setup fails, and it ends well here: nothing more is asked of it")
         return True
 
-    async def _run_setup(self, engine: bytes) -> None:
-        self._setup = await self._arbiter.setup(engine)
-        self._compare_setups()
-
-    def _compare_setups(self) -> None:
-        if self._setup is None:
-            return
-        setups, self._setups = self._setups, {}
-        for device, (peer, receipt, digest) in setups.items():
-            if answer_in(receipt) != self._setup and device not in self._caught:
-                ballot = Ballot(SETUP, 0, 0, right=self._setup, how=HERE, began=time.monotonic())
-                self._record(receipt, digest, peer.operator or device, ballot, WRONG)
-                what = "fuel" if self._setup[:32] == receipt.result else "state"
-                self._catch(peer, f"{device} billed a wrong {what} for the job's setup, as was found here: nothing more is asked of it")
+    def _setup_was_wrong(self, peer: Peer, receipt: Receipt, digest: bytes, right: bytes) -> None:
+        if (device := receipt.device) not in self._caught:
+            ballot = Ballot(SETUP, 0, 0, right=right, how=HERE, began=time.monotonic())
+            self._record(receipt, digest, peer.operator or device, ballot, WRONG)
+            what = "fuel" if right[:32] == receipt.result else "state"
+            self._catch(peer, f"{device} billed a wrong {what} for the job's setup, as was found here: nothing more is asked of it")
 
     def was_given(self, piece: Piece, result: bytes) -> bool:
         """Whether the user has results of these items already, from a device that was caught since."""
@@ -239,9 +231,8 @@ class Auditing:
         if not found.how:
             return self._leave_open(ballot, found.answer)
         self._decide(ballot, found)
-        if found.how == HERE and self._job.plan.is_python and not self._setup_asked:
-            self._setup_asked = True
-            self._spawn(self._run_setup(peer.terms.engine))
+        if found.how == HERE and self._job.plan.is_python:
+            self._spawn(self._setups.run_once(peer.terms.engine))
 
     def _decide(self, ballot: Ballot, found: Finding) -> None:
         """The answer is known: pay those who gave it, refuse the others."""

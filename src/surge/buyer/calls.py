@@ -122,6 +122,7 @@ class UnitCall:
         "peer",
         "stage",
         "wanted",
+        "whole",
     )
 
     def __init__(self, owner: Owner, job: bytes, number: int, lane: str, method: str, body: bytes, asked: Asked) -> None:
@@ -137,6 +138,8 @@ class UnitCall:
         """The device."""
         self.lowered = False
         """Whether its fuel limit is below the user's."""
+        self.whole = False
+        """Whether a lowered limit was too low for its cut before, so that it got all that can be had."""
         self.stage = 0
         """The lane's when the unit was made: what is refused of an earlier one may be mended already."""
         self.method = method

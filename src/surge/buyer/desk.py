@@ -137,7 +137,7 @@ class Desk:
             self._job.purse.reserve((one.number, one.lane), allowance.reserved, terms.channel)
             tries.append(TryRow(one.number, terms.channel, unit.id, allowance.limits.fuel, terms.prices))
             call = UnitCall(self._job, self._job.plan.id, one.number, one.lane, "run", unit.body, unit.asked)
-            call.lowered, call.stage = allowance.lowered, self._stage(one.lane)
+            call.lowered, call.whole, call.stage = allowance.lowered, one.whole, self._stage(one.lane)
             ready.append((one, peer, call, unit))
             if one.number not in self._known_cuts:
                 self._known_cuts.add(one.number)
