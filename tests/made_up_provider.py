@@ -65,6 +65,7 @@ class FakeProvider:
     prices: Prices = PRICES
     seconds: Callable[[int], float] = lambda count: 0.0
     fuel_each: int = 1000
+    engine: bytes = ENGINE
     deposit: int = 10**24
     setup_status: Status = Status.FINISHED
     setup_fuel: int = 5000
@@ -128,7 +129,7 @@ class FakeProvider:
         return Party(self.channel_id, self.device, self.buyer, DOMAIN)
 
     def terms(self) -> Terms:
-        return Terms(self.channel_id, ZERO, b"o" * 32, ENGINE, self.prices, self.window, 3600, 3600)
+        return Terms(self.channel_id, ZERO, b"o" * 32, self.engine, self.prices, self.window, 3600, 3600)
 
     async def dial(self) -> Wire:
         self.dials += 1
@@ -235,7 +236,7 @@ class FakeProvider:
         if body.image_size and not missing and not self.knows_image:
             self.knows_image = True
             amount = compile_amount(self.prices, body.image_size)
-            receipt = self.issue(ReceiptKind.COMPILE, body.image, ENGINE, body.image_size, amount)
+            receipt = self.issue(ReceiptKind.COMPILE, body.image, self.engine, body.image_size, amount)
         await self._say(wire, Answer(call.id, encode_body(Prepared(missing, 0)), receipt, 0))
 
     async def _chunk(self, wire: Wire, chunk: Chunk) -> None:
@@ -286,7 +287,7 @@ class FakeProvider:
     def _unit_id(self, body: Any, entry: bytes, items: bytes, limits: Limits) -> bytes:
         from surge.core.units import UnitSpec
 
-        spec = UnitSpec(WORLD, ENGINE, body.image, body.bundle or None, body.setup, entry, items, limits, body.salt)
+        spec = UnitSpec(WORLD, self.engine, body.image, body.bundle or None, body.setup, entry, items, limits, body.salt)
         return unit_id(spec)
 
     def _again(self, number: int, unit: bytes) -> Answer:
@@ -336,7 +337,7 @@ class FakeProvider:
 
     async def _quote(self, wire: Wire, job: bytes, prices: Prices) -> None:
         self.quoted.add(job)
-        terms = Terms(self.channel_id, job, b"o" * 32, ENGINE, prices, self.window, 3600, 3600)
+        terms = Terms(self.channel_id, job, b"o" * 32, self.engine, prices, self.window, 3600, 3600)
         await self._say(wire, NewPrices(terms.encode(), self.signer.sign(terms.digest(DOMAIN))))
 
     def _execute(self, body: Any, data: bytes) -> Ran:

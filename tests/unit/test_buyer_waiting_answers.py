@@ -103,3 +103,57 @@ async def test_two_that_ran_out_of_a_lowered_limit_do_not_use_a_budget_up(make_a
     job, results = await bed.start(bed.plan(chunk=1, wishes=Wishes(copies=2)), range(12))
     assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 13))
     assert job.lanes.left == {}
+
+
+def of_another_engine(**options: Any) -> FakeProvider:
+    return honest(engine=b"x" * 32, fuel_each=1003, setup_fuel=5100, **options)
+
+
+async def test_devices_of_another_engine_are_not_held_against_what_this_one_takes(make_audited: Callable[..., Bed]) -> None:
+    one, other = honest(seconds=lambda count: 0.02), of_another_engine(seconds=lambda count: 0.02)
+    bed = make_audited(one, other, own=[other.device])
+    job, results = await bed.start(bed.plan(chunk=1), range(30))
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 31))
+    assert job.lanes.left == {}
+
+
+async def test_devices_of_different_engines_do_not_check_each_other(
+    make_audited: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surge.buyer.auditing.STUCK_SECONDS", 0.3)
+    providers = [*(honest() for _ in range(5)), of_another_engine()]
+    bed = make_audited(*providers, alone=True)
+    job, results = await bed.start(bed.plan(chunk=1), range(12))
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 30) == list(range(1, 13))
+    assert job.lanes.left == {}
+
+
+async def test_a_copy_of_a_straggler_goes_to_a_device_of_the_same_engine(
+    make_audited: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surge.buyer.stragglers.SPECULATE_SECONDS", 0.05)
+    quick, slow = honest(), of_another_engine(seconds=lambda count: 1.0)
+    bed = make_audited(quick, slow, own=[slow.device])
+    job, results = await bed.start(bed.plan(chunk=1), range(8))
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 9))
+    while slow.busy:
+        await asyncio.sleep(0.02)
+    assert job.lanes.left == {}
+    assert not set(quick.ran) & set(slow.ran)
+
+
+def trapping(item: int) -> int:
+    if item == 5:
+        raise Ended(Status.TRAPPED)
+    return item + 1
+
+
+@pytest.mark.usefixtures("tight")
+async def test_all_who_run_a_unit_have_the_same_limit_of_fuel(make_audited: Callable[..., Bed]) -> None:
+    quick = FakeProvider(functions={"f": trapping})
+    slow = FakeProvider(functions={"f": trapping}, setup_seconds=0.5, window=1, window_max=1)
+    bed = make_audited(quick, slow, alone=True)
+    job, results = await bed.start(bed.plan(chunk=1, wishes=Wishes(copies=2)), range(6), errors="return")
+    found = await asyncio.wait_for(asyncio.to_thread(list, results), 20)
+    assert found[:5] == list(range(1, 6))
+    assert job.lanes.left == {}, "a trap is billed at the limit"

@@ -39,6 +39,8 @@ class Lane:
     """When it last came back from being away."""
     operator: str = ""
     """Who runs it, where that matters: answers of one operator count as one."""
+    engine: bytes = b""
+    """What it runs units with: fuel of different engines cannot be compared."""
 
 
 @dataclass(slots=True)
@@ -77,14 +79,27 @@ class Cut:
     """Lanes whose answers wait to be judged, and their operators."""
     barred: set[str] = field(default_factory=set)
     """Operators that do not get it."""
+    engine: bytes = b""
+    """That of the lanes that run it."""
+    fuel: int | None = None
+    """The fuel limit under which they run it."""
 
     @property
     def lacks(self) -> int:
         """Answers that are neither there nor under way."""
         return self.wanted - len(self.tries) - len(self.answered)
 
+    def begin(self, lane: Lane, attempt: Try) -> None:
+        """The lane runs it. The first to do so decides the engine, and the limit is open until its unit is made."""
+        if not (self.tries or self.answered):
+            self.engine, self.fuel = lane.engine, None
+        self.tries[lane.key] = attempt
+        lane.running.add(self.number)
+
     def takes(self, lane: Lane, lanes: Mapping[str, Lane]) -> bool:
-        """Whether an answer of this lane's would count: none of its operator is there or under way."""
+        """Whether an answer of this lane's would count: it can be compared with others, and none of its operator is there or under way."""
+        if (self.tries or self.answered) and lane.engine != self.engine:
+            return False
         if not lane.operator or (self.wanted == 1 and not self.barred):
             return True
         busy = {lanes[key].operator for key in self.tries if key in lanes}

@@ -120,6 +120,7 @@ class Desk:
                 self._job.scheduler.released(one.number, one.lane)
                 continue
             items = loaded[one.number]
+            cut = self._job.scheduler.cuts.get(one.number)
             allowance = self._job.purse.allow(
                 terms.prices,
                 self._job.plan.limits,
@@ -128,12 +129,15 @@ class Desk:
                 count=one.count,
                 slots=self._job.lanes.slots(),
                 whole=one.whole,
+                fuel=None if cut is None else cut.fuel,
             )
             if allowance is None:
                 self._job.scheduler.released(one.number, one.lane, now=time.monotonic(), rest=STARVED_REST)
                 starved.add(terms.channel)
                 continue
             unit = make_unit(self._job.plan, terms.engine, one.first, items, allowance.limits, terms.prices)
+            if cut is not None:
+                cut.fuel = allowance.limits.fuel
             self._job.purse.reserve((one.number, one.lane), allowance.reserved, terms.channel)
             tries.append(TryRow(one.number, terms.channel, unit.id, allowance.limits.fuel, terms.prices))
             call = UnitCall(self._job, self._job.plan.id, one.number, one.lane, "run", unit.body, unit.asked)
@@ -223,6 +227,7 @@ class Desk:
             amount = unit_amount(row.prices, row.fuel, limits.memory, unit.size + limits.output)
             self._job.purse.reserve((row.number, peer.device), amount, peer.terms.channel)
             self._job.scheduler.adopt(row.number, peer.device, time.monotonic())
+            cut.fuel = cut.fuel or row.fuel
             call = UnitCall(self._job, self._job.plan.id, row.number, peer.device, "run", unit.body, unit.asked)
             call.lowered, call.stage = row.fuel < self._job.plan.limits.fuel, self._stage(peer.device)
             one = Assign(row.number, cut.first, cut.count, peer.device, copy=False, whole=False)

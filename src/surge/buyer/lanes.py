@@ -302,7 +302,9 @@ class Lanes:
         key = peer.device
         lane = self._job.scheduler.lanes.get(key)
         if lane is None:
-            lane = Lane(key, peer.cores, self._price(peer), peer.latency, ready=False, operator=peer.operator or key)
+            lane = Lane(
+                key, peer.cores, self._price(peer), peer.latency, ready=False, operator=peer.operator or key, engine=peer.terms.engine
+            )
             self._job.scheduler.lane_joined(lane)
             self._job.say(f"{key} takes part, cores: {peer.cores}")
         return lane

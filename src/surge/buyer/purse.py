@@ -159,18 +159,24 @@ class Purse:
         self._most_per_item = max(self._most_per_item, each)
         self._fuel_per_item = each if self._fuel_per_item is None else max(each, self._fuel_per_item * 0.9)
 
-    def allow(self, prices: Prices, limits: Limits, channel: bytes, *, moved: int, count: int, slots: int, whole: bool) -> Allowance | None:
+    def allow(
+        self, prices: Prices, limits: Limits, channel: bytes, *, moved: int, count: int, slots: int, whole: bool, fuel: int | None = None
+    ) -> Allowance | None:
         """The allowance for a unit of `count` items on a channel, or None when it should wait until something in flight has
         settled.
 
         `slots` is how many units the job's lanes take at once; `whole` asks for all that can be had, for a unit that
         ran out of a lowered limit before. What would not do for as much as items took so far is not sent: it would be cut short. None with
-        nothing in flight means that the budget is used up on this channel.
+        nothing in flight means that the budget is used up on this channel. `fuel` is the limit under which others run the unit already: it is
+        that or none, as what they say could not be compared otherwise.
         """
+        left = self.left_on(channel)
+        if fuel is not None:
+            amount = unit_amount(prices, fuel, limits.memory, moved + limits.output)
+            return Allowance(_with_fuel(limits, fuel), amount, fuel < limits.fuel) if left is None or amount <= left else None
         fuel = limits.fuel
         if not whole and self._fuel_per_item is not None:
             fuel = min(fuel, max(LEAST_FUEL, int(GENEROUS * max(self._fuel_per_item * count, self._most_per_item))))
-        left = self.left_on(channel)
         if left is not None:
             affordable = self._affordable(prices, replace(limits, fuel=fuel), moved, count, slots, whole, left)
             if affordable is None:

@@ -107,8 +107,7 @@ class Scheduler:
         """The lane is asked again for a cut that was held for it."""
         cut, lane = self.cuts[number], self.lanes[key]
         cut.held = False
-        cut.tries[key] = Try(now, None, len(lane.running), again=True)
-        lane.running.add(number)
+        cut.begin(lane, Try(now, None, len(lane.running), again=True))
 
     def lane_joined(self, lane: Lane) -> None:
         """A provider can be given units."""
@@ -202,7 +201,7 @@ class Scheduler:
         if cut.count > 1:
             return self._halve(cut)
         if lowered and not cut.whole:
-            cut.whole = True
+            cut.whole, cut.fuel = True, None
             cut.answered.clear()
             self._give_back(number, key)
             return []
@@ -286,9 +285,8 @@ class Scheduler:
                 continue
             copy = bool(chosen.tries)
             ahead = len(lane.running)
-            chosen.tries[lane.key] = Try(now, expected_seconds(lane, chosen.count, ahead, self.seconds), ahead)
+            chosen.begin(lane, Try(now, expected_seconds(lane, chosen.count, ahead, self.seconds), ahead))
             self._wait(chosen)
-            lane.running.add(chosen.number)
             effects.append(Assign(chosen.number, chosen.first, chosen.count, lane.key, copy, chosen.whole))
             left[lane.key] -= 1
             if left[lane.key] <= 0:
