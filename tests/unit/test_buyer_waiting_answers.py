@@ -10,12 +10,14 @@ import pytest
 
 from buyer_support import Bed
 from made_up_checks import MadeUpChecks
-from made_up_provider import FakeProvider
+from made_up_provider import PRICES, FakeProvider
 from made_up_units import Ended, Ran
 from surge.buyer.evidence import Evidence
 from surge.buyer.plan import Wishes
 from surge.core import values
+from surge.core.pricing import unit_amount
 from surge.core.units import Outcome, Status, UnitSpec
+from surge.errors import NotEnough
 
 
 def add_one(item: int) -> int:
@@ -157,3 +159,51 @@ async def test_all_who_run_a_unit_have_the_same_limit_of_fuel(make_audited: Call
     found = await asyncio.wait_for(asyncio.to_thread(list, results), 20)
     assert found[:5] == list(range(1, 6))
     assert job.lanes.left == {}, "a trap is billed at the limit"
+
+
+async def test_an_answer_that_comes_when_its_job_has_ended_is_paid(make_audited: Callable[..., Bed]) -> None:
+    ones = [honest(seconds=lambda count: 0.5, window=1) for _ in range(2)]
+    bed = make_audited(*ones, alone=True)
+    job, results = await bed.start(bed.plan(chunk=1), range(5), total=5)
+    while not all(one.busy for one in ones):
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(results.cancel)
+    await asyncio.wait_for(job.settled.wait(), 15)
+    while any(one.busy for one in ones):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    for one in ones:
+        assert bed.peers[one.device].payer.held == 0, "nobody judges it any more"
+        assert all(accepted for _, accepted in one.acknowledged)
+
+
+async def test_a_late_copy_is_held_against_an_answer_that_was_checked(
+    make_audited: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surge.buyer.stragglers.SPECULATE_SECONDS", 0.05)
+    quick, slow = honest(), lying(seconds=lambda count: 1.0)
+    bed = make_audited(quick, slow)
+    _, results = await bed.start(bed.plan(chunk=1), range(8))
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 9))
+    while slow.busy or len(slow.acknowledged) == 1:
+        await asyncio.sleep(0.02)
+    assert not any(accepted for _, accepted in slow.acknowledged[1:])
+    assert bed.evidence is not None
+    assert bed.evidence.is_caught(slow.device)
+
+
+async def test_a_budget_that_buys_one_unit_of_any_size_buys_the_check_of_a_small_one(make_audited: Callable[..., Bed]) -> None:
+    bed = make_audited(honest(setup_fuel=1), honest(setup_fuel=1), alone=True)
+    limits = bed.plan().limits
+    most, least = unit_amount(PRICES, limits.fuel, limits.memory, 100 + limits.output), unit_amount(PRICES, 100, limits.memory, 0)
+    assert await bed.map(bed.plan(chunk=1, wishes=Wishes(copies=2, budget=most + least)), range(8)) == list(range(1, 9))
+
+
+async def test_a_budget_that_buys_no_second_copy_is_used_up(make_audited: Callable[..., Bed]) -> None:
+    ones = [honest(setup_fuel=1, fuel_each=10**11) for _ in range(2)]
+    bed = make_audited(*ones, alone=True)
+    limits = bed.plan().limits
+    price = unit_amount(PRICES, 10**11, limits.memory, 100 + limits.output)
+    _, results = await bed.start(bed.plan(chunk=1, wishes=Wishes(copies=2, budget=price + price // 2)), range(8))
+    with pytest.raises(NotEnough):
+        await asyncio.wait_for(asyncio.to_thread(list, results), 20)

@@ -14,7 +14,7 @@ from surge.buyer.evidence import Evidence
 from surge.buyer.work import NOTHING, unit_input
 from surge.core.credibility import group_credibility, grouped
 from surge.core.receipts import Receipt
-from surge.core.units import PROVABLE, Status, result_hash, unit_id
+from surge.core.units import EXACT, PROVABLE, Status, result_hash, unit_id
 from surge.errors import SurgeError, Unavailable
 
 if TYPE_CHECKING:
@@ -24,22 +24,26 @@ if TYPE_CHECKING:
 BACKLOG = 4
 """Units that wait for a check here, beyond which credible devices of other operators are asked instead."""
 
+UNCHECKABLE = (
+    "results could not be checked: this machine runs another engine than the providers, and there are not enough operators to compare"
+)
+
 MORE = 2
 """Answers beyond the copies asked for that are fetched where no quorum agrees."""
 
 
-def _answer(result: bytes, fuel: int) -> bytes:
-    return result + fuel.to_bytes(8, "big")
+def _answer(result: bytes, status: Status, fuel: int) -> bytes:
+    return result + (fuel if status in EXACT else 0).to_bytes(8, "big")
 
 
-def answer_in(receipt: Receipt) -> bytes:
-    """What is compared: the result's hash and the fuel, 40 bytes."""
-    return _answer(receipt.result, receipt.quantity)
+def setup_in(receipt: Receipt) -> bytes:
+    """What is compared of a setup: its state's hash and the fuel, 40 bytes."""
+    return _answer(receipt.result, Status.FINISHED, receipt.quantity)
 
 
 def answer_of(done: Done) -> bytes:
-    """What an answer comes to."""
-    return answer_in(done.receipt)
+    """What is compared: the result's hash and the fuel, 40 bytes. Endings that are billed at their limit say nothing of the fuel."""
+    return _answer(done.receipt.result, done.outcome.status, done.receipt.quantity)
 
 
 def operator_of(done: Done) -> str:
@@ -175,7 +179,7 @@ class Arbiter:
         if outcome.status not in PROVABLE:
             job.say(f"a check here ended as {outcome.status.name}, which tells nothing")
             return None
-        return _answer(result_hash(outcome), outcome.fuel)
+        return _answer(result_hash(outcome), outcome.status, outcome.fuel)
 
     async def setup(self, engine: bytes) -> bytes | None:
         """What the job's setup gives here; None where that cannot be told."""
@@ -186,7 +190,7 @@ class Arbiter:
         except SurgeError as error:
             self._job.say(f"the setup could not be checked here: {error}")
             return None
-        return _answer(result_hash(outcome), outcome.fuel) if outcome.status is Status.FINISHED else None
+        return _answer(result_hash(outcome), outcome.status, outcome.fuel) if outcome.status is Status.FINISHED else None
 
     def _wrong(self, operator: str, ballot: Ballot) -> float:
         """The highest probability that this operator's answer is wrong."""

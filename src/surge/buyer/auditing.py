@@ -14,19 +14,18 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from surge.buyer.arbiter import Arbiter, Ballot, Finding, answer_of, operator_of
-from surge.buyer.audits import ELSEWHERE, HERE, RIGHT, UNCHECKED, UNSURE, VOTE, WRONG, AuditRow, Doubted
+from surge.buyer.arbiter import UNCHECKABLE, Arbiter, Ballot, Finding, answer_of, operator_of
+from surge.buyer.audits import ELSEWHERE, HERE, RIGHT, UNSURE, VOTE, WRONG, AuditRow
 from surge.buyer.calls import Done
 from surge.buyer.checker import Checks
 from surge.buyer.cuts import Cut
 from surge.buyer.evidence import Evidence
-from surge.buyer.journal import SETUP, unpack_receipt
+from surge.buyer.journal import SETUP
 from surge.buyer.payer import Answer as Paid
-from surge.buyer.results import Piece
+from surge.buyer.retaking import Retaking
 from surge.buyer.setup_checks import SetupChecks
 from surge.core.credibility import CERTAINTY
 from surge.core.receipts import Receipt
-from surge.core.text import counted
 from surge.core.units import EXACT, Status
 from surge.errors import PeerFault, Unavailable
 
@@ -39,13 +38,6 @@ STUCK_SECONDS = 10.0
 
 PATIENCE = 0.5
 """How long an answer waits for others before its device, if its window is full, is paid for it."""
-
-DRAIN_SECONDS = 30.0
-"""How long what a caught device was paid for may take to be on disk."""
-
-UNCHECKABLE = (
-    "results could not be checked: this machine runs another engine than the providers, and there are not enough operators to compare"
-)
 
 _draw = random.SystemRandom().random
 """Which answers are checked is nobody's to foresee."""
@@ -63,18 +55,20 @@ class Auditing:
         self._arbiter = Arbiter(job, evidence, checks, self.certainty)
         self._ballots: dict[int, Ballot] = {}
         self._caught: set[str] = set()
-        self._given: list[Doubted] = []
-        """Results that the user has and that are computed again."""
-        self._redoing = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._setups = SetupChecks(self._arbiter, self._setup_was_wrong)
-        self.corrected: list[tuple[int, int]] = []
-        """(first, count) of items whose first result was wrong, and was given out."""
+        self.retaking = Retaking(job, self.asked_anew)
+        self._closed = False
 
     @property
     def busy(self) -> bool:
         """Whether results may still change."""
-        return self._redoing > 0 or any(ballot.right is None for ballot in self._ballots.values())
+        return self.retaking.busy or any(ballot.right is None for ballot in self._ballots.values())
+
+    @property
+    def judges(self) -> bool:
+        """Whether an answer is being judged just now."""
+        return any(ballot.task is not None for ballot in self._ballots.values())
 
     # Answers as they come
 
@@ -119,7 +113,7 @@ class Auditing:
                 self._ballots[cut.number] = Ballot(cut.number, cut.first, cut.count, right=answer_of(done), taken=taken)
 
     def asked_anew(self, number: int) -> None:
-        """A cut is asked for with more fuel: what was said of it under a lower limit is no answer to that."""
+        """A cut is asked for with more fuel, or its result is taken back: what was said of it before is no answer to that."""
         self._ballots.pop(number, None)
 
     def setup_said(self, peer: Peer, receipt: Receipt, digest: bytes) -> None:
@@ -139,15 +133,6 @@ class Auditing:
             self._record(receipt, digest, peer.operator or device, ballot, WRONG)
             what = "fuel" if right[:32] == receipt.result else "state"
             self._catch(peer, f"{device} billed a wrong {what} for the job's setup, as was found here: nothing more is asked of it")
-
-    def was_given(self, piece: Piece, result: bytes) -> bool:
-        """Whether the user has results of these items already, from a device that was caught since."""
-        for each in self._given:
-            if each.first <= piece.first < each.first + each.count:
-                if each.count != piece.count or each.result != result:
-                    self.corrected.append((piece.first, piece.count))
-                return True
-        return False
 
     def look(self, now: float) -> None:
         """See whether answers are waited for that nobody gives. Call it some times a second.
@@ -183,7 +168,8 @@ class Auditing:
                 self._answer(peer, done.paid((), believed=False))
 
     def close(self) -> None:
-        """The job has ended: what waits is settled without a check, by asking for it again."""
+        """The job has ended: what waits is settled without a check, by asking for it again; what still comes is judged alone."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         for ballot in self._ballots.values():
@@ -203,11 +189,20 @@ class Auditing:
             return
         ballot.held.append(done)
         ballot.right = None
+        ballot.alone = ballot.alone or self._closed
+        self._owe(done)
         self._ballots[ballot.number] = ballot
         seconds = done.said.seconds_us / 1e6
         self._job.scheduler.answered(ballot.number, done.receipt.device, now=time.monotonic(), seconds=seconds)
         self._judge_soon(ballot)
         self._job.poke()
+
+    def _owe(self, done: Done) -> None:
+        job, receipt = self._job, done.receipt
+        job.purse.reserve((done.call.number, receipt.device), receipt.amount, receipt.channel, owed=True)
+        cut = job.scheduler.cuts.get(done.call.number)
+        if cut is not None and done.outcome.status in EXACT:
+            cut.took = max(cut.took or 0, done.outcome.fuel)
 
     def _judge_soon(self, ballot: Ballot) -> None:
         if ballot.task is None:
@@ -220,6 +215,8 @@ class Auditing:
                 seen, peer = len(ballot.held), ballot.held[0].call.peer
                 assert peer is not None
                 found = await self._arbiter.weigh(ballot)
+                if found is None and self._closed:
+                    found = Finding(answer_of(ballot.held[0]), "")
                 if found is not None and ballot.held:
                     return self._conclude(ballot, found, peer)
                 if len(ballot.held) == seen:
@@ -238,6 +235,8 @@ class Auditing:
         """The answer is known: pay those who gave it, refuse the others."""
         right = ballot.right = found.answer
         ballot.how = found.how
+        cut = self._job.scheduler.cuts.get(ballot.number)
+        others = cut is not None and cut.tries
         held, ballot.held = ballot.held, []
         held.sort(key=lambda done: answer_of(done) != right)
         for done in held:
@@ -249,13 +248,13 @@ class Auditing:
         taken, ballot.taken = ballot.taken, None
         if taken is not None and answer_of(taken) != right:
             self._was_wrong(taken, ballot, paid=True)
-        if self._job.scheduler.cuts.get(ballot.number) is None and self.copies == 1:
+        if self._job.scheduler.cuts.get(ballot.number) is None and self.copies == 1 and not others:
             self._ballots.pop(ballot.number, None)
         self._job.poke()
 
     def _leave_open(self, ballot: Ballot, answer: bytes) -> None:
         """Nobody can tell: the likeliest answer is accepted, unless the user asked for certainty."""
-        if self._job.plan.wishes.certainty is not None or self.copies > 1:
+        if not self._closed and (self._job.plan.wishes.certainty is not None or self.copies > 1):
             return self._job.fail(Unavailable(f"{UNCHECKABLE}: ask for a lower certainty=, or for providers of more operators"))
         self._job.progress.tell_once(f"{UNCHECKABLE}; they are accepted as they came")
         ballot.right, ballot.how = answer, ""
@@ -328,37 +327,9 @@ class Auditing:
         job.progress.tell_once(text)
         if self._evidence is not None:
             self._evidence.failed(device, operator)
-        self._redoing += 1
-        self._spawn(self._redo(peer, operator))
+        self.retaking.begin()
+        self._spawn(self.retaking.retake(peer, operator))
         job.lanes.dismiss(device, Unavailable(text, device=device, for_good=True))
-
-    async def _redo(self, peer: Peer, operator: str) -> None:
-        """Have the unchecked results of a device computed again. They must be on disk first, or they would come after their successors."""
-        job = self._job
-        try:
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await peer.payer.drain()
-            rows = await job.journal.read(UNCHECKED, (job.plan.id, peer.device))
-            doubted = [Doubted(number, first, count, unpack_receipt(receipt).result) for number, first, count, receipt in rows]
-            again = [self._reopen(each, operator) for each in doubted]
-            if again:
-                job.desk.knows(again)
-                job.say(f"{counted(len(again), 'unit')} of {peer.device} are computed again")
-                await job.journal.doubt(job.plan.id, doubted, again)
-        except TimeoutError:
-            job.fail(Unavailable(f"what {peer.device} gave before it was caught could not be taken back: its deposit is used up"))
-        finally:
-            self._redoing -= 1
-            job.poke()
-
-    def _reopen(self, each: Doubted, operator: str) -> tuple[int, int, int]:
-        job = self._job
-        job.progress.done -= each.count
-        job.progress.again += each.count
-        if not job.retract(each.first):
-            self._given.append(each)
-        self._ballots.pop(each.number, None)
-        return job.scheduler.reopen(each.first, each.count, operator)
 
     # Inside
 
@@ -370,7 +341,7 @@ class Auditing:
         row = AuditRow(
             self._job.plan.id, ballot.number, receipt.device, operator, receipt.channel, digest, receipt.subject,
             ballot.first, ballot.count, ballot.how or ELSEWHERE, verdict, receipt.result, receipt.quantity,
-            None if right is None else right[:32], None if right is None else int.from_bytes(right[32:], "big"),
+            None if right is None else right[:32], None if right is None else int.from_bytes(right[32:], "big") or None,
             time.monotonic() - ballot.began, time.time(),
         )  # fmt: skip
         self._job.journal.audit_soon(row)

@@ -83,6 +83,8 @@ class Cut:
     """That of the lanes that run it."""
     fuel: int | None = None
     """The fuel limit under which they run it."""
+    took: int | None = None
+    """The fuel that it took, as answers that wait have it."""
 
     @property
     def lacks(self) -> int:
@@ -92,7 +94,7 @@ class Cut:
     def begin(self, lane: Lane, attempt: Try) -> None:
         """The lane runs it. The first to do so decides the engine, and the limit is open until its unit is made."""
         if not (self.tries or self.answered):
-            self.engine, self.fuel = lane.engine, None
+            self.engine, self.fuel, self.took = lane.engine, None, None
         self.tries[lane.key] = attempt
         lane.running.add(self.number)
 

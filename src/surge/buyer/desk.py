@@ -31,6 +31,9 @@ RETURN_SECONDS = 5.0
 STARVED_REST = 0.2
 """Seconds a lane rests for which the budget has nothing left just now."""
 
+ENOUGH = 2
+"""A limit of so many times the fuel that a unit took, as one device has it, is enough for another to check it."""
+
 STARVED_SECONDS = 10.0
 """How long units for which the budget has nothing left on some channels wait for providers on others."""
 
@@ -130,6 +133,7 @@ class Desk:
                 slots=self._job.lanes.slots(),
                 whole=one.whole,
                 fuel=None if cut is None else cut.fuel,
+                enough=None if cut is None or cut.took is None else ENOUGH * cut.took,
             )
             if allowance is None:
                 self._job.scheduler.released(one.number, one.lane, now=time.monotonic(), rest=STARVED_REST)
@@ -137,7 +141,7 @@ class Desk:
                 continue
             unit = make_unit(self._job.plan, terms.engine, one.first, items, allowance.limits, terms.prices)
             if cut is not None:
-                cut.fuel = allowance.limits.fuel
+                cut.fuel = cut.fuel or allowance.limits.fuel
             self._job.purse.reserve((one.number, one.lane), allowance.reserved, terms.channel)
             tries.append(TryRow(one.number, terms.channel, unit.id, allowance.limits.fuel, terms.prices))
             call = UnitCall(self._job, self._job.plan.id, one.number, one.lane, "run", unit.body, unit.asked)
@@ -168,7 +172,7 @@ class Desk:
     def _check_means(self, starved: set[bytes]) -> None:
         """End the job when nothing is in flight and the budget buys no unit: on these channels, and on none that it leaves more for."""
         now, job = time.monotonic(), self._job
-        if not starved or not job.purse.idle:
+        if not starved or not job.purse.idle or job.auditing.judges:
             self._starved_since = None
             return
         self._starved_since = self._starved_since or now

@@ -238,7 +238,7 @@ class Job:
         """Results for the user; `result` is the hash of what their unit gave. What the user has already is not given twice."""
         self.spool.done(piece.first, piece.count)
         self.progress.done += piece.count
-        if self.auditing.was_given(piece, result):
+        if self.auditing.retaking.was_given(piece, result):
             return
         self._sink.put(piece)
         if not self._waking:
@@ -302,7 +302,7 @@ class Job:
             self.on_end()
         self.settled.set()
         if whole:
-            corrected = self.auditing.corrected
+            corrected = self.auditing.retaking.corrected
             self._sink.end(self.spool.count, endings.corrected(self.plan, corrected) if corrected else None)
         elif self._failure is not None:
             self._sink.end(self._fails_at, self._failure)

@@ -95,6 +95,8 @@ class Purse:
         self._floors = {channel: floor for channel, floor in (floors or {}).items() if floor > 0}
         self._reserved: dict[Hashable, tuple[int, bytes]] = {}
         self._reserved_on: dict[bytes, int] = {}
+        self._owed: set[Hashable] = set()
+        """Keys of what is done, and waits to be judged."""
         self.reserved = 0
         """Wei of what is in flight, at its limits."""
         self._setup_fuel: int | None = None
@@ -160,20 +162,33 @@ class Purse:
         self._fuel_per_item = each if self._fuel_per_item is None else max(each, self._fuel_per_item * 0.9)
 
     def allow(
-        self, prices: Prices, limits: Limits, channel: bytes, *, moved: int, count: int, slots: int, whole: bool, fuel: int | None = None
+        self,
+        prices: Prices,
+        limits: Limits,
+        channel: bytes,
+        *,
+        moved: int,
+        count: int,
+        slots: int,
+        whole: bool,
+        fuel: int | None = None,
+        enough: int | None = None,
     ) -> Allowance | None:
         """The allowance for a unit of `count` items on a channel, or None when it should wait until something in flight has
         settled.
 
         `slots` is how many units the job's lanes take at once; `whole` asks for all that can be had, for a unit that
         ran out of a lowered limit before. What would not do for as much as items took so far is not sent: it would be cut short. None with
-        nothing in flight means that the budget is used up on this channel. `fuel` is the limit under which others run the unit already: it is
-        that or none, as what they say could not be compared otherwise.
+        nothing in flight means that the budget is used up on this channel. `fuel` is the limit under which others run
+        the unit already: it is that, or what the budget buys from `enough` on, as what they say could not be compared otherwise.
         """
         left = self.left_on(channel)
         if fuel is not None:
-            amount = unit_amount(prices, fuel, limits.memory, moved + limits.output)
-            return Allowance(_with_fuel(limits, fuel), amount, fuel < limits.fuel) if left is None or amount <= left else None
+            most = fuel if left is None else most_fuel(prices, replace(limits, fuel=fuel), moved, left)
+            if most < (fuel if enough is None else min(enough, fuel)):
+                return None
+            amount = unit_amount(prices, most, limits.memory, moved + limits.output)
+            return Allowance(_with_fuel(limits, most), amount, most < limits.fuel)
         fuel = limits.fuel
         if not whole and self._fuel_per_item is not None:
             fuel = min(fuel, max(LEAST_FUEL, int(GENEROUS * max(self._fuel_per_item * count, self._most_per_item))))
@@ -211,7 +226,7 @@ class Purse:
         return Allowance(replace(limits, fuel=fuel), price(fuel), fuel < limits.fuel)
 
     def _affordable(self, prices: Prices, limits: Limits, moved: int, count: int, slots: int, whole: bool, left: int) -> int | None:
-        alone = not self._reserved
+        alone = self.idle
         if whole and not alone:
             return None
         share = left if alone and whole else (left + self.reserved) // max(slots, 1)
@@ -235,15 +250,18 @@ class Purse:
         """What an item takes, by those that were done; None before."""
         return None if self._fuel_per_item is None else int(self._fuel_per_item)
 
-    def reserve(self, key: Hashable, amount: int, channel: bytes) -> None:
-        """Set `amount` wei aside for `key`, which costs it on this channel."""
+    def reserve(self, key: Hashable, amount: int, channel: bytes, *, owed: bool = False) -> None:
+        """Set `amount` wei aside for `key`, which costs it on this channel. `owed`: it is done, and will be paid unless it is wrong."""
         self.release(key)
+        if owed:
+            self._owed.add(key)
         self._reserved[key] = amount, channel
         self._reserved_on[channel] = self._reserved_on.get(channel, 0) + amount
         self.reserved += amount
 
     def release(self, key: Hashable) -> None:
         """What was set aside for `key` is free again."""
+        self._owed.discard(key)
         amount, channel = self._reserved.pop(key, (0, b""))
         if amount:
             self._reserved_on[channel] -= amount
@@ -260,5 +278,5 @@ class Purse:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is set aside."""
-        return not self._reserved
+        """Whether nothing is in flight that could leave some of what is set aside for it."""
+        return len(self._reserved) == len(self._owed)

@@ -201,7 +201,7 @@ class Scheduler:
         if cut.count > 1:
             return self._halve(cut)
         if lowered and not cut.whole:
-            cut.whole, cut.fuel = True, None
+            cut.whole, cut.fuel, cut.took = True, None, None
             cut.answered.clear()
             self._give_back(number, key)
             return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from surge.buyer.arbiter import Arbiter, answer_in
+from surge.buyer.arbiter import Arbiter, setup_in
 from surge.core.receipts import Receipt
 from surge.core.units import Status
 
@@ -57,5 +57,5 @@ class SetupChecks:
             found = self._found.get(peer.terms.engine)
             if found is not None:
                 del self._said[device]
-                if answer_in(receipt) != found:
+                if setup_in(receipt) != found:
                     self._wrong(peer, receipt, digest, found)
