@@ -16,7 +16,7 @@ from surge.buyer.evidence import Evidence
 from surge.buyer.plan import Wishes
 from surge.core import values
 from surge.core.pricing import unit_amount
-from surge.core.units import Outcome, Status, UnitSpec
+from surge.core.units import Limits, Outcome, Status, UnitSpec
 from surge.errors import NotEnough
 
 
@@ -207,3 +207,47 @@ async def test_a_budget_that_buys_no_second_copy_is_used_up(make_audited: Callab
     _, results = await bed.start(bed.plan(chunk=1, wishes=Wishes(copies=2, budget=price + price // 2)), range(8))
     with pytest.raises(NotEnough):
         await asyncio.wait_for(asyncio.to_thread(list, results), 20)
+
+
+def forgets_what_was_paid(provider: FakeProvider) -> None:
+    """As devices do: what was acknowledged is run, and billed, anew."""
+    acknowledge = provider.channel.acknowledge
+
+    def forget(entries: Sequence[tuple[int, bool]], *rest: Any) -> Any:
+        answers = acknowledge(entries, *rest)
+        gone = {sequence for sequence, _ in entries}
+        paid = [unit for unit, kept in provider.kept.items() if kept.receipt is not None and kept.receipt.sequence in gone]
+        for unit in paid:
+            if unit in provider.ran:
+                del provider.kept[unit]
+        return answers
+
+    provider.channel.acknowledge = forget  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+@pytest.mark.parametrize("killed", [False, True])
+async def test_who_was_paid_early_may_be_asked_again_where_the_job_was_cut_short(
+    make_audited: Callable[..., Bed], make_bed: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch, forgets: bool, killed: bool
+) -> None:
+    monkeypatch.setattr("surge.buyer.desk.HOLD_SECONDS", 0.2)
+    one, other = honest(window=1, window_max=1), honest(window=1, window_max=1, seconds=lambda count: 5.0)
+    if forgets:
+        forgets_what_was_paid(one)
+    bed = make_audited(one, other, alone=True)
+    job, _ = await bed.start(bed.plan(chunk=1, limits=Limits(fuel=10**9)), range(3), total=3)
+    while len(one.acknowledged) < 2:
+        await asyncio.sleep(0.01)
+    if killed:
+        await bed.kill()
+        bed = make_bed(one)
+        bed.evidence = Evidence(bed.journal)
+    else:
+        job.stop()
+        await asyncio.wait_for(job.settled.wait(), 15)
+        bed.providers = [one]
+    bed.checks = MadeUpChecks({"f": add_one})
+    job, results = await bed.resume(job.plan.id)
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 8) == [1, 2, 3]
+    assert bed.peers[one.device].gone is None
+    assert job.lanes.left == {}

@@ -30,15 +30,17 @@ async def open_payer(
 ) -> Payer:
     """The account of a channel, as its journal leaves it. Raises `InternalFault` where the journal contradicts itself."""
     rows = await journal.read(
-        "SELECT number, sequence, accepted, amount, leaf, kind, subject FROM receipts WHERE channel = ? ORDER BY number", (row.id,)
+        "SELECT number, sequence, accepted, amount, leaf, kind, subject, outcome IS NULL FROM receipts WHERE channel = ? ORDER BY number",
+        (row.id,),
     )
     channel = BuyerChannel(party.domain, row.id, party.buyer, party.device, signer.address, row.deposit)
-    leaves = [Answered(number, sequence, bool(yes), int(amount), leaf) for number, sequence, yes, amount, leaf, _, _ in rows]
+    leaves = [Answered(number, sequence, bool(yes), int(amount), leaf) for number, sequence, yes, amount, leaf, *_ in rows]
     await asyncio.to_thread(channel.restore, leaves)
     state = channel.state()
     if (state.count, state.amount) != (row.count, row.amount) or (row.root is not None and state.root != row.root):
         raise InternalFault(f"the journal's receipts of channel 0x{row.id.hex()} do not give its voucher", channel=row.id)
-    subjects = [subject for _, _, yes, _, _, kind, subject in rows if kind in FUELLED and yes]
+    # what was paid before it was judged is asked for again, and billed again
+    subjects = [subject for _, _, yes, _, _, kind, subject, was_early in rows if kind in FUELLED and yes and not was_early]
     intents = await Intents.load(journal, row.id)
     return Payer(channel, party, signer, journal, intents, subjects=subjects, top_up=top_up)
 

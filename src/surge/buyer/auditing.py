@@ -174,8 +174,12 @@ class Auditing:
             task.cancel()
         for ballot in self._ballots.values():
             for done in ballot.held:
-                if done.call.peer is not None and done.receipt.device not in ballot.prepaid:
-                    done.call.peer.let_go(done.receipt, done.wire)
+                if (peer := done.call.peer) is None:
+                    continue
+                if done.receipt.device in ballot.prepaid:
+                    peer.payer.may_bill_again([done.receipt.subject])
+                else:
+                    peer.let_go(done.receipt, done.wire)
             ballot.held.clear()
         if self._evidence is not None:
             self._evidence.save()
@@ -185,12 +189,16 @@ class Auditing:
     def _hold(self, done: Done, ballot: Ballot) -> None:
         peer = done.call.peer
         assert peer is not None
-        if not peer.hold(done.paid(())):
-            return
+        if peer.hold(done.paid(())):
+            self._owe(done)
+        elif peer.payer.was_accepted(done.receipt):  # before its job was cut short, say
+            self._job.purse.release((done.call.number, done.receipt.device))
+            ballot.prepaid.add(done.receipt.device)
+        else:
+            return self._give_up(done)
         ballot.held.append(done)
         ballot.right = None
         ballot.alone = ballot.alone or self._closed
-        self._owe(done)
         self._ballots[ballot.number] = ballot
         seconds = done.said.seconds_us / 1e6
         self._job.scheduler.answered(ballot.number, done.receipt.device, now=time.monotonic(), seconds=seconds)
@@ -283,14 +291,17 @@ class Auditing:
             peer.drop(error)
 
     def _refuse(self, done: Done) -> None:
-        job, peer = self._job, done.call.peer
-        device, number = done.receipt.device, done.call.number
-        assert peer is not None
+        assert done.call.peer is not None
+        self._give_up(done)
+        self._answer(done.call.peer, done.paid((), accepted=False))
+
+    def _give_up(self, done: Done) -> None:
+        """The answer is none: others have to give one."""
+        job, device, number = self._job, done.receipt.device, done.call.number
         job.purse.release((number, device))
         job.scheduler.answered(number, device, now=time.monotonic(), seconds=0.0)
         job.scheduler.rejected(number, device)
         job.poke()
-        self._answer(peer, done.paid((), accepted=False))
 
     def _was_right(self, done: Done, ballot: Ballot) -> None:
         """An answer is the one that counts; where that was checked, so was this."""

@@ -159,6 +159,17 @@ class Payer:
         """Whether the receipt with this sequence is held."""
         return sequence in self._held
 
+    def may_bill_again(self, subjects: Iterable[bytes]) -> None:
+        """These units are asked for again though they were paid, as what was given is not there: who does them again bills them again."""
+        self._subjects.difference_update(subjects)
+
+    def was_accepted(self, receipt: Receipt) -> bool:
+        """Whether a receipt was answered, by accepting it."""
+        if any(each.receipt.sequence == receipt.sequence and each.accepted for each in self._waiting):
+            return True
+        query = "SELECT 1 FROM receipts WHERE subject = ? AND channel = ? AND sequence = ? AND accepted"
+        return bool(self._journal.read_now(query, (receipt.subject, receipt.channel, receipt.sequence)))
+
     def _is_new(self, answer: Answer) -> bool:
         """Whether a receipt was not answered or held before. Raises `PeerFault` as `take` does."""
         receipt = answer.receipt
