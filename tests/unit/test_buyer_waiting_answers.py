@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -251,3 +252,29 @@ async def test_who_was_paid_early_may_be_asked_again_where_the_job_was_cut_short
     assert await asyncio.wait_for(asyncio.to_thread(list, results), 8) == [1, 2, 3]
     assert bed.peers[one.device].gone is None
     assert job.lanes.left == {}
+
+
+async def test_who_did_a_unit_of_a_caught_device_before_may_do_and_bill_it_again(
+    make_audited: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surge.buyer.stragglers.SPECULATE_SECONDS", 0.05)
+    monkeypatch.setattr("surge.buyer.auditing._draw", lambda: 0.999_999_9)
+    turncoat = FakeProvider(functions={"f": lambda item: item + 1 if item < 6 else -item}, setup_seconds=0.3)
+    slow = honest(window=1, window_max=1, seconds=lambda count: 1.0)
+    forgets_what_was_paid(slow)
+    bed = make_audited(turncoat, slow, own=[turncoat.device, slow.device])
+    more = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield from range(6)
+        more.wait()
+        yield from range(6, 12)
+
+    job, results = await bed.start(bed.plan(chunk=1, limits=Limits(fuel=10**9)), items())
+    while len(slow.acknowledged) < 2 or slow.busy:
+        await asyncio.sleep(0.01)
+    monkeypatch.setattr("surge.buyer.auditing._draw", lambda: 0.0)
+    more.set()
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 13))
+    assert list(job.lanes.left) == [turncoat.device]
+    assert len(slow.ran) > len(set(slow.ran)), "it did one twice"

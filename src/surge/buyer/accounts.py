@@ -30,7 +30,9 @@ async def open_payer(
 ) -> Payer:
     """The account of a channel, as its journal leaves it. Raises `InternalFault` where the journal contradicts itself."""
     rows = await journal.read(
-        "SELECT number, sequence, accepted, amount, leaf, kind, subject, outcome IS NULL FROM receipts WHERE channel = ? ORDER BY number",
+        "SELECT number, sequence, accepted, amount, leaf, kind, subject, outcome IS NULL OR NOT EXISTS "
+        "(SELECT 1 FROM tries WHERE tries.channel = receipts.channel AND tries.unit = receipts.subject) "
+        "FROM receipts WHERE channel = ? ORDER BY number",
         (row.id,),
     )
     channel = BuyerChannel(party.domain, row.id, party.buyer, party.device, signer.address, row.deposit)
@@ -39,8 +41,8 @@ async def open_payer(
     state = channel.state()
     if (state.count, state.amount) != (row.count, row.amount) or (row.root is not None and state.root != row.root):
         raise InternalFault(f"the journal's receipts of channel 0x{row.id.hex()} do not give its voucher", channel=row.id)
-    # what was paid before it was judged is asked for again, and billed again
-    subjects = [subject for _, _, yes, _, _, kind, subject, was_early in rows if kind in FUELLED and yes and not was_early]
+    # what was paid before it was judged, or was taken back since, is asked for again, and billed again
+    subjects = [subject for _, _, yes, _, _, kind, subject, is_open in rows if kind in FUELLED and yes and not is_open]
     intents = await Intents.load(journal, row.id)
     return Payer(channel, party, signer, journal, intents, subjects=subjects, top_up=top_up)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from surge.buyer.audits import UNCHECKED, Doubted
@@ -49,6 +49,7 @@ class Retaking:
                 await peer.payer.drain()
             rows = await job.journal.read(UNCHECKED, (job.plan.id, peer.device))
             doubted = [Doubted(number, first, count, unpack_receipt(receipt).result) for number, first, count, receipt in rows]
+            await self._may_bill_again([each.number for each in doubted])
             again = [self._reopen(each, operator) for each in doubted]
             if again:
                 job.desk.knows(again)
@@ -68,6 +69,14 @@ class Retaking:
                     self.corrected.append((piece.first, piece.count))
                 return True
         return False
+
+    async def _may_bill_again(self, numbers: Sequence[int]) -> None:
+        """Others may have done these units too, as copies: they are asked again, and bill again."""
+        job = self._job
+        asked = await job.journal.read("SELECT channel, number, unit FROM tries WHERE job = ?", (job.plan.id,))
+        wanted = set(numbers)
+        for peer in job.lanes.peers.values():
+            peer.payer.may_bill_again(unit for channel, number, unit in asked if number in wanted and channel == peer.terms.channel)
 
     def _reopen(self, each: Doubted, operator: str) -> tuple[int, int, int]:
         job = self._job
