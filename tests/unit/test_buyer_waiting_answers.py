@@ -14,6 +14,7 @@ from made_up_checks import MadeUpChecks
 from made_up_provider import PRICES, FakeProvider
 from made_up_units import Ended, Ran
 from surge.buyer.evidence import Evidence
+from surge.buyer.orphans import Orphans
 from surge.buyer.plan import Wishes
 from surge.core import values
 from surge.core.pricing import unit_amount
@@ -278,3 +279,36 @@ async def test_who_did_a_unit_of_a_caught_device_before_may_do_and_bill_it_again
     assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 13))
     assert list(job.lanes.left) == [turncoat.device]
     assert len(slow.ran) > len(set(slow.ran)), "it did one twice"
+
+
+async def test_a_liar_is_paid_early_for_some_windows_and_no_more(make_audited: Callable[..., Bed]) -> None:
+    liar = FakeProvider(functions={"f": lambda item: -item}, window=8, window_max=8)
+    slow = honest(window=1, window_max=1, seconds=lambda count: 60.0)
+    bed = make_audited(liar, slow, alone=True)
+    job, results = await bed.start(bed.plan(chunk=1), range(200))
+    while not slow.busy:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(6)
+    assert len(liar.acknowledged) <= 1 + 4 * 8, "it answers at once, and nobody has judged an answer"
+    await asyncio.to_thread(results.cancel)
+    await asyncio.wait_for(job.settled.wait(), 15)
+
+
+async def test_what_waited_when_its_job_was_stopped_is_paid_and_not_believed(make_audited: Callable[..., Bed]) -> None:
+    liar, checks = lying(window=4), MadeUpChecks({"f": add_one})
+    checks.may_run.clear()
+    bed = make_audited(liar, checks=checks)
+    job, _ = await bed.start(bed.plan(chunk=1, wishes=Wishes(certainty_ppm=999_900)), range(3), total=3)
+    while liar.device not in bed.peers or bed.peers[liar.device].payer.held < 3:
+        await asyncio.sleep(0.01)
+    job.stop()
+    await asyncio.wait_for(job.settled.wait(), 15)
+    await asyncio.wait_for(Orphans(bed.journal, lambda job: None, bed.evidence).settle(bed.peers[liar.device]), 10)
+    while len(liar.acknowledged) < 4:
+        await asyncio.sleep(0.01)
+    assert all(accepted for _, accepted in liar.acknowledged)
+    checks.may_run.set()
+    bed.providers.append(honest())
+    bed.plan()
+    _, results = await bed.resume(job.plan.id)
+    assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == [1, 2, 3]

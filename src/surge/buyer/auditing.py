@@ -39,6 +39,10 @@ STUCK_SECONDS = 10.0
 PATIENCE = 0.5
 """How long an answer waits for others before its device, if its window is full, is paid for it."""
 
+ADVANCED = 4
+"""Windows of answers that wait and are paid, beyond which a device's next ones are paid early only after `STUCK_SECONDS`: what it was paid
+for may be wrong, and is in memory."""
+
 _draw = random.SystemRandom().random
 """Which answers are checked is nobody's to foresee."""
 
@@ -157,12 +161,15 @@ class Auditing:
             # 2
             ballot.waits_since = ballot.waits_since or now
             if now - ballot.waits_since > PATIENCE:
-                self._prepay(ballot)
+                self._prepay(ballot, now - ballot.waits_since)
 
-    def _prepay(self, ballot: Ballot) -> None:
+    def _prepay(self, ballot: Ballot, waited: float) -> None:
         for done in ballot.held:
             peer, device = done.call.peer, done.receipt.device
             if peer is not None and peer.room <= 0 and device not in ballot.prepaid:
+                advanced = sum(device in each.prepaid for each in self._ballots.values() if each.right is None)
+                if advanced >= ADVANCED * max(peer.window, 1) and waited < STUCK_SECONDS:
+                    continue
                 ballot.prepaid.add(device)
                 self._job.answers.count(done)
                 self._answer(peer, done.paid((), believed=False))

@@ -149,7 +149,7 @@ class Client:
             bonded = Bonded(ledger.bonds, home.own_operators(), court=home.network.court is not None)
             self._market = Market(home.network, ledger, relays, self._treasury, self.journal, judge, bonded=bonded)
             await self._treasury.reconcile()
-            self._orphans = Orphans(self.journal, self.jobs.get)
+            self._orphans = Orphans(self.journal, self.jobs.get, await self._seen_so_far())
             self._market.on_opened = self._peer_opened
             self.spawn(pleading.go_on(self), "disputes")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from surge.buyer.auditor import Asked, Audited, audit
 from surge.buyer.calls import Done, Refused, UnitCall
 from surge.buyer.endings import command_value
+from surge.buyer.evidence import Evidence
 from surge.buyer.journal import SETUP, Journal
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.peers import Peer
@@ -25,6 +27,7 @@ from surge.buyer.purse import Purse
 from surge.buyer.spool import Spool
 from surge.buyer.work import make_setup, make_unit
 from surge.core import canonical
+from surge.core.credibility import CERTAINTY
 from surge.core.messages import Refusal, SignedReceipt, UnitDone, decode_unit_done
 from surge.core.messages.fields import wei
 from surge.core.pricing import Prices
@@ -50,10 +53,12 @@ class Orphans:
     Args:
         journal: what was asked.
         running: the job with this id, where it runs here.
+        evidence: what was seen of devices; None where nothing is checked.
     """
 
-    def __init__(self, journal: Journal, running: Callable[[bytes], Job | None]) -> None:
+    def __init__(self, journal: Journal, running: Callable[[bytes], Job | None], evidence: Evidence | None = None) -> None:
         self._journal = journal
+        self._evidence = evidence
         self._running = running
 
     async def settle(self, peer: Peer) -> None:
@@ -115,13 +120,20 @@ class Orphans:
         unit = make_unit(plan, peer.terms.engine, first, items, limits, prices)
         if unit.id != wire.subject:
             raise Unavailable(f"the engine of {peer.device} has changed since", device=peer.device)
-        owner = _Heir(plan, first, count, self._running)
+        owner = _Heir(plan, first, count, self._running, believes=self._believes(peer, plan))
         peer.ask(UnitCall(owner, job, number, peer.device, "run", unit.body, unit.asked))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await owner.over.wait()
         except TimeoutError as error:
             raise Unavailable(f"{peer.device} does not give an answer again", device=peer.device) from error
+
+    def _believes(self, peer: Peer, plan: Plan) -> bool:
+        """Whether an answer is taken as it is. One that would be checked is paid, and its unit done again when the job goes on."""
+        if self._evidence is None or plan.wishes.copies > 1 or not peer.bond.enough:
+            return self._evidence is None and plan.wishes.copies == 1
+        certainty = CERTAINTY if plan.wishes.certainty is None else plan.wishes.certainty
+        return random.SystemRandom().random() >= self._evidence.chance(peer.device, peer.operator or peer.device, certainty)
 
     async def _setup_again(self, peer: Peer, plan: Plan, limits: Limits, prices: Prices) -> None:
         body, asked = make_setup(plan, peer.terms.engine, limits, prices)
@@ -171,20 +183,24 @@ class Orphans:
 class _Heir:
     """Takes the answer of a unit whose asker is gone: it is journalled for whoever resumes the job."""
 
-    def __init__(self, plan: Plan, first: int, count: int, running: Callable[[bytes], Job | None]) -> None:
+    def __init__(self, plan: Plan, first: int, count: int, running: Callable[[bytes], Job | None], *, believes: bool) -> None:
         self.over = asyncio.Event()
         self._plan = plan
         self._first = first
         self._count = count
         self._running = running
+        self._believes = believes
 
-    def unit_done(self, done: Done) -> Sequence[ResultRow]:
+    def unit_done(self, done: Done) -> Sequence[ResultRow] | None:
         """See `calls.Owner`."""
         self.over.set()
         outcome, receipt, blob = done.outcome, done.receipt, done.blob
         if (running := self._running(self._plan.id)) is not None:
             running.purse.release(("orphan", receipt.sequence))
             running.paid(receipt)
+        if not self._believes and done.call.peer is not None:
+            done.call.peer.pay(done.paid((), believed=False))
+            return None
         if self._plan.is_python and outcome.status is Status.FINISHED:
             return [ResultRow(self._plan.id, self._first, self._count, blob[: outcome.value.size])]
         if not self._plan.is_python and outcome.status in (Status.FINISHED, Status.EXITED):
