@@ -257,6 +257,15 @@ async def test_a_liar_among_others_is_outvoted(make_audited: Callable[..., Bed])
     assert {device for device, verdict, *_ in await audits(bed) if verdict == "wrong"} == {liar.device}
 
 
+async def test_who_was_caught_before_does_not_discredit_those_who_agree_with_it(make_audited: Callable[..., Bed]) -> None:
+    known, others = honest(), [honest() for _ in range(5)]
+    bed = make_audited(known, *others, alone=True)
+    assert bed.evidence is not None
+    bed.evidence.failed(known.device, known.device)
+    plan = bed.plan(chunk=1, wishes=Wishes(certainty_ppm=950_000))
+    assert await bed.map(plan, range(8)) == list(range(1, 9))
+
+
 async def test_devices_of_one_operator_do_not_check_each_other(make_audited: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("surge.buyer.auditing.STUCK_SECONDS", 0.3)
     ring = [lying(), lying(), lying()]

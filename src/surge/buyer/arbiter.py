@@ -193,8 +193,8 @@ class Arbiter:
         return _answer(result_hash(outcome), outcome.status, outcome.fuel) if outcome.status is Status.FINISHED else None
 
     def _wrong(self, operator: str, ballot: Ballot) -> float:
-        """The highest probability that this operator's answer is wrong."""
+        """The highest probability that this operator's answer is wrong: a voice that counts for nothing counts against nobody either."""
         devices = [done.receipt.device for done in ballot.answers if operator_of(done) == operator]
         if self._evidence is None:
             return 0.5
-        return max(self._evidence.wrong(device, operator) for device in devices)
+        return min(0.5, max(self._evidence.wrong(device, operator) for device in devices))

@@ -91,8 +91,7 @@ class Lanes:
 
     def withdraw(self, key: str, number: int) -> None:
         """The answer of this lane is no longer wanted."""
-        peer = self.peers.get(key)
-        if peer is not None:
+        if (peer := self.peers.get(key)) is not None:
             for call in peer.calls_of(self._job):
                 if call.number == number:
                     peer.cancel(call)
@@ -302,9 +301,8 @@ class Lanes:
         key = peer.device
         lane = self._job.scheduler.lanes.get(key)
         if lane is None:
-            lane = Lane(
-                key, peer.cores, self._price(peer), peer.latency, ready=False, operator=peer.operator or key, engine=peer.terms.engine
-            )
+            who = {"operator": peer.operator or key, "engine": peer.terms.engine}
+            lane = Lane(key, peer.cores, self._price(peer), peer.latency, ready=False, **who)
             self._job.scheduler.lane_joined(lane)
             self._job.say(f"{key} takes part, cores: {peer.cores}")
         return lane
