@@ -56,9 +56,9 @@ def html(result: Result) -> str:
     """The report as one page."""
     settings = result.settings
     lead = (
-        f"{settings.providers:,} devices, {settings.years:g} years, seed {settings.seed}. Rules and parameters are those that a network is "
-        "founded with, and the functions those that it is bound by. Prices are a model's: what it shows is which way things go, and where "
-        "the rules stop holding."
+        f"{settings.providers:,} devices, {settings.years:g} {'year' if settings.years == 1 else 'years'}, seed {settings.seed}. Rules and "
+        "parameters are those that a network is founded with, and the functions those that it is bound by. Prices are a model's: what it "
+        "shows is which way things go, and where the rules stop holding."
     )
     return page("Surge: a simulated economy", f"<p>{escape(lead)}</p>{''.join(_sections(result))}")
 
