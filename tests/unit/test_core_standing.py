@@ -47,6 +47,8 @@ def wallet(number: int) -> Address:
 def test_everybody_begins_in_the_middle_and_good_work_leads_up() -> None:
     assert of().value == 0.5
     values = [of(accepted=((NOW, count),)).value for count in (1, 10, 100, 10_000)]
+    assert of(accepted=((NOW - 10 * 3600, 1),)).reasons[1].text == "1 unit accepted here, the last today"
+    assert of(accepted=((NOW - 30 * 3600, 1),)).reasons[1].text == "1 unit accepted here, the last yesterday"
     assert values == pytest.approx([2 / 3, 11 / 12, 101 / 102, 10_001 / 10_002])
     assert not of(accepted=((NOW, PROVEN - 1),)).known
     assert of(accepted=((NOW, PROVEN),)).known
@@ -56,9 +58,9 @@ def test_everybody_begins_in_the_middle_and_good_work_leads_up() -> None:
 @pytest.mark.parametrize("what", ["unsigned", "local", "away", "broke"])
 def test_what_went_wrong_leads_down_and_says_so(what: str) -> None:
     good = of(accepted=((NOW, 20),))
-    worse = of(accepted=((NOW, 20),), **{what: ((NOW - 120, 10),)})
+    worse = of(accepted=((NOW, 20),), **{what: ((NOW - 2 * DAY, 10),)})
     assert worse.value < good.value - 0.02
-    assert [reason.text.endswith("the last 2 minutes ago") for reason in worse.reasons if reason.adds < 0] == [True]
+    assert [reason.text.endswith("the last 2 days ago") for reason in worse.reasons if reason.adds < 0] == [True]
 
 
 def test_a_local_ending_weighs_less_than_a_receipt_for_other_work() -> None:

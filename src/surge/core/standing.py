@@ -20,10 +20,13 @@ from dataclasses import dataclass, field
 from surge.core.text import counted, span
 from surge.core.types import Address
 
-HALF_LIFE = 30 * 86_400.0
+DAY = 86_400.0
+"""Seconds of a day."""
+
+HALF_LIFE = 30 * DAY
 """Seconds in which what happened loses half its weight."""
 
-FAULT_HALF_LIFE = 365 * 86_400.0
+FAULT_HALF_LIFE = 365 * DAY
 """Seconds in which a fault that the ledger shows does."""
 
 PRIOR = 2.0
@@ -267,4 +270,5 @@ def _counted(counts: Sequence[Count], thing: str, what: str, now: float) -> str:
     number = round(sum(count for _, count in counts))
     if not number:
         return ""
-    return f"{counted(number, thing)}{what}, the last {span(now - max(time for time, _ in counts))} ago"
+    days = round((now - max(time for time, _ in counts)) / DAY)  # they are counted by the day, at its noon
+    return f"{counted(number, thing)}{what}, the last {'today' if days < 1 else 'yesterday' if days == 1 else f'{days:,} days ago'}"
