@@ -311,7 +311,7 @@ async def test_what_no_case_can_be_made_of_is_refused_and_leaves_nothing(bench: 
 
 async def test_a_case_that_the_court_does_not_take_can_be_tried_again_and_one_that_it_took_cannot(bench: Bench) -> None:
     bench.court.refuse = "too few seats"
-    with pytest.raises(LedgerError, match="too few seats"):
+    with pytest.raises(LedgerError, match="did not take the case: there are too few seats"):
         await bench.disputes().open(case(), RIGHT, 78)
     assert [each.state for each in docket.listed(bench.journal)] == [FAILED]
     bench.court.refuse = ""

@@ -18,6 +18,7 @@ from surge.buyer import docket
 from surge.buyer.casefile import Case
 from surge.buyer.docket import FAILED, OPEN, OPENING, OVER, Dispute
 from surge.buyer.journal import Journal
+from surge.buyer.verdicts import refusal
 from surge.core.case_package import CasePackage
 from surge.core.court import SIZES, phase_at, secret_commitment
 from surge.core.duty import OpenerStep, inputs_until, opener_step
@@ -225,8 +226,9 @@ class Disputes:
             found = await self._court.case_of(digest)
             if found is None:
                 await docket.change(self._journal, digest, state=FAILED)
-                await docket.note(self._journal, digest, f"the court did not take the case: {error.message}")
-                raise
+                told = refusal(error)
+                await docket.note(self._journal, digest, told.message)
+                raise told from error
             number = found
         return await self._opened(dispute, number)
 

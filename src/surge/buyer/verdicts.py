@@ -9,6 +9,7 @@ from typing import Any
 from surge.buyer.docket import FAILED, OPENING, Dispute
 from surge.core.court import Outcome, Phase
 from surge.core.text import counted
+from surge.errors import LedgerError
 
 _OUTCOMES: Mapping[int, str] = {
     Outcome.ACQUITTED: "A majority of the jury found what the receipt says: the accused is right, and this wallet loses its bond.",
@@ -22,6 +23,24 @@ _OUTCOMES: Mapping[int, str] = {
     Outcome.UNFIT: "Most seats cannot run a unit of the size that this wallet named: it loses its bond, and the accused nothing.",
     Outcome.UNRESOLVED: "No answer had a majority, and no larger jury was called: what is left of the deposits is returned.",
 }
+
+
+_REFUSALS = {
+    "court: too few seats": "there are too few seats for such a jury: jurors take them with `surge provide --juror`",
+    "court: too old": "the voucher that covers the receipt was redeemed too long ago",
+    "court: no anchor": "the operator of the device registered no hash chain, and cannot be tried",
+    "court: no operator's device": "no operator stands behind the device",
+    "court: one's own work": "the device is this wallet's own",
+    "court: fuel out of bounds": "it is about more fuel than the court hears",
+    "court: worth out of bounds": "it may be about no more than such a jury allows: name less with --worth",
+}
+"""What the court's reasons mean, where an opener can meet them."""
+
+
+def refusal(error: LedgerError) -> LedgerError:
+    """Why the court did not take a case, in words: an error like this one."""
+    why = _REFUSALS.get(str(error.details.get("reason", "")), error.message)
+    return type(error)(f"the court did not take the case: {why}", **error.details)
 
 
 def explain(dispute: Dispute, case: Any, jurors: Sequence[Mapping[str, Any]], now: int, trouble: str) -> list[str]:

@@ -154,8 +154,8 @@ def show_(dispute_id: str, network: str | None, json_: bool) -> None:
         return
     said = {
         "receipt": told["receipt"],
-        "case": told["case"],
-        "accused": told["accused"],
+        "case": told["case"] or "-",
+        "accused": told["accused"] or "-",
         "claimed": f"{told['result']}, {told['fuel']:,} fuel",
         "worth": tokens(told["worth"]),
     }
