@@ -159,7 +159,7 @@ def relay(
     if naming["register"] and naming["operator"]:
         raise click.BadParameter("the operator's key is in the folder's wallet, or elsewhere", param_hint="--register")
     if network is None and (naming["register"] or naming["operator"]):
-        raise click.BadParameter("the registry is that of a network", param_hint="--network")
+        raise click.BadParameter("name the network in whose registry it is, or, with --price, that it is paid on", param_hint="--network")
     if host in ("0.0.0.0", "::") and not naming["url"] and (naming["register"] or naming["operator"]):  # noqa: S104
         raise click.BadParameter("it listens everywhere: say where others reach it", param_hint="--url")
     tls = (tls_cert, tls_key) if tls_cert and tls_key else None

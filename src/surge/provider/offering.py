@@ -14,6 +14,7 @@ from surge.core import offers
 from surge.core.network import RelayAddress
 from surge.core.offers import LIFETIME, Offer, SignedOffer
 from surge.core.signing import Signer
+from surge.core.text import counted
 from surge.core.types import ZERO, Address
 from surge.errors import InternalFault, InvalidInput, Unavailable
 from surge.provider.availability import parse_hours
@@ -167,7 +168,7 @@ class Offering:
         )
         taken = await self._boards.publish_offer(signed.encode())
         self.published = Published(offer, taken)
-        log.info("offer %d is on %d relays", offer.sequence, taken)
+        log.info("offer %d is on %s", offer.sequence, counted(taken, "relay"))
 
     async def _withdraw(self, sequence: int) -> None:
         await self._boards.withdraw_offer(sequence)

@@ -108,7 +108,7 @@ class Retainers:
                 raise Refused("busy", f"{counted(free, 'core')} of {self._cores} can be held now, not {asked.cores}")
             self.holdings[channel] = Holding(asked.cores, price, last=now)
             self._turns.hold(channel, context.buyer, asked.cores)
-            log.info("%s are held for %s", counted(asked.cores, "core"), context.buyer)
+            log.info("%s kept free for %s", counted(asked.cores, "core"), context.buyer)
             return Held(0)
         holding = self.holdings[channel] = rules.pinged(holding, now)
         # 4
