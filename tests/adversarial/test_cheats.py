@@ -78,4 +78,6 @@ def test_a_device_without_a_bond_gets_one_unit_at_a_time_and_all_of_them_are_che
         assert {device: peer.bond.enough for device, peer in peers.items()} == {newcomer.address: False, bonded.address: True}
         rows = {each["provider"]: each for each in network.audits(results.job).devices}
         assert rows[newcomer.address]["checked"] == rows[newcomer.address]["units"] > 2
+        assert "bond is too small" in rows[newcomer.address]["why"]
+        assert rows[newcomer.address]["chance"] == 1 > rows[bonded.address]["chance"]
         assert rows[bonded.address]["checked"] < rows[bonded.address]["units"]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from surge.buyer.audits import RIGHT, UNSURE, WRONG
+from surge.buyer.bonded import UNASKED, Bond
 from surge.buyer.journal import Journal
 from surge.buyer.records import JobRecord
-from surge.core.credibility import CERTAINTY, DOUBT, OWN_DOUBT, audit_chance, checks_needed, decayed, wrong_bound
+from surge.core.credibility import CAUGHT_DOUBT, CERTAINTY, DOUBT, OWN_DOUBT, audit_chance, checks_needed, decayed, wrong_bound
 from surge.core.receipts import ReceiptKind
 from surge.core.text import counted
+from surge.core.types import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,17 @@ class JobAudits:
     `found_result`, `found_fuel`, `time`."""
 
 
-def job_audits(journal: Journal, record: JobRecord, own: Collection[str]) -> JobAudits:
-    """The audits of a job; `own` are operators whose keys are on this machine."""
+def job_operators(journal: Journal, record: JobRecord) -> list[Address]:
+    """Operators of the devices that were paid in a job."""
+    rows = journal.read_now(
+        "SELECT DISTINCT operator FROM receipts JOIN channels ON channels.id = channel WHERE job = ? AND kind = ?",
+        (bytes.fromhex(record.id), ReceiptKind.UNIT),
+    )
+    return [Address(operator) for (operator,) in rows]
+
+
+def job_audits(journal: Journal, record: JobRecord, own: Collection[str], bonds: Mapping[Address, Bond]) -> JobAudits:
+    """The audits of a job; `own` are operators whose keys are on this machine, `bonds` what is known of others' bonds now."""
     job = bytes.fromhex(record.id)
     wishes = record.plan.wishes
     certainty = CERTAINTY if wishes.certainty is None else wishes.certainty
@@ -50,7 +61,12 @@ def job_audits(journal: Journal, record: JobRecord, own: Collection[str]) -> Job
     ):
         paid.setdefault(device, (operator, 0))
         checks.setdefault(device, {})[verdict] = int(number)
-    devices = [_device(journal, device, *paid[device], checks.get(device, {}), certainty, wishes.copies, own) for device in sorted(paid)]
+    caught = {operator for (operator,) in journal.read_now("SELECT DISTINCT operator FROM evidence WHERE failed > 0", ())}
+    doubts = {operator: CAUGHT_DOUBT if operator in caught else OWN_DOUBT if operator in own else DOUBT for operator, _ in paid.values()}
+    devices = []
+    for device, (operator, units) in sorted(paid.items()):
+        bond = bonds.get(Address(operator), UNASKED)
+        devices.append(_device(journal, device, operator, units, checks.get(device, {}), certainty, wishes.copies, doubts[operator], bond))
     rows = journal.read_now(
         "SELECT device, receipt, first, count, how, claimed_result, claimed_fuel, found_result, found_fuel, time FROM audits "
         "WHERE job = ? AND verdict = ? ORDER BY time",
@@ -69,15 +85,15 @@ def _device(
     verdicts: dict[str, int],
     certainty: float,
     copies: int,
-    own: Collection[str],
+    doubt: float,
+    bond: Bond,
 ) -> dict[str, Any]:
     rows = journal.read_now("SELECT units, passed, failed, updated FROM evidence WHERE device = ?", (device,))
     behind, passed, failed, updated = rows[0] if rows else (0.0, 0.0, 0.0, time.time())
     age = time.time() - updated
     behind, passed = decayed(behind, age), decayed(passed, age)
-    doubt = OWN_DOUBT if operator in own else DOUBT
     needed = checks_needed(certainty, doubt)
-    chance = 1.0 if failed else float(audit_chance(behind, passed, needed))
+    chance = 1.0 if failed or copies > 1 or not bond.enough else float(audit_chance(behind, passed, needed))
     return {
         "provider": device,
         "operator": operator,
@@ -87,18 +103,21 @@ def _device(
         "unsure": verdicts.get(UNSURE, 0),
         "chance": chance,
         "wrong_at_most": 1.0 if failed else wrong_bound(passed, doubt),
-        "why": _why(behind, passed, failed, needed, chance, copies, own=operator in own),
+        "why": _why(behind, passed, failed, needed, chance, copies, doubt, bond),
     }
 
 
-def _why(behind: float, passed: float, failed: float, needed: int, chance: float, copies: int, *, own: bool) -> str:
+def _why(behind: float, passed: float, failed: float, needed: int, chance: float, copies: int, doubt: float, bond: Bond) -> str:
     if failed:
         return "it gave a wrong result: it gets no more work"
     if copies > 1:
         return f"every unit is run by {copies} operators, and their answers are compared"
-    if own:
+    if not bond.enough:
+        return "its operator's bond is too small, or no court could take it: all results are checked"
+    if doubt == OWN_DOUBT:
         return f"its operator's key is on this machine: one result in {round(1 / chance):,} is checked"
     if passed < needed:
-        return f"a newcomer: all results are checked until {counted(needed, 'check')} passed, and {passed:.0f} did"
+        who = "another device of its operator gave a wrong result" if doubt == CAUGHT_DOUBT else "a newcomer"
+        return f"{who}: all results are checked until {counted(needed, 'check')} passed, and {passed:.0f} did"
     units = counted(round(behind), "unit")
     return f"proven: {passed:.0f} checks passed in {units}; {needed} are spread over its units, one in {1 / chance:,.1f} is checked"

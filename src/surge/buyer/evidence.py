@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from surge.buyer.journal import Journal
-from surge.core.credibility import DOUBT, OWN_DOUBT, audit_chance, checks_needed, decayed, wrong_bound
+from surge.core.credibility import CAUGHT_DOUBT, DOUBT, OWN_DOUBT, audit_chance, checks_needed, decayed, wrong_bound
 
 SAVE_EVERY = 64
 """Units accepted of a device after which its count goes to disk: what a kill loses makes it checked more often, never less."""
@@ -55,7 +55,7 @@ class Evidence:
     def doubt(self, device: str, operator: str) -> float:
         """The probability that a device is a cheat, before what it showed itself is weighed."""
         if operator in self._caught or self.of(device, operator).failed:
-            return 0.5
+            return CAUGHT_DOUBT
         return OWN_DOUBT if operator in self._own else DOUBT
 
     def is_caught(self, device: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,8 +12,9 @@ from typing import Any, Unpack
 
 from surge.buyer import cases, exporting, records
 from surge.buyer.accounts import Lease
-from surge.buyer.audited import JobAudits, job_audits
+from surge.buyer.audited import JobAudits, job_audits, job_operators
 from surge.buyer.background import Background
+from surge.buyer.bonded import Bond, Bonded
 from surge.buyer.client import Client
 from surge.buyer.journal import CLOSED, CLOSING, RUNNING, STOPPED, Journal
 from surge.buyer.judge import Whom
@@ -20,7 +23,7 @@ from surge.buyer.options import Asked, check_known, limits_of, wishes_of
 from surge.buyer.records import JobRecord
 from surge.buyer.statements import Report
 from surge.core.receipts import Receipt
-from surge.core.types import address
+from surge.core.types import Address, address
 from surge.core.units import Limits
 from surge.errors import InvalidInput, SurgeError, Unavailable
 from surge.ledger import Redemption
@@ -66,9 +69,25 @@ class Listing:
         return records.job_log(self._journal, self.job(named).id)
 
     def audits(self, named: str) -> JobAudits:
-        """What was checked of a job's results: who was checked how often and why, and who gave a wrong one."""
-        self._background.call(self._client.flush())
-        return job_audits(self._journal, self.job(named), self._client.home.own_operators())
+        """What was checked of a job's results: who was checked how often and why, and who gave a wrong one.
+
+        Where the ledger is away, nobody's bond is known, and nothing is held against anybody.
+        """
+        record, own = self.job(named), self._client.home.own_operators()
+
+        async def bonds() -> dict[Address, Bond]:
+            await self._client.flush()
+            found: dict[Address, Bond] = {}
+            with contextlib.suppress(SurgeError, TimeoutError):
+                async with asyncio.timeout(LEDGER_SECONDS):
+                    strangers = [each for each in job_operators(self._journal, record) if each not in own]
+                    if strangers:
+                        bonded = Bonded((await self._client.ledger()).bonds, own, court=self._client.home.network.court is not None)
+                        found.update([(each, await bonded.of(each)) for each in strangers])
+            return found
+
+        known = self._background.call(bonds())
+        return job_audits(self._journal, record, own, known)
 
     # Receipts
 

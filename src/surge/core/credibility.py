@@ -39,6 +39,9 @@ DOUBT = 0.2
 OWN_DOUBT = 0.001
 """The same for a device of the buyer's own operator: it may be broken."""
 
+CAUGHT_DOUBT = 0.5
+"""The same for a device of an operator of whose devices one gave a wrong result."""
+
 LEAST_CHANCE = 0.001
 """Nobody's results are checked more rarely."""
 
