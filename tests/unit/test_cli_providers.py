@@ -106,7 +106,7 @@ def test_a_standing_is_shown_with_every_reason_and_what_it_adds(shown: tuple[Net
         "  +0.500  where everybody begins",
         "  +0.496  410 units accepted here, the last today",
         "  -0.001  4 units ended with no result, the last today",
-        "  +0.000  1 buyer paid it and 0.03 SURGE of fees on the ledger, since 24 hours ago (age itself counts nothing)",
+        "  +0.000  1 buyer paid it and 0.03 SURGE of fees on the ledger, this week (age itself counts nothing)",
         "  +0.000  its operator stakes 25 SURGE",
         "  offers  a typical unit for 0.001002 SURGE, compared with others' as if for 0.001006 SURGE",
         "          it offers nothing now",

@@ -252,8 +252,9 @@ def _fees(payments: Sequence[Payment], now: float, fee_bps: int) -> tuple[float,
         return 0.0, ""
     buyers = counted(len({each.buyer for each in payments}), "buyer")
     total = sum(each.fee for each in payments)
-    first = span(now - min(each.time for each in payments))
-    text = f"{buyers} paid it and {total} wei of fees on the ledger, since {first} ago (age itself counts nothing)"
+    age = now - min(each.time for each in payments)  # they are summed up by the week, at its middle
+    when = "this week" if age <= 3.5 * DAY else f"since {span(age)} ago"
+    text = f"{buyers} paid it and {total} wei of fees on the ledger, {when} (age itself counts nothing)"
     return fees_shift(evidence(payments, now), fee_bps), text
 
 
