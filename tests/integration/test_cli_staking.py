@@ -92,6 +92,8 @@ def test_what_cannot_be_staked_is_said_in_words(place: Place, up: Up, operator: 
     other = "0x" + "ab" * 20
     assert f"has nothing behind {other}" in place.surge("unstake", "1", "--behind", other, code=6).err
     assert place.surge("delegate", "0x12", "1", code=3).err
+    (device,) = [row["address"] for row in place.json("network", "members") if row["kind"] == "device"]
+    assert f"is a device: its operator is {operator}" in place.surge("delegate", device, "1", code=3).err
     assert f"nothing behind {other}" in place.surge("claim", other).text
     assert place.json("claim", other) == []
 

@@ -83,8 +83,10 @@ async def stakes_of(ledger: Ledger, staker: Address) -> list[dict[str, Any]]:
 
 
 async def stake(ledger: Ledger, wallet: Signer, amount: int, behind: str | None) -> dict[str, Any]:
-    """Stake as an operator, or behind another."""
+    """Stake as an operator, or behind another. Raises `InvalidInput` for a device: it earns for its operator."""
     operator = address(behind) if behind else wallet.address
+    if behind and (whose := await ledger.operator_of(operator)) not in (None, operator):
+        raise InvalidInput(f"{operator} is a device: its operator is {whose}", device=operator, operator=whose)
     transaction = await ledger.bonds.stake(wallet, operator, amount)
     return {"operator": operator, "amount": amount, "transaction": transaction}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from surge.cli.console import err, in_tokens, local_time, out, print_json, show, tokens
+from surge.cli.console import WIDE, err, in_tokens, local_time, out, print_json, show, tokens
 from surge.cli.money import SHORT, SHORT_ADDRESS
 from surge.cli.options import as_json, complete_file, network_option, opened
 from surge.core import network as network_file
@@ -53,6 +53,8 @@ def list_(job_id: str | None, network: str | None, json_: bool) -> None:
             for row in rows
         ]
     columns = ["receipt", "kind", "job", "device", "quantity", "amount", "paid", "finished"]
+    if out.width < WIDE:
+        columns.remove("job")
     show(rows, columns, as_json=json_, empty="no receipts yet", money=["amount"])
 
 

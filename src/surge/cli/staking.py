@@ -10,7 +10,8 @@ import click
 
 from surge.buyer import staking
 from surge.cli.acting import on_ledger
-from surge.cli.console import Amount, err, local_time, out, parse_tokens, print_json, show, tokens
+from surge.cli.console import WIDE, Amount, brief_time, err, local_time, out, parse_tokens, print_json, show, tokens
+from surge.cli.money import SHORT_ADDRESS
 from surge.cli.options import Existing, as_json, network_option
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -149,10 +150,12 @@ def claim(operator: str | None, key: str | None, data: Path | None, network: str
     """
     _, rows = on_ledger(network, key, lambda chain, _, signer: staking.claim(chain, signer, operator), data)
     shown = rows if json_ else [{**row, "ready": "held for a case" if row["reserved"] else _ready(row["ready_at"])} for row in rows]
+    if not json_ and out.width < WIDE:
+        shown = [{**row, "operator": row["operator"][:SHORT_ADDRESS]} for row in shown]
     money = ("minted", "rewards", "withdrawn", "leaving")
     empty = f"you have nothing behind {operator}" if operator else "you have nothing behind anybody: `surge delegate OPERATOR AMOUNT`"
     show(shown, ["operator", *money, "ready"], as_json=json_, empty=empty, money=money)
 
 
 def _ready(seconds: int) -> str:
-    return local_time(seconds) if seconds else "-"
+    return brief_time(seconds) if seconds else "-"
