@@ -6,10 +6,13 @@ import dataclasses
 import re
 from pathlib import Path
 
-from surge.buyer.offered import offer_row
+import pytest
+
+from surge.buyer.offered import offer_row, whom_of
 from surge.core.offers import Offer
 from surge.core.pricing import Prices
 from surge.core.types import address
+from surge.errors import InvalidInput
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 
@@ -35,3 +38,16 @@ def test_an_offers_row_leaves_nothing_out_that_the_offer_says() -> None:
 def test_every_field_of_a_row_is_on_the_page() -> None:
     section = PAGE.partition("## `surge provider list`")[2].partition("\n## ")[0]
     assert set(offer_row(OFFER, 1 << 20, None)) <= set(re.findall(r"`([a-z_]+)`", section))
+
+
+def test_an_address_is_named_by_its_first_digits_where_they_are_those_of_one() -> None:
+    known = ["0x" + "ab" * 20, "0x" + "ac" * 20]
+    assert whom_of("0xAB", known) == whom_of("abab", known) == known[0]
+    assert whom_of("0x" + "CD" * 20, known) == "0x" + "cd" * 20, "one that is written whole need not be known"
+    for named, said in (
+        ("0xa", "2 devices and operators are known here by '0xa'"),
+        ("b", "no device or operator is known"),
+        ("x", "no address"),
+    ):
+        with pytest.raises(InvalidInput, match=said):
+            whom_of(named, known)

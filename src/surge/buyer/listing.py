@@ -18,7 +18,7 @@ from surge.buyer.bonded import Bond, Bonded
 from surge.buyer.client import Client
 from surge.buyer.journal import CLOSED, CLOSING, RUNNING, STOPPED, Journal
 from surge.buyer.judge import Whom
-from surge.buyer.offered import offer_row, standing_row
+from surge.buyer.offered import offer_row, standing_row, whom_of
 from surge.buyer.options import Asked, check_known, limits_of, wishes_of
 from surge.buyer.records import JobRecord
 from surge.buyer.statements import Report
@@ -254,16 +254,21 @@ class Listing:
     """The older name of `providers`."""
 
     def provider(self, named: str) -> list[dict[str, Any]]:
-        """How a device stands, and why, or each device of an operator (`surge.buyer.offered.standing_row`). Raises `InvalidInput`."""
-        whose = address(named)
+        """How a device stands, and why, or each device of an operator (`surge.buyer.offered.standing_row`). Raises `InvalidInput`.
+
+        The first digits of an address are enough where they are those of one who offers work, or whom this wallet has a channel with.
+        """
 
         async def read() -> list[dict[str, Any]]:
             await self._client.flush()
             market, ledger = await self._client.market(), await self._client.ledger()
             memory = Limits().memory
-            offers = {each.offer.device: each.offer for each in await market.offers() if whose in (each.offer.device, each.offer.operator)}
+            offered, channels = [each.offer for each in await market.offers()], await self._client.journal.channels()
+            known = {name for each in offered for name in (each.device, each.operator)}
+            whose = whom_of(named, known | {name for row in channels for name in (row.device, row.operator)})
+            offers = {each.device: each for each in offered if whose in (each.device, each.operator)}
             devices = {each.device: Whom.of(each) for each in offers.values()}
-            for row in await self._client.journal.channels():
+            for row in channels:
                 if whose in (row.device, row.operator):
                     devices.setdefault(address(row.device), Whom(address(row.device), address(row.operator)))
             if not devices and (operator := await ledger.operator_of(whose)) is not None:

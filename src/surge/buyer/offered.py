@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import Any
 
 from surge.buyer.judge import Whom
@@ -9,6 +11,8 @@ from surge.core.choosing import NOBODY
 from surge.core.offers import Offer
 from surge.core.pricing import typical_amount
 from surge.core.standing import Standing
+from surge.core.types import Address, address
+from surge.errors import InvalidInput
 
 
 def offer_row(offer: Offer, memory: int, excluded_by: str | None, standing: Standing = NOBODY, bond: int | None = None) -> dict[str, Any]:
@@ -78,3 +82,15 @@ def standing_row(whom: Whom, standing: Standing, offer: dict[str, Any] | None, b
         "ledger_since": since or 0,
         "offer": offer,
     }
+
+
+def whom_of(named: str, known: Collection[str]) -> Address:
+    """An address written whole, or the one of those known that begins with these digits. Raises `InvalidInput`."""
+    digits = named.lower().removeprefix("0x")
+    if len(digits) == 40 or not re.fullmatch("[0-9a-f]{1,39}", digits):
+        return address(named)
+    found = [each for each in known if each.removeprefix("0x").startswith(digits)]
+    if len(found) != 1:
+        what = f"{len(found)} devices and operators are" if found else "no device or operator is"
+        raise InvalidInput(f"{what} known here by {named!r}: write the whole address", named=named)
+    return Address(found[0])

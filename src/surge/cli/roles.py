@@ -128,7 +128,7 @@ async def _ledger(data: Path, port: int) -> None:
 @click.option("--port", default=4222, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on; 0 for any.")
 @click.option("--tls-cert", type=Existing(path_type=Path, dir_okay=False), help="Certificate, PEM.")
 @click.option("--tls-key", type=Existing(path_type=Path, dir_okay=False), help="The certificate's key, PEM.")
-@click.option("--network", metavar="FILE", default=None, help="Keep only offers of this network.")
+@click.option("--network", metavar="FILE", default=None, help="Keep only offers of this network; --price and --register need it.")
 @click.option("--register", is_flag=True, help="Name it in the network's registry, with the key `operator` in the folder's wallet.")
 @click.option(
     "--operator", metavar="ADDRESS", default=None, help="Who names the relay in the network's registry, with a key kept elsewhere."
