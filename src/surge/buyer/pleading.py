@@ -12,7 +12,7 @@ from surge.buyer.courier import Courier
 from surge.buyer.disputes import Disputes, check_claim
 from surge.buyer.docket import OPEN, OPENING, Dispute
 from surge.buyer.records import ReceiptRecord
-from surge.core.receipts import ReceiptKind
+from surge.core.receipts import FUELLED, ReceiptKind
 from surge.core.units import result_hash
 from surge.errors import InvalidInput, SurgeError
 
@@ -60,6 +60,8 @@ async def open_dispute(
 
     Raises `InvalidInput` for a receipt of a job whose inputs no juror may see, and whatever `Disputes.open` raises.
     """
+    if record.receipt.kind not in FUELLED:
+        raise InvalidInput(f"the receipt {record.id[:12]} is for no unit that ran: there is nothing to dispute", receipt=record.id)
     digest = bytes.fromhex(record.id)
     before = next((each for each in docket.listed(client.journal) if each.receipt == digest), None)
     if before is not None and before.state in (OPENING, OPEN):

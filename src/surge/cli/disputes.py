@@ -11,6 +11,7 @@ from surge.cli.console import Amount, Fuel, err, in_tokens, local_time, out, pri
 from surge.cli.money import SHORT, SHORT_ADDRESS
 from surge.cli.options import as_json, network_option, opened
 from surge.core.court import Outcome
+from surge.core.receipts import FUELLED
 from surge.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def open_(
     claimed = _hash(result)
     with opened(network) as surge:
         record = surge.receipt(receipt_id)
-        if claimed is None and record["job"] and surge.job(record["job"]).plan.is_python:
+        if claimed is None and record["kind"] in FUELLED and record["job"] and surge.job(record["job"]).plan.is_python:
             ensure_image()
         told = surge.dispute(
             record["receipt"],
