@@ -62,7 +62,10 @@ def test_an_offer_is_compared_with_those_of_its_own_service() -> None:
             "of 3 other offers 2 ask less: it asks 9 wei for a typical unit, half of them 4 wei or less, the cheapest 3 wei",
         ),
         ({"engine": 0}, "nobody else has its engine, so nobody can check its results by running them again"),
-        ({"bond": 0}, "its operator stakes nothing"),
+        (
+            {"bond": 0},
+            "its operator stakes nothing: where a bond is asked for, it gets one unit at a time, and every result is checked",
+        ),
         ({"buyers": 0}, "nobody has paid it yet: every buyer takes it for a newcomer, and of a job's providers one in eight is"),
         ({"refused": 2}, "2 receipts of it were refused, which lowers its standing with those buyers"),
     ],

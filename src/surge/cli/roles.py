@@ -308,6 +308,7 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
             data=data,
             services=services,
             config=config,
+            bond=lambda: chain.bonds.own_stake(operator),
         )
         fares = paying(
             provider,

@@ -68,6 +68,7 @@ class Provider:
         gas: pays for redemptions; the device by default.
         host: how the machine is asked about itself.
         operator_of: who says whose the device is; the ledger's registry of devices by default.
+        bond: who says what the operator stakes, in wei; without it, why no work comes says nothing of that.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Provider:
         gas: Signer | None = None,
         host: Host | None = None,
         operator_of: Callable[[Address], Awaitable[Address | None]] | None = None,
+        bond: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
         self.config = config = config or ProviderConfig()
         check(config)
@@ -134,6 +136,7 @@ class Provider:
             services=services,
             boards=relays,
             journal=self._journal,
+            bond=bond,
         )
 
     def _paid(self, receipt: Receipt, accepted: bool) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,11 +82,12 @@ class Offering:
         services: Sequence[Service],
         boards: Boards,
         journal: Journal,
+        bond: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
         self.published: Published | None = None
         self.trouble = ""
         """Why the last publication failed; empty when it did not."""
-        self.rivals = Rivals(boards, journal)
+        self.rivals = Rivals(boards, journal, bond)
         self._network = network
         self._device = device
         self._operator = operator

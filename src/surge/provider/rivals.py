@@ -89,14 +89,15 @@ def reasons(seen: Mapping[str, Any]) -> list[str]:
     if not seen["listed"]:
         found.append("no board shows its offer to those who ask: buyers cannot find it")
     if seen["cheaper"]:
+        ask = "asks" if seen["cheaper"] == 1 else "ask"
         found.append(
-            f"of {counted(others, 'other offer')} {seen['cheaper']:,} ask less: it asks {seen['own']} wei for a typical unit, "
+            f"of {counted(others, 'other offer')} {seen['cheaper']:,} {ask} less: it asks {seen['own']} wei for a typical unit, "
             f"half of them {seen['median']} wei or less, the cheapest {seen['cheapest']} wei"
         )
     if others and not seen["engine"]:
         found.append("nobody else has its engine, so nobody can check its results by running them again")
     if seen["bond"] == 0:
-        found.append("its operator stakes nothing")
+        found.append("its operator stakes nothing: where a bond is asked for, it gets one unit at a time, and every result is checked")
     if not seen["buyers"]:
         found.append("nobody has paid it yet: every buyer takes it for a newcomer, and of a job's providers one in eight is")
     if seen["refused"]:
