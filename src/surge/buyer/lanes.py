@@ -301,8 +301,8 @@ class Lanes:
         key = peer.device
         lane = self._job.scheduler.lanes.get(key)
         if lane is None:
-            who = {"operator": peer.operator or key, "engine": peer.terms.engine}
-            lane = Lane(key, peer.cores, self._price(peer), peer.latency, ready=False, **who)
+            lane = Lane(key, peer.cores, self._price(peer), peer.latency, ready=False)
+            lane.operator, lane.engine = peer.operator or key, peer.terms.engine
             self._job.scheduler.lane_joined(lane)
             self._job.say(f"{key} takes part, cores: {peer.cores}")
         return lane
