@@ -312,3 +312,17 @@ async def test_what_waited_when_its_job_was_stopped_is_paid_and_not_believed(mak
     bed.plan()
     _, results = await bed.resume(job.plan.id)
     assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == [1, 2, 3]
+
+
+async def test_who_is_always_busy_keeps_no_answer_waiting(make_audited: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surge.buyer.auditing.STUCK_SECONDS", 0.3)
+    monkeypatch.setattr("surge.buyer.cuts.REFUSED", 4)
+    one, busy = honest(), honest()
+    serve = busy._call
+
+    async def refuse(wire: Any, call: Any) -> None:
+        await (busy._refuse(wire, call.id, "busy", "later") if call.method == "run" else serve(wire, call))
+
+    busy._call = refuse  # type: ignore[method-assign]
+    bed = make_audited(one, busy, alone=True)
+    assert await bed.map(bed.plan(chunk=1), range(3)) == [1, 2, 3]

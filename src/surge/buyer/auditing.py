@@ -147,7 +147,7 @@ class Auditing:
         scheduler = self._job.scheduler
         for ballot in list(self._ballots.values()):
             cut = scheduler.cuts.get(ballot.number)
-            if ballot.right is not None or ballot.task is not None or cut is None or cut.lacks <= 0:
+            if ballot.right is not None or ballot.task is not None or cut is None or (cut.lacks <= 0 and not cut.is_stuck(scheduler.lanes)):
                 ballot.stuck_since = ballot.waits_since = None
                 continue
             # 1

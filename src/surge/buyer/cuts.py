@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+REFUSED = 256
+"""Units that a lane refuses in a row, after which nobody waits for an answer of it."""
+
 
 @dataclass(slots=True)
 class Lane:
@@ -97,6 +100,11 @@ class Cut:
             self.engine, self.fuel, self.took = lane.engine, None, None
         self.tries[lane.key] = attempt
         lane.running.add(self.number)
+
+    def is_stuck(self, lanes: Mapping[str, Lane]) -> bool:
+        """Whether it waits for an answer that none of the lanes gives."""
+        able = {key: lane for key, lane in lanes.items() if key not in self.avoid and lane.refusals <= REFUSED}
+        return self.wanted > len(self.answered) and not any(key in self.tries or self.takes(lane, lanes) for key, lane in able.items())
 
     def takes(self, lane: Lane, lanes: Mapping[str, Lane]) -> bool:
         """Whether an answer of this lane's would count: it can be compared with others, and none of its operator is there or under way."""

@@ -173,8 +173,7 @@ class Scheduler:
     def is_stuck(self, number: int) -> bool:
         """Whether a cut waits for an answer that none of the lanes could give: their operators gave theirs, or it ended locally there."""
         cut = self.cuts.get(number)
-        lanes = self.lanes
-        return cut is not None and cut.lacks > 0 and not any(cut.takes(lane, lanes) for key, lane in lanes.items() if key not in cut.avoid)
+        return cut is not None and cut.is_stuck(self.lanes)
 
     def finished(self, number: int, key: str, *, now: float, seconds: float) -> list[Effect]:
         """The lane gave a result that was accepted; `seconds` is what the device says it took."""
