@@ -15,6 +15,7 @@ from made_up_provider import PRICES, FakeProvider
 from made_up_units import Ended, Ran
 from surge.buyer.evidence import Evidence
 from surge.buyer.orphans import Orphans
+from surge.buyer.peers import Peer
 from surge.buyer.plan import Wishes
 from surge.core import values
 from surge.core.pricing import unit_amount
@@ -183,6 +184,7 @@ async def test_a_late_copy_is_held_against_an_answer_that_was_checked(
     make_audited: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("surge.buyer.stragglers.SPECULATE_SECONDS", 0.05)
+    monkeypatch.setattr(Peer, "cancel", lambda peer, call: setattr(call, "wanted", False))  # it had begun
     quick, slow = honest(), lying(seconds=lambda count: 1.0)
     bed = make_audited(quick, slow)
     _, results = await bed.start(bed.plan(chunk=1), range(8))
