@@ -259,7 +259,7 @@ def test_what_an_audit_caught_and_refused_to_pay_is_taken_to_the_court(town: Cou
     town.accused.compute.tell = lambda said: said.replace(values.dumps(42)[1:], values.dumps(41)[1:])
     with surge.connect(town.file) as network:
         with pytest.raises(Unavailable):
-            list(network.map(add_one, [41], memory=512 << 20, fuel=10**10, deadline=20))
+            list(network.map(add_one, [41], memory=512 << 20, fuel=10**10, deadline=8))
         (wrong,) = network.audits(network.jobs()[0].id).wrong
         receipt = network.receipt(wrong["receipt"])
         assert not receipt["accepted"]
