@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("python_image")
 @pytest.mark.parametrize("kind", [WrongOutput, MoreFuel, Trapped], ids=lambda kind: kind.__name__)
 def test_a_liar_earns_nothing_and_the_job_is_right(tmp_path: Path, kind: type[Liar]) -> None:
     with Town(tmp_path, providers=2, strangers=True, liars=[kind]) as town, surge.connect(town.file) as network:
-        results = network.map(add_one, range(24), chunk=1, fuel=10**9)
+        results = network.map(add_one, range(24), chunk=1, fuel=10**10)
         assert list(results) == list(range(1, 25))
         liar, honest = (device.address for device in town.devices)
         assert results.progress.caught == 1
