@@ -86,6 +86,13 @@ def test_ranges_cover_what_is_asked_for_and_no_chunk_without_some_of_it(size: in
     assert at == end
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "first", "last"), [(0, 1, 0, 1), (CHUNK - 1, CHUNK, 0, 1), (CHUNK, 2 * CHUNK, 1, 2), (1, CHUNK + 1, 0, 2)]
+)
+def test_a_range_up_to_a_chunks_edge_takes_no_chunk_more(start: int, end: int, first: int, last: int) -> None:
+    assert [(part.first, part.end) for part in Layout(MIB).ranges(start, end)] == [(first, last)]
+
+
 @given(st.integers(17, 40 * MIB), CODES, st.data())
 def test_pieces_lie_in_a_row_in_the_stripes(sealed: int, code: tuple[int, int], data: st.DataObject) -> None:
     segment = SegmentLayout(sealed, *code)

@@ -105,6 +105,13 @@ def test_a_shard_of_another_size_has_another_tree() -> None:
     assert not verify_range(made.root, 5001, 0, data, b"")
 
 
+def test_a_leaf_is_not_counted_from_the_end() -> None:
+    data = shard(64 * 1024)
+    made = Tree.of(data)
+    assert verify(made.root, len(data), 63, data[-1024:], made.proof(63))
+    assert not verify(made.root, len(data), -1, data[-1024:], made.proof(63))
+
+
 def test_a_node_does_not_pass_for_a_leaf() -> None:
     data = shard(8 * 1024)
     made = Tree.of(data)

@@ -195,14 +195,12 @@ def verify_range(root: bytes, size: int, first: int, data: Bytes, proof: bytes) 
 
 
 def _joined(hashes: bytes, levels: list[int], first: int, end: int, proof: bytes) -> bytes:
-    """The root over some nodes of the lowest of these levels and a proof's siblings; nothing, if the proof is too short or too long."""
+    """The root over some nodes of the lowest of these levels and a proof's siblings; nothing, if the proof is of another length."""
     at = 0
     for width in levels[:-1]:
         start, stop = first // FAN * FAN, min(divided(end, FAN) * FAN, width)
         middle = at + (first - start) * HASH
         after = middle + (stop - end) * HASH
-        if after > len(proof):
-            return b""
         hashes = above(b"".join((proof[at:middle], hashes, proof[middle:after])))
         at, first, end = after, start // FAN, divided(stop, FAN)
     return hashes if at == len(proof) else b""
