@@ -26,7 +26,7 @@ OFFER = Offer(
 
 def test_an_offers_row_leaves_nothing_out_that_the_offer_says() -> None:
     row = offer_row(OFFER, 512 << 20, None)
-    renamed = {"engine": "engine_id", "engine_label": "engine", "retainer": "retainer_price"}
+    renamed = {"engine": "engine_id", "engine_label": "engine", "retainer": "retainer_price", "storage": "storage_price"}
     fields = {each.name for each in dataclasses.fields(Offer)} - {"network", "prices"}
     assert {renamed.get(name, name) for name in fields} <= set(row)
     assert [row[f"{name}_price"] for name in ("gigafuel", "memory", "transfer", "compile")] == [10, 20, 30, 40]

@@ -72,7 +72,7 @@ HOSTILE: dict[str, Any] = {
     "bytes that are not canonical": b"\x9f\xff",
     "a field missing": ROW[:-1],
     "a field too many": [*ROW, 0],
-    "a future version": with_field(0, 3),
+    "a future version": with_field(0, 4),
     "an older version": with_field(0, 1),
     "a version that is true": with_field(0, True),
     "a network of 31 bytes": with_field(1, bytes(31)),

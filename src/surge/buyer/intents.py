@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from surge.buyer.journal import Journal
 from surge.core.receipts import Receipt, ReceiptKind
 
-ONCE = (ReceiptKind.TRANSFER, ReceiptKind.COMPILE, ReceiptKind.RELAY, ReceiptKind.RETAINER)
+ONCE = (
+    *(ReceiptKind.TRANSFER, ReceiptKind.COMPILE, ReceiptKind.RELAY, ReceiptKind.RETAINER),
+    *(ReceiptKind.STORAGE, ReceiptKind.DROPPED),
+)
 """Kinds of receipts that need an intent. Those for units and setups name what was asked by their subject."""
 
 

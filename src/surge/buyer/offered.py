@@ -21,9 +21,10 @@ def offer_row(offer: Offer, memory: int, excluded_by: str | None, standing: Stan
     Prices are in wei: `gigafuel_price` for 10^9 fuel, `memory_price` for a gigabyte of reserved memory over a second, `transfer_price` for
     10^9 bytes moved, `compile_price` for 10^6 bytes of module compiled, `typical_price` for a gigafuel with what goes along with it
     (`pricing.typical_amount`), `opening` for the least that a channel pays, `retainer_price` for
-    a core kept free over an hour, 0 where that is not offered. `speed` is fuel per second, `memory` bytes, `milliwatts` the
-    power at work, 0 where it is not stated; `window` and `window_max` count units; `issued` and `expires` are Unix seconds, `audit_seconds`
-    and `offline_seconds` seconds. `engine` is for people, `engine_id` and `images` are SHA-256 in hexadecimal.
+    a core kept free over an hour and `storage_price` for 10^9 bytes kept over 30 days, 0 where that is not offered. `speed` is fuel per
+    second, `memory` and `room` for shards bytes, `milliwatts` the power at work, 0 where it is not stated; `window` and `window_max` count
+    units; `issued` and `expires` are Unix seconds, `audit_seconds` and `offline_seconds` seconds. `engine`
+    is for people, `engine_id` and `images` are SHA-256 in hexadecimal.
 
     `standing` is between 0 and 1; `known` says whether this wallet has had enough of the device to go by that; `bond` is what its operator
     stakes, in wei, None where that is not known.
@@ -43,6 +44,8 @@ def offer_row(offer: Offer, memory: int, excluded_by: str | None, standing: Stan
         "typical_price": typical_amount(prices, memory),
         "opening": offer.opening,
         "retainer_price": offer.retainer,
+        "storage_price": offer.storage,
+        "room": offer.room,
         "milliwatts": offer.milliwatts,
         "engine": offer.engine_label,
         "engine_id": offer.engine.hex(),

@@ -58,7 +58,7 @@ def list_(job_id: str | None, network: str | None, json_: bool) -> None:
     show(rows, columns, as_json=json_, empty="no receipts yet", money=["amount"])
 
 
-_UNITS = {ReceiptKind.UNIT: "fuel", ReceiptKind.SETUP: "fuel", ReceiptKind.RETAINER: "s"}
+_UNITS = {ReceiptKind.UNIT: "fuel", ReceiptKind.SETUP: "fuel", ReceiptKind.RETAINER: "s", ReceiptKind.STORAGE: "B h"}
 """What receipts of a kind count; others count bytes."""
 
 

@@ -15,7 +15,7 @@ from surge.core.signing import SIGNATURE_SIZE, Signer, check_signed, personal_di
 from surge.core.types import Address, address
 from surge.errors import InvalidInput, PeerFault
 
-VERSION = 2
+VERSION = 3
 """The version of the offer's format."""
 
 MAX_OFFER = 8 << 10
@@ -81,6 +81,10 @@ class Offer:
     """Wei: the least floor of a channel."""
     retainer: int = 0
     """Wei for a core kept free over an hour; 0 if that is not offered."""
+    storage: int = 0
+    """Wei for a gigabyte kept over 30 days; 0 if that is not offered."""
+    room: int = 0
+    """Bytes that are free for shards."""
 
     def __post_init__(self) -> None:
         if type(self.issued) is not int or type(self.window) is not int:
@@ -98,6 +102,8 @@ class Offer:
             ("audit_seconds", 1, 365 * 86400),
             ("opening", 0, 10**36),
             ("retainer", 0, MAX_PRICE),
+            ("storage", 0, MAX_PRICE),
+            ("room", 0, 1 << 60),
         ):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
@@ -143,6 +149,8 @@ class Offer:
                 self.audit_seconds,
                 self.opening,
                 self.retainer,
+                self.storage,
+                self.room,
             ]
         )
 
@@ -208,8 +216,8 @@ def _parse(body: bytes) -> Offer:
         raise InvalidInput("it is no array that begins with a version")
     if row[0] != VERSION:
         raise InvalidInput(f"it is of version {row[0]}; this program knows version {VERSION}")
-    if len(row) != 23:
-        raise InvalidInput(f"it has {len(row)} fields, not 23")
+    if len(row) != 25:
+        raise InvalidInput(f"it has {len(row)} fields, not 25")
     prices, images, services, relays = row[7], row[12], row[13], row[16]
     if any(type(each) is not list for each in (prices, images, services, relays)):
         raise InvalidInput("a field that is a list is none")
@@ -241,6 +249,8 @@ def _parse(body: bytes) -> Offer:
         audit_seconds=row[20],
         opening=row[21],
         retainer=row[22],
+        storage=row[23],
+        room=row[24],
     )
 
 

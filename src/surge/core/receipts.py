@@ -34,12 +34,16 @@ class ReceiptKind(IntEnum):
     """`core.carriage.subject` of relay, device and period, `core.carriage.result` of what the relay counted, bytes billed."""
     RETAINER = 6
     """`core.retainers.subject` of channel and period, `core.retainers.result` of cores and price, seconds held."""
+    STORAGE = 7
+    """`core.storage.accounts.subject` of channel and period, `core.storage.accounts.result` of deals and times, byte-hours."""
+    DROPPED = 8
+    """Deal id, the shard's root, its bytes; costs nothing: it states that the shard was dropped."""
 
 
 FUELLED = (ReceiptKind.UNIT, ReceiptKind.SETUP)
 """Kinds whose quantity is fuel."""
 
-WINDOWED = (*FUELLED, ReceiptKind.RELAY, ReceiptKind.RETAINER)
+WINDOWED = (*FUELLED, ReceiptKind.RELAY, ReceiptKind.RETAINER, ReceiptKind.STORAGE)
 """Kinds that count against a buyer's window; each is paid once for its subject."""
 
 

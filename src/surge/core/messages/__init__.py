@@ -6,8 +6,8 @@ returns a typed, bounded value or raises `PeerFault`. Past the decoder nobody ch
 *claim* (signatures, sums, roots) is judged by `core.channels`.
 
 The services that a provider hosts have bodies of their own, carried opaquely in `Call` and `Answer`: `compute` defines those
-of the compute service, `carriage` those of a relay's,
-`retainers` those of holding cores ready.
+of the compute service, `carriage` those of a relay's, `retainers` those of holding cores ready, and `storage`, which is imported by that
+name, those of holding shards.
 """
 
 from surge.core.messages.carriage import Settle, Settled, decode_settle, decode_settled
