@@ -18,7 +18,6 @@ from surge.errors import PeerFault
 H, S, A = b"h" * 32, b"s" * 65, "0x" + "0a" * 20
 OPEN = m.Open(H, 1000, H, A, A, H, wei_bytes(10**15), b"", 1, 2, 3)
 PROOF = m.Proof(b"leaf", H * 3)
-RECORD = m.RecordField(A, H, 7, b"body", S)
 
 BODIES: list[tuple[Any, Any]] = [
     (OPEN, m.decode_open),
@@ -36,12 +35,12 @@ BODIES: list[tuple[Any, Any]] = [
     (m.Drop(H, S), m.decode_drop),
     (m.ListDeals(b"", 10), m.decode_list),
     (m.Listed([(H, 5)], True), m.decode_listed),
-    (RECORD, m.decode_put_record),
-    (m.RecordKept(False, RECORD), m.decode_record_kept),
+    (m.PutRecord(b"record"), m.decode_put_record),
+    (m.RecordKept(False, b"record"), m.decode_record_kept),
     (m.GetRecord(A, H), m.decode_get_record),
-    (m.FoundRecord(None), m.decode_found_record),
+    (m.FoundRecord(b""), m.decode_found_record),
     (m.AskRecord(A, H), m.decode_for_holder),
-    (m.TellRecord(RECORD), m.decode_for_reader),
+    (m.TellRecord(b"record"), m.decode_for_reader),
     (m.NotNow("later"), m.decode_for_reader),
 ]
 
@@ -99,8 +98,9 @@ def altered(what: Any, /, **fields: Any) -> Any:
         (m.Drop(H, S[:64]), m.decode_drop),
         (m.ListDeals(bytes(33), 1), m.decode_list),
         (m.ListDeals(b"", 0), m.decode_list),
-        (altered(RECORD, body=bytes(m.MAX_RECORD + 1)), m.decode_put_record),
-        (altered(RECORD, version=-1), m.decode_put_record),
+        (m.PutRecord(b""), m.decode_put_record),
+        (m.PutRecord(bytes(m.MAX_RECORD + 1)), m.decode_put_record),
+        (m.TellRecord(bytes(m.MAX_RECORD + 1)), m.decode_for_reader),
     ],
 )
 def test_a_storage_field_out_of_bounds_is_refused(body: Any, decode: Any) -> None:
@@ -117,7 +117,7 @@ def test_a_storage_field_out_of_bounds_is_refused(body: Any, decode: Any) -> Non
         m.Renew(1, 2, 3, 4, [H] * m.MOST_RENEWED),
         m.Renewed([S] * m.MOST_RENEWED),
         m.Listed([(H, 1 << 62)] * m.MOST_RENEWED, True),
-        altered(RECORD, body=bytes(m.MAX_RECORD)),
+        m.RecordKept(False, bytes(m.MAX_RECORD)),
     ],
     ids=lambda body: type(body).__name__,
 )

@@ -38,10 +38,10 @@ MOST_PROVED = 128
 """Deals that one call proves: their leaves and paths fit into a message."""
 
 MOST_RENEWED = 1024
-"""Deals that one call renews, and that one answer lists: their signatures fit into a message."""
+"""Deals that one call renews, and that one answer lists: they fit into a message, and so do their pledges' signatures."""
 
-MAX_RECORD = 400 << 10
-"""Bytes of a record's body."""
+MAX_RECORD = (400 << 10) + 256
+"""Bytes of an encoded record."""
 
 MOST_ASKED = 64
 """Records that one visit asks for."""
@@ -50,7 +50,8 @@ Leaf = Annotated[int, msgspec.Meta(ge=0, le=MAX_SHARD // LEAF + 1)]
 Size = Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARD)]
 Moved = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MOST_MOVED)]
 Deals = Annotated[list[Bytes32], msgspec.Meta(min_length=1, max_length=MOST_RENEWED)]
-RecordBody = Annotated[bytes, msgspec.Meta(max_length=MAX_RECORD)]
+RecordBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_RECORD)]
+MaybeRecord = Annotated[bytes, msgspec.Meta(max_length=MAX_RECORD)]
 
 
 class Open(Body, frozen=True):
@@ -198,23 +199,20 @@ class Listed(Body, frozen=True):
     """Whether the device leaves: it takes no new deals, and asks for those it has to be moved."""
 
 
-class RecordField(Body, frozen=True):
-    """`core.storage.records.Record` on the wire, with its signature."""
+class PutRecord(Body, frozen=True):
+    """Keep a record, unless a newer one is here."""
 
-    author: AddressText
-    label: Bytes32
-    version: Count
-    body: RecordBody
-    signature: Signature
+    record: RecordBytes
+    """As `core.storage.records` encodes it."""
 
 
 class RecordKept(Body, frozen=True):
     """What became of a record that was put."""
 
     kept: bool
-    """Whether it is kept here now: it is newer than what was, or the same."""
-    record: RecordField | None
-    """Where it is not: the one that is."""
+    """Whether it is here now: it is newer than what was, or the same."""
+    record: MaybeRecord
+    """Where it is not: the one that is; otherwise empty."""
 
 
 class GetRecord(Body, frozen=True):
@@ -227,8 +225,8 @@ class GetRecord(Body, frozen=True):
 class FoundRecord(Body, frozen=True):
     """It is this one."""
 
-    record: RecordField | None
-    """None where there is none here."""
+    record: MaybeRecord
+    """Empty where there is none here."""
 
 
 # In a visit: a session without a channel
@@ -244,8 +242,8 @@ class AskRecord(Message, frozen=True, tag=1):
 class TellRecord(Message, frozen=True, tag=1):
     """It is this one."""
 
-    record: RecordField | None
-    """None where there is none here."""
+    record: MaybeRecord
+    """Empty where there is none here."""
 
 
 class NotNow(Message, frozen=True, tag=2):
@@ -272,7 +270,7 @@ _renewed: msgspec.msgpack.Decoder[Renewed] = msgspec.msgpack.Decoder(Renewed)
 _drop: msgspec.msgpack.Decoder[Drop] = msgspec.msgpack.Decoder(Drop)
 _list_deals: msgspec.msgpack.Decoder[ListDeals] = msgspec.msgpack.Decoder(ListDeals)
 _listed: msgspec.msgpack.Decoder[Listed] = msgspec.msgpack.Decoder(Listed)
-_put_record: msgspec.msgpack.Decoder[RecordField] = msgspec.msgpack.Decoder(RecordField)
+_put_record: msgspec.msgpack.Decoder[PutRecord] = msgspec.msgpack.Decoder(PutRecord)
 _record_kept: msgspec.msgpack.Decoder[RecordKept] = msgspec.msgpack.Decoder(RecordKept)
 _get_record: msgspec.msgpack.Decoder[GetRecord] = msgspec.msgpack.Decoder(GetRecord)
 _found_record: msgspec.msgpack.Decoder[FoundRecord] = msgspec.msgpack.Decoder(FoundRecord)
@@ -355,9 +353,9 @@ def decode_listed(data: bytes) -> Listed:
     return decode(_listed, data, "a list of deals")
 
 
-def decode_put_record(data: bytes) -> RecordField:
+def decode_put_record(data: bytes) -> PutRecord:
     """The body of a `put_record` call, or `PeerFault`."""
-    return decode(_put_record, data, "a record")
+    return decode(_put_record, data, "a call to keep a record")
 
 
 def decode_record_kept(data: bytes) -> RecordKept:
