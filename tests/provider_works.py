@@ -26,6 +26,7 @@ class Work:
         self.weight = {"free": Weight.FREE, "compile": Weight.COMPILE}.get(method, Weight.UNIT)
         self.subject = None if self.weight is not Weight.UNIT else hashlib.sha256(body).digest()
         self.begun = False
+        self.lasting = method == "lasting"
 
     async def run(self) -> Reply:
         service = self.service

@@ -254,6 +254,7 @@ class _Settle:
     weight = Weight.UNIT
     job = ZERO
     begun = True
+    lasting = False
 
     def __init__(self, carriage: Carriage, device: Address, about: bytes, claim: int, context: Context) -> None:
         self.subject: bytes | None = about

@@ -195,6 +195,7 @@ class _Run:
     """One unit."""
 
     weight = Weight.UNIT
+    lasting = False
 
     def __init__(self, compute: Compute, body: bytes, context: Context) -> None:
         unit = decode_run_unit(body)
@@ -285,6 +286,8 @@ class _Setup:
     buyer's window: a buyer that comes back while receipts fill its window needs the answer to go on.
     """
 
+    lasting = False
+
     def __init__(self, compute: Compute, body: bytes, context: Context) -> None:
         setup = decode_setup(body)
         sandbox = compute.sandbox
@@ -336,7 +339,7 @@ class _Setup:
             said = f"prints, or writes to /out, {outcome.size()} bytes; at most {MAX_INLINE} are carried: leave that to the function"
             raise Refused("guest", f"the module's top level {said}")
         claim = None
-        if context.billed(self.subject):
+        if context.issued(ReceiptKind.SETUP, self.subject):
             compute.waste.add(context.buyer, execution.seconds)
         else:
             amount = unit_amount(context.prices(setup.job), outcome.fuel, self._limits.memory, outcome.size())

@@ -94,7 +94,7 @@ class Desk:
             prices=account.prices,
             want=self._want,
             quote=self._quote,
-            billed=lambda subject: journal.billed_setup(account.row.number, subject),
+            issued=lambda kind, subject: journal.issued(account.row.number, kind, subject),
         )
 
     @property
@@ -181,7 +181,7 @@ class Desk:
                 self._answer_again(port, number, sequence)
                 return
         # 3
-        self._check_open(order.job)
+        self._check_open(order)
         is_free = order.weight is Weight.FREE
         is_short = account.lost or (not is_free and account.left < max(account.typical, 1))
         if is_free or is_short:
@@ -195,17 +195,17 @@ class Desk:
             self._begin(work)
             self._start(work, self._do(work))
 
-    def _check_open(self, job: bytes) -> None:
+    def _check_open(self, order: Order) -> None:
         account = self.account
         if account.channel.stopped:
             raise Refused("invalid", f"the channel takes no more work: {account.channel.stopped}")
         if account.overdrawn:
             raise Refused("window", "more is unanswered here than the channel pays anyway: acknowledge what you were given first")
-        if self.closed_because:
+        if self.closed_because and not order.lasting:
             raise Refused("draining", self.closed_because)
         if self._journal.batches.fault:
             raise Refused("storage", "no receipt can be written here now")
-        if (quote := account.quotes.get(job)) is not None:
+        if (quote := account.quotes.get(order.job)) is not None:
             self.post(NewPrices(quote[0].encode(), quote[1]))
             raise Refused("price", "the job's fuel takes longer than the offer states: agree to its new price first")
 

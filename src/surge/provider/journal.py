@@ -15,7 +15,7 @@ from pathlib import Path
 from surge.core.channels import Answered
 from surge.core.exposure import Standing
 from surge.core.messages.fields import wei, wei_bytes
-from surge.core.receipts import WINDOWED, Receipt, Signed, Voucher
+from surge.core.receipts import WINDOWED, Receipt, ReceiptKind, Signed, Voucher
 from surge.core.types import ZERO, Address
 from surge.provider.batches import Batches, Done
 from surge.provider.schema import COLUMNS, MIGRATIONS, ChannelRow, channel_row
@@ -257,10 +257,10 @@ class Journal:
         row = self.database.read_now(lambda c: c.execute(sql, ((number << _SHIFT) | sequence,)).fetchone())
         return None if row is None or row[0] is None else (bytes(row[0]), row[1])
 
-    def billed_setup(self, number: int, subject: bytes) -> bool:
-        """Whether a channel has a receipt for this setup."""
-        sql = "SELECT 1 FROM receipts WHERE kind = 2 AND subject = ? AND id >= ? AND id < ?"
-        values = (subject, number << _SHIFT, (number + 1) << _SHIFT)
+    def issued(self, number: int, kind: ReceiptKind, subject: bytes) -> bool:
+        """Whether a channel has a receipt of this kind about this subject; of kinds that are found so: setups, transfers, storage."""
+        sql = "SELECT 1 FROM receipts WHERE kind IN (2, 3, 7) AND subject = ? AND kind = ? AND id >= ? AND id < ?"
+        values = (subject, int(kind), number << _SHIFT, (number + 1) << _SHIFT)
         return self.database.read_now(lambda c: c.execute(sql, values).fetchone()) is not None
 
     def acknowledged(

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from surge.core import offers
@@ -184,9 +184,10 @@ class Offering:
         if engine is None or engine.engine is None or engine.speed is None:
             raise InternalFault("no service says what its engine is and how fast")
         kept = self._journal.setting("sequence")
+        disk = next((each for each in described if each.storage), Description())
         return offer_of(
             config,
-            engine,
+            replace(engine, storage=disk.storage, room=disk.room),
             network=self._network,
             device=self._device.address,
             operator=self._operator,
@@ -209,7 +210,7 @@ def offer_of(
     services: tuple[str, ...],
     relays: tuple[str, ...],
 ) -> Offer:
-    """An offer of what `config` lends, on the engine that a service describes. Raises `InvalidInput` for what no offer may say."""
+    """An offer of what `config` lends, as services describe it. Raises `InvalidInput` for what no offer may say."""
     assert described.engine is not None, "services that run nothing make no offer"
     assert described.speed is not None, "it was measured"
     return Offer(
@@ -235,6 +236,8 @@ def offer_of(
         audit_seconds=config.audit_seconds,
         opening=config.opening,
         retainer=config.retainer,
+        storage=described.storage,
+        room=described.room,
     )
 
 

@@ -29,6 +29,7 @@ class Prepare:
     """What a job misses here; when nothing is missing, its image is compiled."""
 
     subject: bytes | None = None
+    lasting = False
 
     def __init__(self, compute: Compute, body: bytes, context: Context) -> None:
         wanted = decode_prepare(body)

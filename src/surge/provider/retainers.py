@@ -189,6 +189,7 @@ class _Free:
     subject: bytes | None = None
     job = ZERO
     begun = False
+    lasting = False
 
     def __init__(self, do: Callable[[], bytes]) -> None:
         self._do = do
@@ -204,6 +205,7 @@ class _Bill:
     weight = Weight.UNIT
     job = ZERO
     begun = True
+    lasting = False
 
     def __init__(self, retainers: Retainers, asked: Bill, context: Context) -> None:
         self.subject: bytes | None = rules.subject(context.channel, asked.period)

@@ -37,6 +37,10 @@ MIGRATIONS = (
     CREATE INDEX setups ON receipts (subject) WHERE kind = 2;
     CREATE INDEX late ON receipts (id) WHERE defaulted = 1 AND position IS NULL;
     """,
+    """
+    DROP INDEX setups;
+    CREATE INDEX subjects ON receipts (subject) WHERE kind IN (2, 3, 7);
+    """,
 )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from surge.core import canonical
 from surge.core.pricing import Prices
-from surge.core.receipts import Receipt
+from surge.core.receipts import Receipt, ReceiptKind
 from surge.core.types import Address
 from surge.errors import SurgeError
 from surge.provider.outbox import Link
@@ -98,6 +98,11 @@ class Order(Protocol):
         """Whether it can no longer be called off: before, cancelling `run` costs nobody anything."""
         ...
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it is done also while the device takes no new work: it belongs to what was promised before."""
+        ...
+
     async def run(self) -> Reply:
         """Do it. Raises `Refused` when that was impossible; then nothing is owed."""
         ...
@@ -119,8 +124,8 @@ class Context:
     """Allow the upload of a content: its SHA-256, its size, the job whose prices it is moved at."""
     quote: Callable[[bytes, Prices], None]
     """Ask for new prices for a job, from its next unit on."""
-    billed: Callable[[bytes], bool]
-    """Whether a setup with this subject was billed on the channel before: it is not billed twice."""
+    issued: Callable[[ReceiptKind, bytes], bool]
+    """Whether there is a receipt of this kind about this subject on the channel: what may be billed once is not billed twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,10 @@ class Description:
     """Images that are ready, at most 64."""
     speed: int | None = None
     """Fuel a second, measured."""
+    storage: int = 0
+    """Wei for 10^9 bytes kept over 30 days; 0 where none are."""
+    room: int = 0
+    """Bytes that are free for them."""
 
 
 class Service(Protocol):

@@ -28,6 +28,10 @@ class Tally:
     """Bytes carried for others, as billed."""
     held: int = 0
     """Seconds for which cores were kept free, as billed."""
+    stored: int = 0
+    """Bytes kept over an hour each, as billed."""
+    dropped: int = 0
+    """Bytes of shards dropped because their keepers said so."""
     billed: int = 0
     """Wei on receipts issued."""
     calls: int = 0
@@ -58,6 +62,10 @@ class Tally:
             self.carried += claim.quantity
         elif claim.kind == ReceiptKind.RETAINER:
             self.held += claim.quantity
+        elif claim.kind == ReceiptKind.STORAGE:
+            self.stored += claim.quantity
+        elif claim.kind == ReceiptKind.DROPPED:
+            self.dropped += claim.quantity
 
     def called(self) -> None:
         """A buyer called."""
@@ -80,6 +88,8 @@ class Tally:
             "moved": self.moved,
             "carried": self.carried,
             "held": self.held,
+            "stored": self.stored,
+            "dropped": self.dropped,
             "billed": self.billed,
             "calls": self.calls,
             "sessions": self.sessions,
