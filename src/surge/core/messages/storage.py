@@ -255,6 +255,7 @@ class NotNow(Message, frozen=True, tag=2):
 ToHolder = AskRecord
 ToReader = TellRecord | NotNow
 
+_encoder = msgspec.msgpack.Encoder()
 _open: msgspec.msgpack.Decoder[Open] = msgspec.msgpack.Decoder(Open)
 _here: msgspec.msgpack.Decoder[Here] = msgspec.msgpack.Decoder(Here)
 _write: msgspec.msgpack.Decoder[Write] = msgspec.msgpack.Decoder(Write)
@@ -376,6 +377,11 @@ def decode_found_record(data: bytes) -> FoundRecord:
 def decode_for_holder(data: bytes) -> ToHolder:
     """What a visitor asked for, or `PeerFault`."""
     return decode(_for_holder, data, "a visitor's message", most=1 << 10)
+
+
+def encode_visit(message: ToHolder | ToReader) -> bytes:
+    """The bytes of a message of a visit."""
+    return _encoder.encode(message)
 
 
 def decode_for_reader(data: bytes) -> ToReader:

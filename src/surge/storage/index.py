@@ -1,0 +1,230 @@
+"""What a holder knows of its shards and records: rows beside the files, durable before anybody is told."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from surge.core.storage.accounts import Held
+from surge.core.storage.deals import Deal
+from surge.core.types import Address
+from surge.store import Database
+
+T = TypeVar("T")
+
+MIGRATIONS = (
+    """
+    CREATE TABLE deals (
+        id BLOB PRIMARY KEY, channel BLOB NOT NULL, buyer TEXT NOT NULL, owner TEXT NOT NULL, keeper TEXT NOT NULL, root BLOB NOT NULL,
+        size INTEGER NOT NULL, tag BLOB NOT NULL, price TEXT NOT NULL, penalty TEXT NOT NULL, since INTEGER NOT NULL,
+        until INTEGER NOT NULL, ends INTEGER NOT NULL, paid INTEGER NOT NULL, proved INTEGER NOT NULL, kept INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE UNIQUE INDEX tags ON deals (tag);
+    CREATE INDEX buyers ON deals (buyer, id);
+    CREATE INDEX owners ON deals (owner, id);
+    CREATE INDEX untils ON deals (kept, until);
+    CREATE TABLE crowns (deal BLOB PRIMARY KEY, nodes BLOB NOT NULL);
+    CREATE TABLE dropped (deal BLOB PRIMARY KEY, keeper TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE renewals (subject BLOB, deal BLOB, until INTEGER NOT NULL, PRIMARY KEY (subject, deal)) WITHOUT ROWID;
+    CREATE INDEX waiting ON renewals (deal);
+    CREATE TABLE channels (id BLOB PRIMARY KEY, paid INTEGER NOT NULL, stopped INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE records (
+        author TEXT NOT NULL, label BLOB NOT NULL, version INTEGER NOT NULL, record BLOB NOT NULL, size INTEGER NOT NULL,
+        buyer TEXT NOT NULL, PRIMARY KEY (author, label)
+    );
+    CREATE INDEX sizes ON records (author, size);
+    CREATE INDEX payers ON records (buyer, size);
+    """,
+)
+
+_COLUMNS = "id, channel, buyer, owner, keeper, root, size, tag, price, penalty, since, until, ends, paid, proved, kept"
+
+
+def _deal(row: Any) -> Deal:
+    identity, channel, buyer, owner, keeper, root, size, tag, price, penalty, since, until, ends, paid, proved, kept = row
+    return Deal(
+        identity, channel, Address(buyer), Address(owner), Address(keeper), root, size, tag, int(price), int(penalty),
+        since, until, ends, paid, proved, bool(kept),
+    )  # fmt: skip
+
+
+def _row(deal: Deal) -> tuple[Any, ...]:
+    return (
+        deal.id, deal.channel, deal.buyer, deal.owner, deal.keeper, deal.root, deal.size, deal.tag, str(deal.price), str(deal.penalty),
+        deal.since, deal.until, deal.ends, deal.paid, deal.proved, deal.kept,
+    )  # fmt: skip
+
+
+class Index:
+    """The rows. One process at a time uses them; what is read is what is on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path, MIGRATIONS, exclusive=True)
+
+    def close(self) -> None:
+        """Finish what was submitted, and close."""
+        self._database.close()
+
+    def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        return self._database.read_now(lambda connection: connection.execute(query, values).fetchall())
+
+    def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
+        return self._database.read_now(lambda connection: connection.execute(query, values).fetchone())
+
+    async def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._database.write(change)
+
+    # Deals
+
+    def deal(self, identity: bytes) -> Deal | None:
+        """A deal, kept or not."""
+        row = self._one(f"SELECT {_COLUMNS} FROM deals WHERE id = ?", (identity,))  # noqa: S608
+        return None if row is None else _deal(row)
+
+    def deals(self) -> list[Deal]:
+        """All of them that are not kept yet."""
+        return [_deal(row) for row in self._all(f"SELECT {_COLUMNS} FROM deals WHERE kept = 0")]  # noqa: S608
+
+    def tagged(self, tag: bytes) -> bytes | None:
+        """The deal with a tag."""
+        row = self._one("SELECT id FROM deals WHERE tag = ?", (tag,))
+        return None if row is None else bytes(row[0])
+
+    def over(self, now: int) -> list[Deal]:
+        """Deals whose pledge ran out; whether their grace did too is not looked at."""
+        query = f"SELECT {_COLUMNS} FROM deals WHERE kept = 1 AND until < ? ORDER BY until"  # noqa: S608
+        return [_deal(row) for row in self._all(query, (now,))]
+
+    def listed(self, buyer: Address, after: bytes, count: int) -> list[tuple[bytes, int]]:
+        """Kept deals that this wallet pays for or owns, by id, and when their pledge ends."""
+        query = "SELECT id, until FROM deals WHERE (buyer = ? OR owner = ?) AND kept = 1 AND id > ? ORDER BY id LIMIT ?"
+        return self._all(query, (buyer, buyer, after, count))
+
+    def pays(self, buyer: Address) -> bool:
+        """Whether a wallet pays for a deal that is kept."""
+        return self._one("SELECT 1 FROM deals WHERE buyer = ? AND kept = 1 LIMIT 1", (buyer,)) is not None
+
+    def totals(self) -> tuple[int, int, int]:
+        """Shards kept, their bytes, and bytes reserved in all, records included."""
+        shards, kept, reserved = self._one(
+            "SELECT COALESCE(SUM(kept), 0), COALESCE(SUM(kept * size), 0), COALESCE(SUM(size), 0) FROM deals"
+        )
+        (records,) = self._one("SELECT COALESCE(SUM(size), 0) FROM records")
+        return shards, kept, reserved + records
+
+    async def add(self, deal: Deal) -> None:
+        """A deal begins."""
+        marks = ", ".join("?" * 16)
+        await self._change(lambda connection: connection.execute(f"INSERT INTO deals VALUES ({marks})", _row(deal)))  # noqa: S608
+
+    async def kept(self, deal: Deal, nodes: bytes) -> None:
+        """A deal's shard is whole on disk, with the upper part of its tree."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO crowns VALUES (?, ?)", (deal.id, nodes))
+            connection.execute("UPDATE deals SET kept = 1 WHERE id = ?", (deal.id,))
+
+        await self._change(change)
+
+    def crown(self, identity: bytes) -> bytes | None:
+        """The upper part of a shard's tree."""
+        row = self._one("SELECT nodes FROM crowns WHERE deal = ?", (identity,))
+        return None if row is None else row[0]
+
+    async def forget(self, deal: Deal, dropped: int = 0) -> None:
+        """A deal is over; `dropped` says when its keeper released it, if it did."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM deals WHERE id = ?", (deal.id,))
+            connection.execute("DELETE FROM crowns WHERE deal = ?", (deal.id,))
+            if dropped:
+                connection.execute("INSERT OR REPLACE INTO dropped VALUES (?, ?, ?)", (deal.id, deal.keeper, dropped))
+
+        await self._change(change)
+
+    def released(self, identity: bytes) -> Address | None:
+        """The keeper of a deal that was dropped on its word not long ago."""
+        row = self._one("SELECT keeper FROM dropped WHERE deal = ?", (identity,))
+        return None if row is None else Address(row[0])
+
+    async def shown(self, deals: Iterable[Deal]) -> None:
+        """Deals were proved, the first time since they were paid."""
+        rows = [(deal.proved, deal.id) for deal in deals]
+        await self._change(lambda connection: connection.executemany("UPDATE deals SET proved = ? WHERE id = ? AND proved = 0", rows))
+
+    # Pay
+
+    async def renewed(self, subject: bytes, deals: Sequence[Deal], helds: Sequence[Held]) -> None:
+        """Deals are pledged on; what is paid once the receipt about `subject` is accepted waits."""
+        rows = [(deal.since, deal.until, deal.ends, deal.id) for deal in deals]
+        waiting = [(subject, held.deal, held.until) for held in helds]
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.executemany("UPDATE deals SET since = ?, until = ?, ends = ? WHERE id = ?", rows)
+            connection.executemany("INSERT OR REPLACE INTO renewals VALUES (?, ?, ?)", waiting)
+
+        await self._change(change)
+
+    def waiting(self, deal: bytes) -> list[tuple[bytes, int]]:
+        """Subjects of receipts that may wait for an answer and pay for a deal, and until when."""
+        return self._all("SELECT subject, until FROM renewals WHERE deal = ?", (deal,))
+
+    def settled(self, subject: bytes, accepted: bool, paid: Callable[[Deal, int], Deal]) -> None:
+        """The receipt about `subject` was answered. Does not wait: the answer itself is in the journal of receipts."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            rows = connection.execute("SELECT deal, until FROM renewals WHERE subject = ?", (subject,)).fetchall()
+            connection.execute("DELETE FROM renewals WHERE subject = ?", (subject,))
+            for identity, until in rows if accepted else ():
+                row = connection.execute(f"SELECT {_COLUMNS} FROM deals WHERE id = ?", (identity,)).fetchone()  # noqa: S608
+                if row is not None:
+                    deal = paid(_deal(row), until)
+                    connection.execute("UPDATE deals SET paid = ?, proved = ? WHERE id = ?", (deal.paid, deal.proved, identity))
+
+        self._database.submit(change)
+
+    def channel(self, identity: bytes) -> tuple[int, bool]:
+        """Bytes that a channel paid for being moved, and whether it is stopped."""
+        row = self._one("SELECT paid, stopped FROM channels WHERE id = ?", (identity,))
+        return (0, False) if row is None else (row[0], bool(row[1]))
+
+    def note_channel(self, identity: bytes, paid: int, *, stopped: bool) -> None:
+        """How a channel stands now. Does not wait."""
+        query = "INSERT OR REPLACE INTO channels VALUES (?, ?, ?)"
+        self._database.submit(lambda connection: connection.execute(query, (identity, paid, stopped)))
+
+    # Records
+
+    def record(self, author: Address, label: bytes) -> bytes | None:
+        """The record kept."""
+        row = self._one("SELECT record FROM records WHERE author = ? AND label = ?", (author, label))
+        return None if row is None else row[0]
+
+    def others(self, author: Address, label: bytes, buyer: Address) -> tuple[int, int]:
+        """Bytes of an author's other records, and of other records that a wallet pays for."""
+        own = self._one("SELECT COALESCE(SUM(size), 0) FROM records WHERE author = ? AND label != ?", (author, label))
+        query = "SELECT COALESCE(SUM(size), 0) FROM records WHERE buyer = ? AND NOT (author = ? AND label = ?)"
+        return own[0], self._one(query, (buyer, author, label))[0]
+
+    async def keep_record(self, author: Address, label: bytes, version: int, record: bytes, buyer: Address) -> None:
+        """Keep a record in place of an older one; one that came meanwhile and is not older stays."""
+        query = (
+            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (author, label) DO UPDATE SET version = excluded.version, "
+            "record = excluded.record, size = excluded.size, buyer = excluded.buyer WHERE excluded.version > version"
+        )
+        values = (author, label, version, record, len(record), buyer)
+        await self._change(lambda connection: connection.execute(query, values))
+
+    async def sweep(self, before: int) -> int:
+        """Forget records that nobody pays for any more, and what was dropped before. Gives the bytes of those records."""
+
+        def change(connection: sqlite3.Connection) -> int:
+            unpaid = "records WHERE NOT EXISTS (SELECT 1 FROM deals WHERE deals.buyer = records.buyer AND kept = 1)"
+            (size,) = connection.execute(f"SELECT COALESCE(SUM(size), 0) FROM {unpaid}").fetchone()  # noqa: S608
+            connection.execute(f"DELETE FROM {unpaid}")  # noqa: S608
+            connection.execute("DELETE FROM dropped WHERE at < ?", (before,))
+            return int(size)
+
+        return await self._change(change)

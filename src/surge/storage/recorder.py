@@ -1,0 +1,93 @@
+"""Records on a holder: kept for those who have shards here, told to everybody who asks.
+
+The newest version of each is kept; an older one never comes back, and of two with one version the first stays. What strangers may cost,
+in a visit without a channel, is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from surge.core.messages.storage import MOST_ASKED, NotNow, RecordKept, TellRecord, decode_for_holder, encode_visit
+from surge.core.storage import records
+from surge.core.storage.deals import NotAgreed
+from surge.core.types import Address
+from surge.errors import PeerFault
+from surge.provider.outbox import Link
+from surge.storage.shelf import Shelf
+
+log = logging.getLogger("surge.storage")
+
+MOST_OF_ONE = 64 << 20
+"""Bytes of one author's records, and of those that one wallet brings."""
+
+VISIT_SECONDS = 60.0
+"""How long a visit may last."""
+
+VISITS = 8
+"""Visits at once: each may have a record in memory."""
+
+
+class Recorder:
+    """See the module. Records lie in the shelf's index and take of its room."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._visits = 0
+        self._one_at_a_time = asyncio.Lock()
+
+    async def put(self, data: bytes, buyer: Address) -> RecordKept:
+        """Keep a record. Raises `NotAgreed`, and `PeerFault` for none.
+
+        1. It is a record, signed by its author.
+        2. Its buyer has a shard here.
+        3. What is here is older.
+        4. Author and buyer have not too many, and there is room.
+        """
+        # 1
+        record = records.decode(data)
+        index = self._shelf.index
+        # 2
+        if not index.pays(buyer):
+            raise NotAgreed("invalid", "records are kept for those who have a shard here")
+        async with self._one_at_a_time:
+            # 3
+            known = index.record(record.author, record.label)
+            if known is not None:
+                old = records.decode(known)
+                if old.version >= record.version:
+                    return RecordKept(known == data, b"" if known == data else known)
+            # 4
+            if max(index.others(record.author, record.label, buyer)) + len(data) > MOST_OF_ONE:
+                raise NotAgreed("storage", f"the records of an author, and those of a wallet, have {MOST_OF_ONE} bytes at most here")
+            more = len(data) - len(known or b"")
+            await self._shelf.reserve(more)
+            try:
+                await index.keep_record(record.author, record.label, record.version, data, buyer)
+            except BaseException:
+                await self._shelf.reserve(-more)
+                raise
+        return RecordKept(True, b"")
+
+    def get(self, author: Address, label: bytes) -> bytes:
+        """The newest version here, or nothing."""
+        return self._shelf.index.record(author, label) or b""
+
+    async def visit(self, link: Link) -> None:
+        """Answer a visitor's questions, one after another, until it leaves or has asked for enough."""
+        if self._visits >= VISITS:
+            await link.send(encode_visit(NotNow("too many ask just now: come again")))
+            return
+        self._visits += 1
+        try:
+            async with asyncio.timeout(VISIT_SECONDS):
+                for _ in range(MOST_ASKED):
+                    asked = decode_for_holder(await link.receive())
+                    record = await asyncio.to_thread(self.get, Address(asked.author), asked.label)
+                    await link.send(encode_visit(TellRecord(record)))
+            await link.send(encode_visit(NotNow(f"{MOST_ASKED} records are told in a visit: come again")))
+        except TimeoutError:
+            raise PeerFault("a visit lasts too long") from None
+        finally:
+            self._visits -= 1

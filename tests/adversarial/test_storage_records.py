@@ -1,0 +1,168 @@
+"""Records on a holder: the newest stays whoever tries what, for those who have a shard there; and anybody may ask."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from holder_support import PERIOD, ROOM, Holder, Shard, User
+from provider_support import Link, until
+from provider_world import NETWORK, key
+from surge.core.messages import Refusal, encode_body, visit_context
+from surge.core.messages import storage as m
+from surge.core.storage import records
+from surge.core.storage.deals import UNKEPT_SECONDS
+from surge.core.storage.records import MOST_BODY, Record
+from surge.errors import Unavailable
+from surge.storage import recorder
+
+AUTHOR, LABEL = key(700), bytes(31) + b"\x01"
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Holder:
+    return Holder(tmp_path)
+
+
+def record(version: int, body: bytes = b"body", label: bytes = LABEL) -> Record:
+    return records.sign(AUTHOR, label, version, body)
+
+
+async def put(user: User, made: Record) -> m.RecordKept:
+    return m.decode_record_kept((await user.done("put_record", m.PutRecord(made.encode()))).body)
+
+
+async def got(user: User, label: bytes = LABEL) -> bytes:
+    return m.decode_found_record((await user.done("get_record", m.GetRecord(AUTHOR.address, label))).body).record
+
+
+async def test_the_newest_version_stays(holder: Holder) -> None:
+    async with holder.running():
+        user = await holder.user()
+        await user.put(Shard.made(), holder.now)
+        assert await got(user) == b""
+        one, two, rival = record(1), record(2), record(2, b"another body")
+        assert await put(user, one) == m.RecordKept(True, b"")
+        assert await put(user, two) == m.RecordKept(True, b"")
+        assert await put(user, two) == m.RecordKept(True, b""), "the same again is no conflict"
+        assert await put(user, one) == m.RecordKept(False, two.encode()), "no way back"
+        assert await put(user, rival) == m.RecordKept(False, two.encode())
+        assert await got(user) == two.encode()
+    async with holder.running():
+        await user.open()
+        assert await got(user) == two.encode()
+        assert await put(user, one) == m.RecordKept(False, two.encode())
+
+
+async def test_only_those_who_have_a_shard_here_bring_records(holder: Holder) -> None:
+    shard = Shard.made()
+    async with holder.running():
+        user, stranger = await holder.user(), await holder.user(51)
+        await user.done("open", shard.open(holder.now))
+        await user.refused("put_record", m.PutRecord(record(1).encode()), "invalid", "who have a shard here")
+        await user.put(shard, holder.now)
+        await put(user, record(1))
+        await stranger.refused("put_record", m.PutRecord(record(2).encode()), "invalid", "who have a shard here")
+        assert await got(stranger) == record(1).encode(), "reading is free"
+
+
+async def test_a_record_that_its_author_did_not_sign_is_refused(holder: Holder) -> None:
+    async with holder.running():
+        user = await holder.user()
+        await user.put(Shard.made(), holder.now)
+        forged = replace(record(1), author=key(701).address)
+        for data in (forged.encode(), replace(record(1), version=9).encode(), b"noise", record(1).encode() + b"\x00"):
+            await user.refused("put_record", m.PutRecord(data), "invalid")
+        assert await got(user) == b""
+
+
+async def test_records_have_a_bound_each_and_together(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "MOST_OF_ONE", 3 * MOST_BODY)
+    async with holder.running():
+        user, large = await holder.user(), bytes(MOST_BODY)
+        await user.put(Shard.made(), holder.now)
+        labels = [bytes([number]) * 32 for number in range(3)]
+        for label in labels[:2]:
+            assert (await put(user, record(1, large, label))).kept
+        assert (await put(user, record(2, large, labels[0]))).kept, "in place of an older one"
+        await user.refused("put_record", m.PutRecord(record(1, large, labels[2]).encode()), "storage", "have")
+        other = records.sign(key(701), LABEL, 1, large)
+        await user.refused("put_record", m.PutRecord(other.encode()), "storage", "have")
+        kept = [record(2, large, labels[0]), record(1, large, labels[1])]
+        assert holder.storage.shelf.free() == ROOM - 200_000 - sum(len(each.encode()) for each in kept)
+
+
+async def test_a_record_larger_than_a_record_is_refused_unread(holder: Holder) -> None:
+    async with holder.running():
+        user = await holder.user()
+        await user.call(encode_body(m.PutRecord(bytes(m.MAX_RECORD + 1))), "put_record", "storage")
+        assert "cannot be read" in await user.ended()
+
+
+async def test_records_go_with_the_last_shard_of_who_pays(holder: Holder) -> None:
+    shard = Shard.made()
+    async with holder.running():
+        user = await holder.user()
+        await user.put(shard, holder.now)
+        await put(user, record(1))
+        await holder.storage.look(holder.now)
+        assert await got(user) == record(1).encode()
+        holder.clock.now += PERIOD + UNKEPT_SECONDS + 1
+        await holder.storage.look(holder.now)
+        assert await got(user) == b""
+        assert holder.storage.shelf.free() == ROOM
+
+
+class Visitor:
+    """Somebody without a channel."""
+
+    def __init__(self, holder: Holder) -> None:
+        self.link: Link = holder.bench.relays.dial(key(800).address, visit_context(NETWORK.network_id, "storage"))
+
+    async def ask(self, label: bytes = LABEL) -> m.ToReader:
+        await self.link.send(m.encode_visit(m.AskRecord(AUTHOR.address, label)))
+        return await self.told()
+
+    async def told(self) -> m.ToReader:
+        return m.decode_for_reader(await asyncio.wait_for(self.link.receive(), 5))
+
+
+async def test_a_visitor_finds_records_without_a_channel(holder: Holder) -> None:
+    async with holder.running():
+        user = await holder.user()
+        await user.put(Shard.made(), holder.now)
+        await put(user, record(3))
+        visitor = Visitor(holder)
+        assert await visitor.ask() == m.TellRecord(record(3).encode())
+        assert await visitor.ask(bytes(32)) == m.TellRecord(b"")
+
+
+async def test_a_visitor_asks_for_so_many_and_so_many_visit_at_once(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "VISITS", 2)
+    async with holder.running():
+        one, two = Visitor(holder), Visitor(holder)
+        await one.ask()
+        await two.ask()
+        three = Visitor(holder)
+        assert isinstance(await three.told(), m.NotNow)
+        for _ in range(m.MOST_ASKED - 1):
+            assert isinstance(await one.ask(), m.TellRecord)
+        assert isinstance(await one.told(), m.NotNow)
+        await until(lambda: one.link.closed_because)
+        assert isinstance(await Visitor(holder).ask(), m.TellRecord), "there is room again"
+
+
+async def test_a_visitor_that_sends_noise_or_says_nothing_is_sent_away(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "VISIT_SECONDS", 0.2)
+    async with holder.running():
+        noisy, silent = Visitor(holder), Visitor(holder)
+        await noisy.link.send(b"\xc1")
+        with pytest.raises(Unavailable):
+            await noisy.told()
+        with pytest.raises(Unavailable):
+            await silent.told()
+        user = await holder.user()
+        assert not isinstance(await user.use("list", m.ListDeals(b"", 1)), Refusal)
