@@ -5,7 +5,7 @@ from __future__ import annotations
 import boa
 import pytest
 
-from bonds_support import ALICE, BOB, CAROL, ETHER, JUDGE, Bonds, wait
+from bonds_support import ALICE, BOB, CAROL, ETHER, JUDGE, Bonds, now, wait
 from contracts_support import OPERATOR, OWNER, STRANGER, UNBONDING, Place
 
 NOBODY = "0x" + "00" * 20
@@ -168,6 +168,82 @@ def test_the_first_slasher_is_named_once_and_only_while_founding(place: Place) -
     bonds.judge()
     with boa.reverts("bonds: slasher was named"):
         bonds.by(OWNER, "set_slasher", STRANGER.address)
+
+
+def test_each_place_has_a_slasher_of_its_own_and_nobody_has_two(place: Place) -> None:
+    bonds = Bonds(place)
+    bonds.judge()
+    with boa.reverts("bonds: slasher has a place"):
+        bonds.by(OWNER, "set_slasher", JUDGE.address, 1)
+    with boa.reverts("bonds: no such place"):
+        bonds.by(OWNER, "set_slasher", BOB.address, 4)
+    for number, who in enumerate((BOB, CAROL, STRANGER), 1):
+        bonds.by(OWNER, "set_slasher", who.address, number)
+        assert str(bonds.contract.slasher(number)).lower() == who.address
+        assert bonds.contract.is_slasher(who.address)
+    assert str(bonds.contract.slasher()).lower() == str(bonds.contract.slasher(0)).lower() == JUDGE.address
+    assert (str(bonds.contract.slasher(4)), str(bonds.contract.proposed_slasher(4)), bonds.contract.proposed_from(4)) == (NOBODY, NOBODY, 0)
+    assert not bonds.contract.is_slasher(ALICE.address)
+    with boa.reverts("bonds: no such place"):
+        bonds.by(OWNER, "propose_slasher", ALICE.address, 4)
+    with boa.reverts("bonds: no such place"):
+        bonds.by(OWNER, "accept_slasher", 4)
+
+
+def test_an_empty_place_is_filled_no_sooner_than_another_is_changed(place: Place, bonds: Bonds) -> None:
+    wait(FOUNDING + 1)
+    with boa.reverts("bonds: founding is over"):
+        bonds.by(OWNER, "set_slasher", BOB.address, 1)
+    bonds.by(OWNER, "propose_slasher", BOB.address, 1)
+    assert str(bonds.contract.proposed_slasher(1)).lower() == BOB.address
+    assert str(bonds.contract.proposed_slasher()) == NOBODY
+    wait(2 * UNBONDING - 10)
+    with boa.reverts("bonds: delay not over"):
+        bonds.by(STRANGER, "accept_slasher", 1)
+    with boa.reverts("bonds: not the slasher"):
+        bonds.by(BOB, "reserve", OPERATOR.address, 0)
+    wait(10)
+    assert bonds.contract.proposed_from(1) <= now()
+    bonds.by(STRANGER, "accept_slasher", 1)
+    bonds.by(BOB, "reserve", OPERATOR.address, 0)
+    bonds.reserve(0)
+    assert (bonds.contract.retired_at(NOBODY), bonds.contract.retired_at(JUDGE.address)) == (0, 0)
+
+
+def test_slashers_share_what_is_free_and_touch_nothing_of_each_other(place: Place, bonds: Bonds) -> None:
+    bonds.by(OWNER, "set_slasher", BOB.address, 1)
+    bonds.stake(OPERATOR, 4 * ETHER)
+    assert bonds.reserve(3 * ETHER) == 3 * ETHER
+    assert bonds.by(BOB, "reserve", OPERATOR.address, 3 * ETHER) == ETHER
+    for call in ("slash", "release"):
+        with boa.reverts("bonds: not so much reserved"):
+            bonds.by(BOB, call, OPERATOR.address, 2 * ETHER, *([[], []] if call == "slash" else []))
+    bonds.by(BOB, "slash", OPERATOR.address, ETHER, [], [])
+    assert bonds.pool().reserved == bonds.contract.reserved_by(JUDGE.address, OPERATOR.address) == 3 * ETHER
+
+
+def test_replacing_one_slasher_leaves_the_other_its_place(place: Place, bonds: Bonds) -> None:
+    bonds.by(OWNER, "set_slasher", BOB.address, 1)
+    bonds.stake(OPERATOR, 4 * ETHER)
+    bonds.reserve(ETHER)
+    bonds.by(BOB, "reserve", OPERATOR.address, ETHER)
+    bonds.by(OWNER, "propose_slasher", BOB.address)
+    bonds.by(OWNER, "propose_slasher", CAROL.address, 1)
+    wait(2 * UNBONDING)
+    with boa.reverts("bonds: slasher has a place"):
+        bonds.by(STRANGER, "accept_slasher")
+    bonds.by(STRANGER, "accept_slasher", 1)
+    with boa.reverts("bonds: not the slasher"):
+        bonds.by(BOB, "reserve", OPERATOR.address, 1)
+    bonds.reserve(ETHER)
+    wait(UNBONDING + 1)
+    with boa.reverts("bonds: slasher not retired"):
+        bonds.by(STRANGER, "release_retired", JUDGE.address, OPERATOR.address)
+    bonds.by(STRANGER, "release_retired", BOB.address, OPERATOR.address)
+    assert bonds.pool().reserved == 2 * ETHER
+    bonds.by(STRANGER, "accept_slasher")
+    assert bonds.contract.retired_at(BOB.address) == 0, "who has a place again is not retired"
+    bonds.by(BOB, "reserve", OPERATOR.address, 1)
 
 
 def test_changing_who_slashes_takes_longer_than_unbonding(place: Place, bonds: Bonds) -> None:

@@ -267,11 +267,11 @@ def test_only_who_is_owed_collects_and_once(house: Courthouse) -> None:
     case = house.open(worth=WORTH)
     jury = house.decide(case, [TRUE] * 5)
     for nobody in (STRANGER, OPERATOR):
-        with boa.reverts("court: nothing owed"), boa.env.prank(nobody.address):
+        with boa.reverts("dues: nothing owed"), boa.env.prank(nobody.address):
             house.court.collect()
     with boa.env.prank(jury[0].address):
         assert house.court.collect() == house.place.balance(jury[0])
-        with boa.reverts("court: nothing owed"):
+        with boa.reverts("dues: nothing owed"):
             house.court.collect()
 
 

@@ -171,7 +171,7 @@ def machine(deployers):
                 if owed:
                     assert self.house.court.collect() == owed
                 else:
-                    with boa.reverts("court: nothing owed"):
+                    with boa.reverts("dues: nothing owed"):
                         self.house.court.collect()
 
         def everybody(self) -> list:

@@ -45,7 +45,7 @@ PERIODS = ("answer_seconds", "draw_seconds", "commit_seconds", "reveal_seconds",
         ({"gigafuel_fee": 2**96 + 1}, "court: amount out of bounds"),
         ({"seat_stake": PARAMETERS.fee(PARAMETERS.max_fuel) - 1}, "court: a seat covers no fee"),
         ({"max_claim_age": UNBONDING - PARAMETERS.longest_case}, "court: unbonding is too short"),
-        *(({"addresses": {place: EMPTY}}, "court: empty address") for place in range(4)),
+        *(({"addresses": {place: EMPTY}}, f"{module}: empty address") for place, module in enumerate(("dues", "court", "dues", "court"))),
     ],
 )
 def test_numbers_out_of_bounds_found_no_court(place: Place, deployers: dict, changes: dict, reason: str) -> None:

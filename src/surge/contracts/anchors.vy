@@ -90,7 +90,7 @@ def set_anchor(anchor: bytes32):
 @external
 def next_ordinal(operator: address) -> uint256:
     """
-    @dev Numbers a case against an operator. Only the slasher may.
+    @dev Numbers a case against an operator. Only a slasher may.
     @param operator The operator.
     @return uint256 The ordinal, from 1.
     """

@@ -70,6 +70,7 @@ exports: (
     ownable_2step.transfer_ownership,
     ownable_2step.accept_ownership,
     slashers.slasher,
+    slashers.is_slasher,
     slashers.slasher_delay,
     slashers.founded_at,
     slashers.proposed_slasher,
@@ -176,7 +177,7 @@ event Slashed:
 @deploy
 def __init__(token_: address, min_bond_: uint256, unbonding_seconds_: uint256):
     """
-    @dev The deployer becomes the owner, who names the slasher.
+    @dev The deployer becomes the owner, who names slashers.
     @param token_ The token that is staked, of at most 2**96 wei.
     @param min_bond_ The own stake in wei below which an operator's
            pay is retained.
@@ -306,7 +307,7 @@ def claim(operator: address) -> uint256:
 @external
 def reserve(operator: address, amount: uint256) -> uint256:
     """
-    @dev Holds a part of a bond, at most what is free. Only the
+    @dev Holds a part of a bond, at most what is free. Only a
          slasher may.
     @param operator The operator.
     @param amount What to hold, in wei.

@@ -1,11 +1,12 @@
 # pragma version ~=0.4.3
 # pragma nonreentrancy off
 """
-@title Dues: what the court owes, and what it has reserved of bonds
+@title Dues: what a slasher owes, and what it has reserved of bonds
 @license GNU Affero General Public License v3.0 only
 @author Surge
-@notice A module that moves the court's money: credits that are
-        collected, bonds that are reserved, slashed and released.
+@notice A module that moves the money of a contract that judges:
+        credits that are collected, bonds that are reserved,
+        slashed and released.
 @custom:security Invariants:
         1. credits are only ever taken by whom they are owed to,
            so that nobody's failing transfer stops a verdict;
@@ -38,7 +39,7 @@ interface Token:
 
 
 interface Bonds:
-    def slasher() -> address: view
+    def is_slasher(account: address) -> bool: view
     def unbonding_seconds() -> uint256: view
     def pool(operator: address) -> Bond: view
     def own_stake(operator: address) -> uint256: view
@@ -90,7 +91,7 @@ def __init__(token_: address, bonds_: address):
     @param token_ The token.
     @param bonds_ Who holds the bonds.
     """
-    assert token_ != empty(address) and bonds_ != empty(address), "court: empty address"
+    assert token_ != empty(address) and bonds_ != empty(address), "dues: empty address"
     token = token_
     bonds = bonds_
 
@@ -103,10 +104,10 @@ def collect() -> uint256:
     @return uint256 The sum in wei.
     """
     amount: uint256 = self.owed[msg.sender]
-    assert amount > 0, "court: nothing owed"
+    assert amount > 0, "dues: nothing owed"
     self.owed[msg.sender] = 0
     log Collected(account=msg.sender, amount=amount)
-    assert extcall IERC20(token).transfer(msg.sender, amount, default_return_value=True), "court: payment failed"
+    assert extcall IERC20(token).transfer(msg.sender, amount, default_return_value=True), "dues: payment failed"
     return amount
 
 
@@ -125,7 +126,7 @@ def _take(payer: address, amount: uint256):
     """
     @dev Takes tokens in.
     """
-    assert extcall IERC20(token).transferFrom(payer, self, amount, default_return_value=True), "court: no payment"
+    assert extcall IERC20(token).transferFrom(payer, self, amount, default_return_value=True), "dues: no payment"
 
 
 @internal
@@ -153,7 +154,7 @@ def _lock(operator: address, amount: uint256) -> uint256:
     @dev Reserves of a bond what is free, at most an amount.
          Returns what was reserved.
     """
-    if amount == 0 or staticcall Bonds(bonds).slasher() != self:
+    if amount == 0 or not staticcall Bonds(bonds).is_slasher(self):
         return 0
     return extcall Bonds(bonds).reserve(operator, amount)
 
