@@ -89,10 +89,10 @@ class Said:
 class Up:
     """`surge up` in a process of its own."""
 
-    def __init__(self, place: Place, data: Path, *, providers: int = 2, relays: int = 2) -> None:
+    def __init__(self, place: Place, data: Path, *, providers: int = 2, relays: int = 2, jurors: int = 0) -> None:
         self.place, self.data = place, data
         self.network = data / "network.json"
-        self._args = ("up", "--data", data, "--providers", str(providers), "--relays", str(relays))
+        self._args = ("up", "--data", data, "--providers", str(providers), "--relays", str(relays), "--jurors", str(jurors))
         self._log = place.folder / f"{data.name}.log"
         self._seen: list[psutil.Process] = []
         self.process: subprocess.Popen[bytes]

@@ -100,12 +100,17 @@ def test_losing_ends_with_code_1_and_a_claim_that_is_none_with_3(town: CourtTown
 
 
 def test_a_jurors_options_become_what_it_opts_in_to() -> None:
-    none: dict[str, Any] = {"juror": False, "leave_jury": False, "seats": 1, "juror_memory": None, "juror_fuel": None}
+    none: dict[str, Any] = {"juror": False, "juror_only": False, "leave_jury": False, "seats": 1, "juror_memory": None, "juror_fuel": None}
     config = ProviderConfig(memory=256 << 20)
     assert juror_config(none, config) is None
     assert juror_config({**none, "juror": True}, config) == JurorConfig(memory=256 << 20)
     assert juror_config({**none, "juror": True, "seats": 3, "juror_memory": 1 << 20, "juror_fuel": 5}, config) == JurorConfig(3, 1 << 20, 5)
+    assert juror_config({**none, "juror_only": True}, config) == JurorConfig(memory=256 << 20)
     assert juror_config({**none, "leave_jury": True}, config) == JurorConfig(0, 256 << 20)
-    for wrong in ({"juror": True, "leave_jury": True}, {"juror": True, "juror_memory": 512 << 20}):
+    for wrong in (
+        {"juror": True, "leave_jury": True},
+        {"juror_only": True, "leave_jury": True},
+        {"juror": True, "juror_memory": 512 << 20},
+    ):
         with pytest.raises(InvalidInput):
             juror_config({**none, **wrong}, config)

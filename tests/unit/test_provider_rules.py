@@ -103,6 +103,7 @@ def test_hours_may_pass_midnight() -> None:
 
 def test_what_is_not_asked_for_does_not_matter() -> None:
     assert unavailable(Machine(minute=0, on_battery=True, others=1.0), ProviderConfig()) == ""
+    assert "juror duty" in unavailable(Machine(minute=0, on_battery=False, others=0.0), ProviderConfig(lends=False))
 
 
 # New prices

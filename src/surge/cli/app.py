@@ -10,7 +10,7 @@ import click
 from surge.cli.console import EXIT_CODES
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "up": ("surge.cli.up:up", "Start a whole network on this machine: ledger, relays, providers."),
+    "up": ("surge.cli.up:up", "Start a whole network on this machine: ledger, relays, providers, jurors."),
     "demo": ("surge.cli.demo:demo", "Start a network, run a real job on it, and check a receipt."),
     "map": ("surge.cli.jobs:map_", "Run FILE.py:FUNCTION over the lines of a JSONL file."),
     "check": ("surge.cli.check:check", "Run FILE.py:FUNCTION on one item here, for nothing; say what it would cost."),

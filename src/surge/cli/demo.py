@@ -50,11 +50,7 @@ async def _demo(folder: Path, plan: Any, limit: int | None, *, json_: bool) -> i
     from surge.cli.up import running
 
     stop = stop_event()
-    err.print(
-        f"starting a ledger, {counted(plan.relays, 'relay')} and {counted(plan.providers, 'provider')} in {folder}",
-        style="dim",
-        markup=False,
-    )
+    err.print(f"starting {plan.parts} in {folder}", style="dim", markup=False)
     async with running(folder, plan) as network:
         work = asyncio.create_task(asyncio.to_thread(_job, network, plan.providers, limit, quiet=json_))
         await asyncio.wait({work, stopping := asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)

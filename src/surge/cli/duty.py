@@ -40,6 +40,7 @@ def juror_options(command: F) -> F:
         click.option("--juror-fuel", type=Fuel(), default=None, help="Fuel of the largest unit to run as a juror. [default: 10000G]"),
         click.option("--juror-memory", type=Size(), default=None, help="Memory of the largest unit to run as a juror. [default: 512M]"),
         click.option("--seats", default=1, show_default=True, type=click.IntRange(1, 64), help="Seats to take, each with a stake."),
+        click.option("--juror-only", is_flag=True, help="Do juror duty and nothing else: lend nothing."),
         click.option("--juror", is_flag=True, help="Do juror duty: run units in dispute again, for a fee; being away costs it."),
     ):
         command = option(command)
@@ -50,15 +51,16 @@ def juror_config(options: dict[str, Any], config: ProviderConfig) -> JurorConfig
     """A juror's configuration out of the command's options; None without juror duty. Raises `InvalidInput`."""
     from surge.provider.juror import JurorConfig
 
-    if not options["juror"] and not options["leave_jury"]:
+    sits = options["juror"] or options["juror_only"]
+    if not sits and not options["leave_jury"]:
         return None
-    if options["juror"] and options["leave_jury"]:
+    if sits and options["leave_jury"]:
         raise InvalidInput("--juror takes seats and --leave-jury gives them up: say one of them")
     usual = JurorConfig()
     memory = options["juror_memory"] or min(usual.memory, config.memory)
     if memory > config.memory:
         raise InvalidInput(f"a juror of {memory} bytes needs more memory than the {config.memory} that are lent: raise --memory")
-    seats = options["seats"] if options["juror"] else 0
+    seats = options["seats"] if sits else 0
     return JurorConfig(seats=seats, memory=memory, fuel_cap=options["juror_fuel"] or usual.fuel_cap)
 
 

@@ -27,19 +27,32 @@ BUYER_COIN = 100 * 10**18
 PROVIDER_COIN = 10 * 10**18
 """Wei of the chain's coin that each operator, of a device or a relay, and each device begins with, for gas."""
 
-PROVIDER_BOND = 10 * EMBEDDED.min_bond
-"""Wei of SURGE that each operator of a device stakes: strangers who join later earn their bond first."""
+OPERATOR_BOND = 10 * EMBEDDED.min_bond
+"""Wei of SURGE that each operator of a device stakes, jurors among them: strangers who join later earn their bond first."""
 
 
 async def found(data: Path, plan: Plan) -> Path:
-    """The folder's network.json, made with its contracts and keys at the first start. The ledger is running."""
+    """The folder's network.json, made with its contracts and keys at the first start. The ledger is running.
+
+    Jurors that the plan has since a later start get their money then.
+    """
     path = data / "network.json"
     if path.is_file():
+        network = network_file.decode(path.read_bytes())
         try:
-            await verify_contracts(network_file.decode(path.read_bytes()))
+            await verify_contracts(network)
         except InvalidInput as error:
             raise InvalidInput(f"{error.message}. If another version of Surge founded it, start in another folder: --data DIR") from error
-        return path
+    else:
+        network = await _found(data, plan)
+    if plan.jurors:
+        await _endow_jurors(data, plan, network)
+    return path
+
+
+async def _found(data: Path, plan: Plan) -> NetworkFile:
+    """Deploy the contracts, make the keys, give the first money, and write network.json last."""
+    path = data / "network.json"
     err.print("founding the network: deploying its contracts", style="dim")
     genesis = load_genesis(data / "ledger")
     treasury = KeySigner.from_mnemonic(genesis.mnemonic)
@@ -62,7 +75,7 @@ async def found(data: Path, plan: Plan) -> Path:
     beside = path.with_suffix(".tmp")
     beside.write_bytes(network.encode())
     beside.replace(path)
-    return path
+    return network
 
 
 async def _fund(data: Path, plan: Plan, network: NetworkFile, treasury: KeySigner) -> None:
@@ -72,10 +85,7 @@ async def _fund(data: Path, plan: Plan, network: NetworkFile, treasury: KeySigne
         await ledger.transfer(treasury, buyer.address, tokens=BUYER_TOKENS, native=BUYER_COIN)
         for index in range(plan.providers):
             keys = Keystore(data / "providers" / str(index) / "wallet")
-            operator, device = (keys.load_or_create(name, passphrase()) for name in ("operator", "device"))
-            await ledger.transfer(treasury, device.address, native=PROVIDER_COIN)
-            await ledger.transfer(treasury, operator.address, tokens=PROVIDER_BOND, native=PROVIDER_COIN)
-            await ledger.bonds.stake(operator, operator.address, PROVIDER_BOND)
+            await _endow(ledger, treasury, keys)
         for index, relay in enumerate(network.relays):
             keys = Keystore(data / "relays" / str(index) / "wallet")
             operator = keys.load_or_create("operator", passphrase())
@@ -83,3 +93,24 @@ async def _fund(data: Path, plan: Plan, network: NetworkFile, treasury: KeySigne
             await register_relay(ledger, network, operator, keys.load("relay", passphrase()), relay.url, metadata())
     finally:
         await ledger.close()
+
+
+async def _endow_jurors(data: Path, plan: Plan, network: NetworkFile) -> None:
+    """See that the operator of each juror has a bond. A juror has keys of its own: parties to a case are not drawn for it."""
+    treasury = KeySigner.from_mnemonic(load_genesis(data / "ledger").mnemonic)
+    ledger = await Ledger.connect(network, data / "ledger" / "transactions.db")
+    try:
+        for index in range(plan.jurors):
+            keys = Keystore(data / "jurors" / str(index) / "wallet")
+            if not await ledger.bonds.own_stake(keys.load_or_create("operator", passphrase()).address):
+                await _endow(ledger, treasury, keys)
+    finally:
+        await ledger.close()
+
+
+async def _endow(ledger: Ledger, treasury: KeySigner, keys: Keystore) -> None:
+    """Give a device and its operator coin, and the operator a bond."""
+    operator, device = (keys.load_or_create(name, passphrase()) for name in ("operator", "device"))
+    await ledger.transfer(treasury, device.address, native=PROVIDER_COIN)
+    await ledger.transfer(treasury, operator.address, tokens=OPERATOR_BOND, native=PROVIDER_COIN)
+    await ledger.bonds.stake(operator, operator.address, OPERATOR_BOND)

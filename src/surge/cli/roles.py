@@ -288,17 +288,21 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
             wallet = keys.load_or_create("operator", passphrase())
             operator = wallet.address
             await registry.register_device(chain, network, wallet, device, said)
-        compute = Compute(sandbox, data / "compute", config)
-        services: list[Service] = [compute, *court_services(network, chain, sandbox, keys, paid, data, duty)]
-        defending = await defend(network, chain, keys, operator, None if paid else wallet, device)
-        if defending is not None:
-            stack.callback(defending.cancel)
+        services: list[Service] = court_services(network, chain, sandbox, keys, paid, data, duty)
+        if config.lends:
+            compute = Compute(sandbox, data / "compute", config)
+            services.append(compute)
+            if config.retainer:
+                services.append(Retainers(compute.turns, config.cores, config.retainer))
+            defending = await defend(network, chain, keys, operator, None if paid else wallet, device)
+            if defending is not None:
+                stack.callback(defending.cancel)
+        else:
+            await sandbox.start()
         relays = await Relays.connect(network.relays, device, network=network.network_id, timeout=30.0)
         stack.push_async_callback(relays.close)
         sending = asyncio.create_task(chain.run(), name="sending transactions again")
         stack.callback(sending.cancel)
-        if config.retainer:
-            services.append(Retainers(compute.turns, config.cores, config.retainer))
         provider = Provider(
             network=network,
             ledger=chain,
@@ -342,6 +346,7 @@ def provider_config(options: dict[str, Any]) -> ProviderConfig:
     named = {"gigafuel": "price", "memory": "price_memory", "transfer": "price_transfer", "compile": "price_compile"}
     rates = Rates(**{field: options[option] for field, option in named.items() if options[option] is not None})
     config = ProviderConfig(
+        lends=not options["juror_only"],
         cores=options["cores"],
         memory=options["memory"],
         rates=rates,

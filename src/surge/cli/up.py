@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -39,6 +39,16 @@ class Plan:
     """Bytes each provider lends."""
     ledger_port: int
     relay_ports: tuple[int, ...]
+    jurors: int = 0
+    """Devices that do juror duty and nothing else."""
+
+    @property
+    def parts(self) -> str:
+        """What it consists of, in words."""
+        devices = [counted(self.relays, "relay"), counted(self.providers, "provider")]
+        if self.jurors:
+            devices.append(counted(self.jurors, "juror"))
+        return f"a ledger, {', '.join(devices[:-1])} and {devices[-1]}"
 
 
 def free_ports(count: int) -> list[int]:
@@ -50,26 +60,33 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def load_plan(data: Path, relays: int, providers: int, cores: int, memory: int) -> Plan:
-    """The folder's plan, made at its first use."""
+def load_plan(data: Path, relays: int, providers: int, cores: int, memory: int, jurors: int = 0) -> Plan:
+    """The folder's plan, made at its first use. Jurors may be added to it later: more of them than it has."""
     path = data / "plan.json"
     if path.is_file():
         try:
             fields = json.loads(path.read_text())
             found = Plan(**{**fields, "relay_ports": tuple(fields["relay_ports"])})
-            numbers = (found.relays, found.providers, found.cores, found.memory, found.ledger_port, *found.relay_ports)
+            numbers = (found.relays, found.providers, found.cores, found.memory, found.ledger_port, *found.relay_ports, found.jurors)
             if len(found.relay_ports) != found.relays or not all(type(each) is int and each >= 0 for each in numbers):
                 raise ValueError("not the numbers of a plan")
-            return found
         except (ValueError, TypeError, KeyError) as error:
             raise InvalidInput(f"{path} is damaged: start in another folder, or delete {data} and its network with it") from error
+        if jurors > found.jurors:
+            found = replace(found, jurors=jurors)
+            _write_plan(path, found)
+        return found
     ports = free_ports(1 + relays)
-    plan = Plan(relays, providers, cores, memory, ports[0], tuple(ports[1:]))
+    plan = Plan(relays, providers, cores, memory, ports[0], tuple(ports[1:]), jurors)
     data.mkdir(parents=True, exist_ok=True)
+    _write_plan(path, plan)
+    return plan
+
+
+def _write_plan(path: Path, plan: Plan) -> None:
     beside = path.with_suffix(".tmp")
     beside.write_text(json.dumps(asdict(plan), indent=2))
     beside.replace(path)
-    return plan
 
 
 def end_leftovers(data: Path) -> None:
@@ -134,6 +151,12 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "surge.cli", *words]
 
 
+def device(kind: str, index: int, data: Path, *options: str) -> Child:
+    """A device of the network in `data`: `surge provide` with a folder of its own, and so with an operator of its own."""
+    argv = command("provide", "--data", str(data / f"{kind}s" / str(index)), "--network", str(data / "network.json"), "--yes", *options)
+    return Child(f"{kind} {index}", argv, data / "logs" / f"{kind}-{index}.log")
+
+
 @contextlib.asynccontextmanager
 async def running(data: Path, plan: Plan) -> AsyncIterator[Path]:
     """The network of `plan` in `data`, from ready to stopped; yields its network.json."""
@@ -170,26 +193,14 @@ async def _running(data: Path, plan: Plan) -> AsyncIterator[Path]:
             )
             for index, port in enumerate(plan.relay_ports)
         ]
-        providers = [
-            Child(
-                f"provider {index}",
-                command(
-                    "provide",
-                    "--data", str(data / "providers" / str(index)),
-                    "--network", str(network),
-                    "--cores", str(plan.cores),
-                    "--memory", str(plan.memory),
-                    "--yes",
-                ),
-                logs / f"provider-{index}.log",
-            )
-            for index in range(plan.providers)
-        ]  # fmt: skip
+        lending = ("--cores", str(plan.cores), "--memory", str(plan.memory))
+        devices = [device("provider", index, data, *lending) for index in range(plan.providers)]
+        devices += [device("juror", index, data, "--juror-only") for index in range(plan.jurors)]
         children += relays
         await asyncio.gather(*(child.start() for child in relays))
         remember(data, children)
-        children += providers
-        await asyncio.gather(*(child.start() for child in providers))
+        children += devices
+        await asyncio.gather(*(child.start() for child in devices))
         remember(data, children)
         watchers = [asyncio.create_task(keep(child, data, children)) for child in children]
         yield network
@@ -197,8 +208,8 @@ async def _running(data: Path, plan: Plan) -> AsyncIterator[Path]:
         for watcher in watchers:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
-        for kind in ("provider", "relay", "ledger"):
-            await asyncio.gather(*(child.stop() for child in children if child.name.startswith(kind)))
+        for kinds in (("provider", "juror"), "relay", "ledger"):
+            await asyncio.gather(*(child.stop() for child in children if child.name.startswith(kinds)))
         (data / "processes.json").unlink(missing_ok=True)
 
 
@@ -237,9 +248,10 @@ def prepare_image() -> None:
 @click.option("--providers", default=4, show_default=True, type=click.IntRange(0, 64), help="Providers, at the first start.")
 @click.option("--cores", default=1, show_default=True, type=click.IntRange(1, 256), help="Cores each provider lends.")
 @click.option("--memory", default="2G", show_default=True, type=Size(), help="Memory each provider lends.")
+@click.option("--jurors", default=0, show_default=True, type=click.IntRange(0, 45), help="Jurors, at any start: a case takes 5 at least.")
 @click.option("--with-parent", type=int, hidden=True)
-def up(data: Path | None, relays: int, providers: int, cores: int, memory: int, with_parent: int | None) -> None:
-    """Start a whole network on this machine: ledger, relays, providers.
+def up(data: Path | None, relays: int, providers: int, cores: int, memory: int, jurors: int, with_parent: int | None) -> None:
+    """Start a whole network on this machine: ledger, relays, providers, and jurors if you want to try disputes.
 
     Runs in the foreground, prints `network ready: DIR/network.json` once jobs can run, and stops everything it started on
     SIGTERM or Ctrl-C. Started again in the same folder it finds its network as it was.
@@ -247,13 +259,11 @@ def up(data: Path | None, relays: int, providers: int, cores: int, memory: int, 
     if with_parent:
         die_with_parent(with_parent)
     folder = (data or places.default_up()).resolve()
-    asyncio.run(_up(folder, load_plan(folder, relays, providers, cores, memory), child=bool(with_parent)))
+    asyncio.run(_up(folder, load_plan(folder, relays, providers, cores, memory, jurors), child=bool(with_parent)))
 
 
 async def _up(data: Path, plan: Plan, *, child: bool) -> None:
-    err.print(
-        f"starting a ledger, {counted(plan.relays, 'relay')} and {counted(plan.providers, 'provider')} in {data}", style="dim", markup=False
-    )
+    err.print(f"starting {plan.parts} in {data}", style="dim", markup=False)
     stop = asyncio.create_task(stopped())
     try:
         async with running(data, plan) as network:

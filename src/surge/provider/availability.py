@@ -72,6 +72,8 @@ def within(minute: int, hours: tuple[int, int]) -> bool:
 
 def unavailable(machine: Machine, config: ProviderConfig) -> str:
     """Why the device does not lend now; empty when it does. Pure."""
+    if not config.lends:
+        return "it does juror duty and nothing else"
     hours = parse_hours(config.hours)
     if hours is not None and not within(machine.minute, hours):
         return f"it lends from {config.hours.replace('-', ' to ')}"

@@ -36,6 +36,8 @@ class Rates:
 class ProviderConfig:
     """What a provider lends and how it behaves."""
 
+    lends: bool = True
+    """Whether it lends at all; a device may also do juror duty and nothing else."""
     cores: int = 1
     """Units that run at once."""
     memory: int = 2 << 30
