@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ledger_support import COIN, Chain
-from surge.core.court import EMBEDDED, Answer
+from surge.core.court import EMBEDDED, Answer, Filing
 from surge.core.keccak import keccak256
 from surge.core.log import ReceiptLog
 from surge.core.pricing import Prices
@@ -40,20 +40,16 @@ class Dispute:
 
     async def open(self, jurors: int = 5, **changes: Any) -> int:
         """Open the case that the buyer has."""
-        claim = {"result": TRUE.result, "fuel": TRUE.fuel, "memory": 1 << 20, "fuel_limit": LIMIT, "secret": SECRET}
-        claim |= {"worth": EMBEDDED.max_worth(LIMIT, jurors), **changes}
-        return await self.chain.ledger.court.open(
-            self.buyer,
-            self.signed,
-            self.terms,
-            self.terms_signature,
-            accepted=True,
-            amount=self.signed.receipt.amount,
-            index=0,
-            path=self.path,
-            jurors=jurors,
-            **claim,
-        )
+        return await self.chain.ledger.court.open(self.buyer, replace(self.filing(jurors), **changes))
+
+    def filing(self, jurors: int = 5) -> Filing:
+        """What the buyer opens it with."""
+        return Filing(
+            signed=self.signed, terms=self.terms, terms_signature=self.terms_signature, path=self.path,
+            accepted=True, amount=self.signed.receipt.amount, index=0,
+            result=TRUE.result, fuel=TRUE.fuel, memory=1 << 20, fuel_limit=LIMIT,
+            jurors=jurors, worth=EMBEDDED.max_worth(LIMIT, jurors), secret=SECRET,
+        )  # fmt: skip
 
     def link(self, ordinal: int) -> bytes:
         """The accused's link of an ordinal."""

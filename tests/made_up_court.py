@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provider_world import NETWORK
-from surge.core.court import UNAVAILABLE, Answer, CourtParameters, Outcome, Phase, commitment, secret_commitment
+from surge.core.court import UNAVAILABLE, Answer, CourtParameters, Filing, Outcome, Phase, commitment, secret_commitment
 from surge.core.types import ZERO, Address
 from surge.errors import InvalidInput, LedgerError, Unavailable
 
@@ -66,7 +66,7 @@ class MadeUpCourt:
     """Whom the next draw finds."""
     secrets: list[bytes] = field(default_factory=list)
     """What openers told."""
-    claims: list[dict[str, Any]] = field(default_factory=list)
+    claims: list[Filing] = field(default_factory=list)
     sent: set[bytes] = field(default_factory=set)
     """Commitments in transactions that were written down."""
     refuse: str = ""
@@ -230,20 +230,20 @@ class MadeUpCourt:
         else:
             case.phase, case.deadline = Phase.EXTEND, self.now + self.periods.extend_seconds
 
-    async def open(self, signer: Any, signed: Any, terms: Any, terms_signature: bytes, **claim: Any) -> int:
+    async def open(self, signer: Any, filing: Filing) -> int:
         self._check("open")
         if self.refuse:
             raise self._revert(self.refuse)
-        receipt = signed.receipt.digest(NETWORK.channels_domain)
+        receipt = filing.signed.receipt.digest(NETWORK.channels_domain)
         if any(each.receipt == receipt for each in self.cases.values()):
             raise self._revert("disputed before")
         number = self.open_case(
-            opener=signer.address, receipt=receipt, engine=terms.engine, memory=claim["memory"], fuel_limit=claim["fuel_limit"],
+            opener=signer.address, receipt=receipt, engine=filing.terms.engine, memory=filing.memory, fuel_limit=filing.fuel_limit,
             accused=Address("0x" + "ac" * 20),
         )  # fmt: skip
-        self.cases[number].commitment = secret_commitment(claim["secret"])
-        self.cases[number].jurors = claim["jurors"]
-        self.claims.append(claim)
+        self.cases[number].commitment = secret_commitment(filing.secret)
+        self.cases[number].jurors = filing.jurors
+        self.claims.append(filing)
         return number
 
     async def draw(self, signer: Any, case: int, secret: bytes) -> str:

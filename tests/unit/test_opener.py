@@ -124,9 +124,8 @@ async def test_a_dispute_goes_from_its_opening_to_the_verdict(bench: Bench) -> N
     dispute = await disputes.open(case(), RIGHT, 78)
     assert (dispute.number, dispute.state, dispute.jurors) == (1, OPEN, 5)
     claim = bench.court.claims[0]
-    said = (RIGHT, 78, UNIT.limits.memory, UNIT.limits.fuel)
-    assert tuple(claim[name] for name in ("result", "fuel", "memory", "fuel_limit")) == said
-    assert claim["worth"] == bench.court.periods.max_worth(UNIT.limits.fuel, 5)
+    assert (claim.result, claim.fuel, claim.memory, claim.fuel_limit) == (RIGHT, 78, UNIT.limits.memory, UNIT.limits.fuel)
+    assert claim.worth == bench.court.periods.max_worth(UNIT.limits.fuel, 5)
     following = asyncio.ensure_future(disputes.follow(dispute))
     await bench.answer()
     await until(lambda: len(bench.courier.taken) == 5)

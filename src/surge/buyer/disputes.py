@@ -20,11 +20,11 @@ from surge.buyer.docket import FAILED, OPEN, OPENING, OVER, Dispute
 from surge.buyer.journal import Journal
 from surge.buyer.verdicts import refusal
 from surge.core.case_package import CasePackage
-from surge.core.court import SIZES, phase_at, secret_commitment
+from surge.core.court import SIZES, Filing, phase_at, secret_commitment
 from surge.core.duty import OpenerStep, inputs_until, opener_step
 from surge.core.messages import Declined, Kept, encode_envelope, inputs_info
 from surge.core.network import NetworkFile
-from surge.core.receipts import FUELLED, Signed, Terms
+from surge.core.receipts import FUELLED
 from surge.core.signing import Signer
 from surge.core.types import ZERO, Address
 from surge.core.units import unit_id
@@ -86,25 +86,7 @@ class Court(Protocol):
         """What a juror says of itself."""
         ...
 
-    async def open(
-        self,
-        signer: Signer,
-        signed: Signed,
-        terms: Terms,
-        terms_signature: bytes,
-        *,
-        accepted: bool,
-        amount: int,
-        index: int,
-        path: Sequence[bytes],
-        result: bytes,
-        fuel: int,
-        memory: int,
-        fuel_limit: int,
-        jurors: int,
-        worth: int,
-        secret: bytes,
-    ) -> int:
+    async def open(self, signer: Signer, filing: Filing, /) -> int:
         """Open a case; its number."""
         ...
 
@@ -204,24 +186,14 @@ class Disputes:
         )  # fmt: skip
         await docket.create(self._journal, dispute)
         assert case.terms_signature is not None, "it was checked"
+        filing = Filing(
+            signed=case.signed, terms=case.terms, terms_signature=case.terms_signature, path=case.path,
+            accepted=case.answer.accepted, amount=case.answer.amount, index=case.answer.index,
+            result=result, fuel=fuel, memory=unit.limits.memory, fuel_limit=fuel_limit,
+            jurors=jurors, worth=worth, secret=dispute.secrets[0],
+        )  # fmt: skip
         try:
-            number = await self._court.open(
-                self._wallet,
-                case.signed,
-                case.terms,
-                case.terms_signature,
-                accepted=case.answer.accepted,
-                amount=case.answer.amount,
-                index=case.answer.index,
-                path=case.path,
-                result=result,
-                fuel=fuel,
-                memory=unit.limits.memory,
-                fuel_limit=fuel_limit,
-                jurors=jurors,
-                worth=worth,
-                secret=dispute.secrets[0],
-            )
+            number = await self._court.open(self._wallet, filing)
         except LedgerError as error:
             found = await self._court.case_of(digest)
             if found is None:

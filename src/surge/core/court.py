@@ -12,6 +12,7 @@ from enum import IntEnum
 
 from surge.core.eip712 import address_word, word
 from surge.core.keccak import keccak256
+from surge.core.receipts import Signed, Terms
 from surge.core.types import GIGA, ZERO, Address, Fuel, Wei
 
 SIZES = (5, 15, 45)
@@ -147,6 +148,40 @@ EMBEDDED = CourtParameters(
     base_fee=10**16,
 )
 """For a ledger on one machine: everything is as on a public one, in minutes instead of days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """What a case is opened with: a recorded receipt, how the log shows it, and what its buyer claims instead."""
+
+    signed: Signed
+    """The receipt."""
+    terms: Terms
+    """What it was given under."""
+    terms_signature: bytes
+    """The device's, 65 bytes."""
+    accepted: bool
+    """How the buyer acknowledged the receipt."""
+    amount: int
+    """Wei that it acknowledged with."""
+    index: int
+    """Of the acknowledgement in the redeemed log."""
+    path: Sequence[bytes]
+    """Its inclusion proof there."""
+    result: bytes
+    """32 bytes: what should have come out."""
+    fuel: int
+    """What it should have taken."""
+    memory: int
+    """The unit's memory limit, in bytes."""
+    fuel_limit: int
+    """What jurors get time for, and are paid by."""
+    jurors: int
+    """Of the first jury."""
+    worth: int
+    """Wei that the accused may lose beside the costs."""
+    secret: bytes
+    """32 bytes never used before, which the opener keeps for the draw: the court hears their hash."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, fields
 from typing import Any
 
-from surge.core.court import Answer, CourtParameters, Enlistment, commitment, secret_commitment
+from surge.core.court import Answer, CourtParameters, Enlistment, Filing, commitment, secret_commitment
 from surge.core.receipts import Receipt, Signed, Terms
 from surge.core.signing import Signer
 from surge.core.types import Address, Wei, address
@@ -143,46 +143,18 @@ class Court:
         """Release the stake of seats that were given up long ago; returns the transaction."""
         return (await self._write(signer, "release_seats", enlistment, purpose="releasing seats")).transaction
 
-    async def open(
-        self,
-        signer: Signer,
-        signed: Signed,
-        terms: Terms,
-        terms_signature: bytes,
-        *,
-        accepted: bool,
-        amount: int,
-        index: int,
-        path: Sequence[bytes],
-        result: bytes,
-        fuel: int,
-        memory: int,
-        fuel_limit: int,
-        jurors: int,
-        worth: int,
-        secret: bytes,
-    ) -> int:
+    async def open(self, signer: Signer, filing: Filing) -> int:
         """Dispute a recorded receipt as its buyer, with another result and fuel; returns the case's id.
 
-        The signer deposits what `CourtParameters.deposit` says. Whoever is to draw needs the `secret`, 32 bytes never used before: keep it
-        before this is called. Raises `NotEnough`, `LedgerError` with the reason.
+        The signer deposits what `CourtParameters.deposit` says. Whoever is to draw needs the filing's secret: keep it before.
+        Raises `NotEnough`, `LedgerError` with the reason.
         """
-        await self._calls.approve(signer, "court", (await self.parameters()).deposit(fuel_limit, jurors, worth))
-        claim = (result, fuel, memory, fuel_limit, jurors, worth, secret_commitment(secret))
-        receipt = await self._write(
-            signer,
-            "open",
-            _receipt_row(signed.receipt),
-            signed.signature,
-            _terms_row(terms),
-            terms_signature,
-            accepted,
-            amount,
-            index,
-            list(path),
-            claim,
-            purpose="opening a case",
-        )
+        each = filing
+        await self._calls.approve(signer, "court", (await self.parameters()).deposit(each.fuel_limit, each.jurors, each.worth))
+        claim = (each.result, each.fuel, each.memory, each.fuel_limit, each.jurors, each.worth, secret_commitment(each.secret))
+        recorded = (_receipt_row(each.signed.receipt), each.signed.signature, _terms_row(each.terms), each.terms_signature)
+        shown = (each.accepted, each.amount, each.index, list(each.path))
+        receipt = await self._write(signer, "open", *recorded, *shown, claim, purpose="opening a case")
         ours = self._calls.address("court")
         for event in receipt.logs:
             if event.address == ours and event.topics[:1] == (OPENED,):
