@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.rows import Row, at_most
+from buyer_support import Bed
+from made_up_checks import MadeUpChecks
+from made_up_provider import FakeProvider
 from surge.buyer.evidence import Evidence
 from surge.buyer.plan import Wishes
 from surge.core import values
@@ -75,11 +77,6 @@ def _jobs(certainty: float, units: int) -> Iterator[Row]:
 
 async def _job(certainty: float, units: int, seed: int, *, behind: int = BEHIND, ring: bool = False) -> tuple[float, float]:
     """(wrong results, extra units) of one job, as fractions of its items. In a `ring` cheats agree, and only others check."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from buyer_support import Bed
-    from made_up_checks import MadeUpChecks
-    from made_up_provider import FakeProvider
-
     draw = random.Random(seed)
 
     def honest(item: int) -> int:

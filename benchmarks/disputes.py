@@ -1,13 +1,13 @@
 """Disputes on the embedded ledger, from the claim to what is collected; and what a witness costs.
 
-The network is the tests' own: jurors with keys, devices and journals of their own, in one process, on real chain, relay and sandbox.
+The network is that of the tests: jurors with keys, devices and journals of their own, in one process, on real chain, relay and sandbox.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +15,8 @@ from pathlib import Path
 
 import surge
 from benchmarks.rows import Row
+from court_town import CourtTown
+from sandbox_support import HELLO, command, wat
 from surge.buyer.home import cache_folder
 from surge.core.units import Limits
 from surge.sandbox import Sandbox
@@ -37,15 +39,11 @@ def measure() -> Iterator[Row]:
 
 
 def _dispute(jurors: int) -> float:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from court_town import CourtTown
-    from sandbox_support import HELLO, wat
-
     took = []
     with tempfile.TemporaryDirectory() as name, CourtTown(Path(name), jurors=jurors) as town, surge.connect(town.file) as network:
         module = Path(name) / "hello.wasm"
         module.write_bytes(wat(HELLO))
-        town.accused.compute.tell = lambda said: said.replace(b"hello", b"HELLO")
+        town.accused.service.tell = lambda said: said.replace(b"hello", b"HELLO")
         for number in range(ROUNDS):
             network.run(module, [str(number)], fuel=10**9, memory=1 << 20)
             receipt = next(row for row in network.receipts(network.jobs()[0].id) if row["kind"] == 1)
@@ -58,10 +56,6 @@ def _dispute(jurors: int) -> float:
 
 async def _witness() -> float:
     """Seconds more that a unit with its witness takes, for each GiB."""
-    import hashlib
-
-    from sandbox_support import command
-
     module = command("(nop)", memory=str(PAGES))
     with tempfile.TemporaryDirectory() as name:
         path, image = Path(name) / "module.wasm", hashlib.sha256(module).digest()

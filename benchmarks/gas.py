@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.rows import Row
-from surge.core.court import EMBEDDED as COURT
-from surge.core.court import Answer
-from surge.core.keccak import keccak256
-from surge.core.log import ReceiptLog
-from surge.core.network import NetworkFile, RelayAddress
-from surge.core.parameters import EMBEDDED
-from surge.core.pricing import Prices
-from surge.core.receipts import Acknowledgement, DeviceConsent, Receipt, Signed, Terms, Voucher
-from surge.core.types import ZERO
-from surge.ledger import EmbeddedLedger, Ledger, answers, deploy
+from court_ledger_support import SALT, SECRET, TRUE, dispute
+from ledger_support import COIN, Chain, chain_in, found
+from surge.core.receipts import Voucher
+from surge.ledger import Ledger, answers
 from surge.wallet import KeySigner
-
-COIN = 10**18
 
 
 def measure() -> Iterator[Row]:
@@ -44,41 +34,18 @@ def measure() -> Iterator[Row]:
 
 
 @contextlib.asynccontextmanager
-async def _running() -> AsyncIterator[tuple[Ledger, KeySigner]]:
-    """A chain of its own with the contracts, and its treasury."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+async def _running() -> AsyncIterator[Chain]:
+    """A chain of its own with the contracts."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        chain = EmbeddedLedger(folder / "ledger", port)
-        await chain.start()
-        mining = asyncio.create_task(chain.run())
-        treasury = KeySigner.from_mnemonic(chain.genesis.mnemonic)
-        parameters = replace(EMBEDDED, min_bond=0)
-        made = await deploy((chain.url,), chain.genesis.chain_id, treasury, folder / "t.db", embedded=True, parameters=parameters)
-        network = NetworkFile(
-            name="bench",
-            kind="embedded",
-            chain_id=chain.genesis.chain_id,
-            rpc=(chain.url,),
-            relays=(RelayAddress("nats://127.0.0.1:1", treasury.address),),
-            confirmations=1,
-            **made.contracts,
-        )
-        ledger = await Ledger.connect(network, folder / "t.db")
-        try:
-            yield ledger, treasury
-        finally:
-            mining.cancel()
-            await asyncio.gather(mining, return_exceptions=True)
-            await ledger.close()
-            await chain.stop()
+        template = Path(name) / "template"
+        async with chain_in(Path(name) / "chain", template, await found(template)) as chain:
+            yield chain
 
 
 async def _settling() -> tuple[dict[int, int], int]:
     session, device = KeySigner.random(), KeySigner.random()
-    async with _running() as (ledger, treasury):
+    async with _running() as chain:
+        ledger, treasury = chain.ledger, chain.treasury
         channel = await ledger.open_channel(
             treasury,
             provider=device.address,
@@ -108,73 +75,21 @@ async def _settling() -> tuple[dict[int, int], int]:
 
 async def _trying(jurors: int) -> tuple[int, int, int, float]:
     """Gas of a case that convicts, of its opening and of its verdict; and the seconds it took."""
-    engine, limit, secret, salt = b"\x0e" * 32, 10**11, keccak256(b"secret"), keccak256(b"salt")
-    right, wrong = Answer(b"\x01" * 32, 7 * 10**9, b"\x11" * 32), Answer(b"\x02" * 32, 8 * 10**9, b"\x22" * 32)
-    async with _running() as (ledger, treasury):
-        network = ledger.network
-
-        async def person(tokens: int) -> KeySigner:
-            signer = KeySigner.random()
-            await ledger.transfer(treasury, signer.address, tokens=tokens, native=COIN)
-            return signer
-
-        async def sit() -> KeySigner:
-            juror = await person(COURT.seat_stake)
-            await ledger.bonds.stake(juror, juror.address, COURT.seat_stake)
-            await ledger.court.enlist(juror, seats=1, engines=[engine], memory=1 << 30, fuel_cap=limit, key=salt)
-            return juror
-
-        sitting = {each.address: each for each in [await sit() for _ in range(jurors + 3)]}
-        buyer, operator = await person(100 * COIN), await person(100 * COIN)
-        device, session, link = KeySigner.random(), KeySigner.random(), keccak256(b"chain")
-        await ledger.bonds.stake(operator, operator.address, 20 * COIN)
-        await ledger.bonds.set_anchor(operator, keccak256(link))
-        consent = DeviceConsent(operator.address, device.address, 0).digest(network.registry_domain)
-        await ledger.register_device(operator, device.address, "", device.sign(consent))
-        channel = await ledger.open_channel(
-            buyer,
-            provider=operator.address,
-            device=device.address,
-            session_key=session.address,
-            amount=COIN,
-            floor=0,
-            challenge_seconds=60,
-        )
-        domain = network.channels_domain
-        receipt = Receipt(1, device.address, buyer.address, channel, 0, b"a" * 32, wrong.result, wrong.fuel, 100, 5)
-        log = ReceiptLog([Acknowledgement(channel, 0, receipt.digest(domain), True, 100).digest(domain)])
-        voucher = Voucher(channel, 100, 1, log.root())
-        await ledger.redeem(buyer, [(voucher, session.sign(voucher.digest(domain)))])
-        terms = Terms(channel, ZERO, ZERO, engine, Prices(1, 1, 1, 1, 10**9), 1, 60, 60)
-        court = ledger.court
-        await ledger._calls.approve(buyer, "court", 10 * COIN)
+    async with _running() as chain:
+        made = await dispute(chain, jurors + 3)
+        ledger, court = chain.ledger, chain.ledger.court
+        await ledger._calls.approve(made.buyer, "court", 10 * COIN)
         start, began = await _block(ledger), time.monotonic()
-        case = await court.open(
-            buyer,
-            Signed(receipt, device.sign(receipt.digest(domain))),
-            terms,
-            device.sign(terms.digest(domain)),
-            accepted=True,
-            amount=100,
-            index=0,
-            path=log.inclusion(0),
-            result=right.result,
-            fuel=right.fuel,
-            memory=1 << 20,
-            fuel_limit=limit,
-            jurors=jurors,
-            worth=COURT.max_worth(limit, jurors),
-            secret=secret,
-        )
+        case = await made.open(jurors)
         opened = await _block(ledger)
-        await court.answer(operator, case, link)
-        jury = await court.draw(buyer, case, secret)
+        await court.answer(made.operator, case, made.link(1))
+        jury = await court.draw(made.buyer, case, SECRET)
         for who in jury:
-            await court.commit(sitting[who], case, salt, right)
+            await court.commit(made.jurors[who], case, SALT, TRUE)
         for who in jury:
-            await court.reveal(sitting[who], case, salt, right)
+            await court.reveal(made.jurors[who], case, SALT, TRUE)
         revealed = await _block(ledger)
-        await court.advance(buyer, case)
+        await court.advance(made.buyer, case)
         seconds, end = time.monotonic() - began, await _block(ledger)
         return await _gas(ledger, start, end), await _gas(ledger, start, opened), await _gas(ledger, revealed, end), seconds
 

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lying_services import Told
 from network_support import COIN, Device, Town
 from surge.buyer.home import cache_folder
 from surge.core.court import EMBEDDED, CourtParameters
-from surge.core.messages import UnitDone, encode_body
-from surge.core.messages.compute import decode_unit_done
-from surge.core.pricing import unit_amount
 from surge.core.receipts import DeviceConsent
-from surge.core.units import Part, result_hash
 from surge.ledger import Ledger
 from surge.provider import visits
-from surge.provider.compute import Compute
 from surge.provider.config import ProviderConfig
 from surge.provider.defence import Defence
 from surge.provider.juror import Juror, JurorConfig
-from surge.provider.service import Context, Order, Reply
 from surge.relay.client import Relays
 from surge.sandbox import Sandbox
 from surge.wallet import Keystore
@@ -33,50 +26,10 @@ STAKE = 100 * SURGE
 """Wei that the accused's operator and every juror stake."""
 
 
-class Lie:
-    """An order whose result is another than what came out."""
-
-    def __init__(self, order: Any, tell: Callable[[bytes], bytes], more: int) -> None:
-        self._order, self._tell, self._more = order, tell, more
-        self.weight, self.subject, self.job = order.weight, order.subject, order.job
-
-    @property
-    def begun(self) -> bool:
-        return bool(self._order.begun)
-
-    async def run(self) -> Reply:
-        reply: Reply = await self._order.run()
-        done = decode_unit_done(reply.body)
-        said = self._tell(done.output)
-        honest = done.outcome()
-        at = honest.value.size
-        parts = {"value": Part.of(said[:at]), "stdout": Part.of(said[at : at + honest.stdout.size])}
-        outcome = replace(honest, fuel=honest.fuel + self._more, **parts)
-        body = encode_body(UnitDone.of(outcome, 0.001, said, ""))
-        assert reply.claim is not None
-        order = self._order
-        amount = unit_amount(order._prices, outcome.fuel, order._limits.memory, len(order._unit.items) + outcome.size())
-        claim = replace(reply.claim, result=result_hash(outcome), quantity=outcome.fuel, amount=amount)
-        return replace(reply, body=body, claim=claim)
-
-
-class MadeUpCompute(Compute):
-    """Compute that lies about commands' standard output, as it is told."""
-
-    tell: Callable[[bytes], bytes] | None = None
-    more = 0
-
-    def accept(self, method: str, body: bytes, context: Context) -> Order:
-        order = super().accept(method, body, context)
-        if method != "run" or self.tell is None:
-            return order
-        return Lie(order, self.tell, self.more)  # type: ignore[return-value]
-
-
 class Accused(Device):
     """A provider whose operator has a bond and a hash chain, and stands up for itself."""
 
-    compute: MadeUpCompute
+    service: Told
     defence: Defence | None = None
 
     async def start(self) -> None:
@@ -94,10 +47,6 @@ class Accused(Device):
         await self.defence.register(self.operator)
         self.defending = asyncio.create_task(self.defence.run())
         self._stack.callback(self.defending.cancel)
-
-    def services(self, sandbox: Sandbox) -> list[Compute]:
-        self.compute = MadeUpCompute(sandbox, self.folder / "compute", self.config)
-        return [self.compute]
 
 
 class JurorSeat:
@@ -157,7 +106,7 @@ class CourtTown(Town):
         await super()._start()
         self.sandbox = Sandbox(cache_folder(), workers=1, memory=2 << 30)
         await self.sandbox.start()
-        self.accused = Accused(self, 0, self._config)
+        self.accused = Accused(self, 0, self._config, Told)
         self.devices = [self.accused]
         await self.accused.start()
         self.seats = [JurorSeat(self, number) for number in range(self._jurors)]

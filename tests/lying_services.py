@@ -58,6 +58,24 @@ class Liar(Compute):
         return lies
 
 
+class Told(Liar):
+    """Says what it is told to say, and is honest until it is told something."""
+
+    tell: Callable[[bytes], bytes] | None = None
+    """What it says in place of its output."""
+    more = 0
+    """Fuel that it bills on top."""
+
+    def lies_now(self) -> bool:
+        return self.tell is not None
+
+    def lie(self, outcome: Outcome, blob: bytes) -> tuple[Outcome, bytes]:
+        assert self.tell is not None
+        said, at = self.tell(blob), outcome.value.size
+        parts = {"value": Part.of(said[:at]), "stdout": Part.of(said[at : at + outcome.stdout.size])}
+        return replace(outcome, fuel=outcome.fuel + self.more, **parts), said
+
+
 class _Lie:
     """An order whose answer is changed."""
 

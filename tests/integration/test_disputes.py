@@ -34,7 +34,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CourtTown]:
 @pytest.fixture(autouse=True)
 def honest(town: CourtTown) -> Iterator[None]:
     yield
-    town.accused.compute.tell, town.accused.compute.more = None, 0
+    town.accused.service.tell, town.accused.service.more = None, 0
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ WORK = 10**12
 
 
 def test_a_wrong_result_costs_who_gave_it_and_pays_who_showed_it(town: CourtTown, module: Path) -> None:
-    town.accused.compute.tell = shouted
+    town.accused.service.tell = shouted
     with surge.connect(town.file) as network:
         receipt = receipt_of(network, module)
         books = Books(town, network)
@@ -110,14 +110,14 @@ def test_a_wrong_result_costs_who_gave_it_and_pays_who_showed_it(town: CourtTown
 
 
 def test_the_right_result_for_inflated_fuel_costs_the_same(town: CourtTown, module: Path) -> None:
-    town.accused.compute.tell, town.accused.compute.more = (lambda said: said), 1_000_000
+    town.accused.service.tell, town.accused.service.more = (lambda said: said), 1_000_000
     with surge.connect(town.file) as network:
         receipt = receipt_of(network, module)
         assert network.dispute(receipt["receipt"])["outcome"] == Outcome.CONVICTED
 
 
 def test_a_python_unit_is_disputed_with_its_setup(town: CourtTown) -> None:
-    town.accused.compute.tell = lambda said: said.replace(values.dumps(42)[1:], values.dumps(41)[1:])
+    town.accused.service.tell = lambda said: said.replace(values.dumps(42)[1:], values.dumps(41)[1:])
     with surge.connect(town.file) as network:
         assert list(network.map(add_one, [41], memory=512 << 20, fuel=10**10, deadline=60)) == [41]
         job = network.jobs()[0].id
@@ -141,7 +141,7 @@ def test_an_opener_that_disputes_good_work_loses_its_bond(town: CourtTown, modul
 
 
 def test_jurors_who_sleep_pay_and_who_copy_are_not_paid(town: CourtTown, module: Path) -> None:
-    town.accused.compute.tell = shouted
+    town.accused.service.tell = shouted
     sleeper, copycat = town.seats[0], town.seats[1]
     town.call(sleeper.stop())
     town.call(copycat.stop())
@@ -184,7 +184,7 @@ def test_an_opener_that_withholds_the_inputs_loses_its_bond_and_the_accused_noth
         raise Unavailable("they are withheld")
 
     monkeypatch.setattr(Courier, "deliver", withheld)
-    town.accused.compute.tell = shouted
+    town.accused.service.tell = shouted
     with surge.connect(town.file) as network:
         receipt = receipt_of(network, module)
         books = Books(town, network)
@@ -233,7 +233,7 @@ def test_an_accused_that_keeps_its_link_loses(town: CourtTown, module: Path, mon
 
 
 def test_an_opener_that_was_killed_goes_on_when_it_is_back(town: CourtTown, module: Path) -> None:
-    town.accused.compute.tell = shouted
+    town.accused.service.tell = shouted
     with surge.connect(town.file) as network:
         receipt = receipt_of(network, module)
         case = network.dispute(receipt["receipt"], wait=False)["case"]
@@ -256,7 +256,7 @@ def test_a_job_whose_inputs_no_juror_may_see_is_not_disputed(town: CourtTown, mo
 def test_what_an_audit_caught_and_refused_to_pay_is_taken_to_the_court(town: CourtTown, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last here: whoever is caught once gets no more work from this buyer."""
     monkeypatch.setattr("surge.buyer.auditing._draw", lambda: 0.0)
-    town.accused.compute.tell = lambda said: said.replace(values.dumps(42)[1:], values.dumps(41)[1:])
+    town.accused.service.tell = lambda said: said.replace(values.dumps(42)[1:], values.dumps(41)[1:])
     with surge.connect(town.file) as network:
         with pytest.raises(Unavailable):
             list(network.map(add_one, [41], memory=512 << 20, fuel=10**10, deadline=8))

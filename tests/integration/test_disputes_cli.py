@@ -75,7 +75,7 @@ def receipt_of(town: CourtTown, tmp_path: Path) -> str:
 
 
 def test_a_lie_is_disputed_listed_and_shown_with_a_daemon_on_the_jury(town: CourtTown, fifth: str, tmp_path: Path) -> None:
-    town.accused.compute.tell = lambda output: output.replace(b"hello", b"HELLO")
+    town.accused.service.tell = lambda output: output.replace(b"hello", b"HELLO")
     receipt, place = receipt_of(town, tmp_path), ("--network", str(town.file))
     told = said("dispute", "open", receipt[:12], *place)
     assert "found what this wallet claimed" in told
@@ -91,7 +91,7 @@ def test_a_lie_is_disputed_listed_and_shown_with_a_daemon_on_the_jury(town: Cour
 
 
 def test_losing_ends_with_code_1_and_a_claim_that_is_none_with_3(town: CourtTown, fifth: str, tmp_path: Path) -> None:
-    town.accused.compute.tell = None
+    town.accused.service.tell = None
     receipt, place = receipt_of(town, tmp_path), ("--network", str(town.file))
     said("dispute", "open", receipt, "--result", "00" * 31, "--fuel", "5", *place, code=3)
     said("dispute", "open", receipt, "--result", "11" * 32, *place, code=3)
