@@ -5,14 +5,10 @@ from __future__ import annotations
 import html
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from surge.cli import demo
-
-if TYPE_CHECKING:
-    from surge.buyer.api import Network
 
 PICTURE = (Path(__file__).parents[2] / "docs" / "demo.svg").read_text()
 
@@ -33,30 +29,6 @@ def test_what_the_demonstration_shows_explains_itself(capsys: pytest.CaptureFixt
     assert "0.0005 SURGE is not redeemed yet: providers keep a voucher" in said
     assert "accepted for 1.5 SURGE" in said
     assert "wei" not in said
-
-
-class Channels:
-    """A network whose channels are these, one list for each question, the last one for ever."""
-
-    def __init__(self, *answers: list[tuple[int, int]]) -> None:
-        self.answers = list(answers)
-
-    def channels(self) -> list[dict[str, Any]]:
-        rows = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return [{"vouched": vouched, "redeemed": redeemed, "state": "open"} for vouched, redeemed in rows]
-
-
-def test_nobody_waits_for_what_is_not_worth_its_gas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    async def least(network: Path) -> int:
-        return 100
-
-    monkeypatch.setattr(demo, "_least_redeemed", least)
-    monkeypatch.setattr(demo.time, "sleep", lambda seconds: None)
-    surge = Channels([(500, 0), (150, 0)], [(500, 500), (150, 0)], [(500, 500), (150, 51)])
-    demo._wait_for_redemptions(cast("Network", surge), Path("network.json"))
-    assert len(surge.answers) == 1
-    assert sum(demo._kept(surge.channels())) == 99
-    assert "waiting for the providers to redeem" in capsys.readouterr().err
 
 
 def test_the_picture_shows_what_the_demonstration_says_today() -> None:

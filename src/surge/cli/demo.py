@@ -20,10 +20,8 @@ from surge.errors import Unavailable
 
 if TYPE_CHECKING:
     from surge.buyer.api import Network
+    from surge.cli.up import Parts
     from surge.ledger import Redemption
-
-REDEEM_SECONDS = 60.0
-"""Seconds to wait, at most, until providers have redeemed the vouchers that are worth it."""
 
 
 @click.command()
@@ -51,8 +49,8 @@ async def _demo(folder: Path, plan: Any, limit: int | None, *, json_: bool) -> i
 
     stop = stop_event()
     err.print(f"starting {plan.parts} in {folder}", style="dim", markup=False)
-    async with running(folder, plan) as network:
-        work = asyncio.create_task(asyncio.to_thread(_job, network, plan.providers, limit, quiet=json_))
+    async with running(folder, plan) as parts:
+        work = asyncio.create_task(_job(parts, plan.providers, limit, quiet=json_))
         await asyncio.wait({work, stopping := asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not work.done():
@@ -64,8 +62,16 @@ async def _demo(folder: Path, plan: Any, limit: int | None, *, json_: bool) -> i
     return 0 if report["verified"] and report["replayed"] else 1
 
 
-def _job(network: Path, providers: int, limit: int | None, *, quiet: bool) -> dict[str, Any]:
+async def _job(parts: Parts, providers: int, limit: int | None, *, quiet: bool) -> dict[str, Any]:
     """The whole story; unless it is to be quiet, prints as it goes what it returns."""
+    report, before = await asyncio.to_thread(_work, parts.network, providers, limit, quiet=quiet)
+    with waiting("waiting for the providers to redeem"):  # as they do when they stop
+        await parts.stop("provider")
+    return await asyncio.to_thread(_proof, parts.network, report, before, quiet=quiet)
+
+
+def _work(network: Path, providers: int, limit: int | None, *, quiet: bool) -> tuple[dict[str, Any], set[str]]:
+    """The job, and the redemptions that there were before it."""
     from surge.buyer.api import connect
 
     with connect(network) as surge:
@@ -74,9 +80,16 @@ def _job(network: Path, providers: int, limit: int | None, *, quiet: bool) -> di
         report = _search(surge, limit)
     with connect(network) as surge:
         report |= _settled(surge, report["job"])
-        if not quiet:
-            _show_search(report)
-        _wait_for_redemptions(surge, network)
+    if not quiet:
+        _show_search(report)
+    return report, before
+
+
+def _proof(network: Path, report: dict[str, Any], before: set[str], *, quiet: bool) -> dict[str, Any]:
+    """What the job was paid, and a receipt of it."""
+    from surge.buyer.api import connect
+
+    with connect(network) as surge:
         receipt = next(row["receipt"] for row in surge.receipts(report["job"]) if row["kind"] == 1)
         case = surge.export_case(receipt, network.parent / "receipt.json", inputs=True)  # redeems its voucher if its provider did not
         report["redemptions"] = [_plain(each) for each in _redemptions(surge) if each.transaction not in before]
@@ -167,31 +180,9 @@ def _plain(each: Redemption) -> dict[str, Any]:
     }
 
 
-def _wait_for_redemptions(surge: Network, network: Path) -> None:
-    """Wait until the providers have redeemed what is worth its gas to them, or for a minute: the rest they keep."""
-    deadline = time.monotonic() + REDEEM_SECONDS
-    with waiting("waiting for the providers to redeem"):
-        while max(_kept(surge.channels()), default=0) >= asyncio.run(_least_redeemed(network)) and time.monotonic() < deadline:
-            time.sleep(0.5)
-
-
 def _kept(channels: Sequence[dict[str, Any]]) -> list[int]:
     """Wei that is vouched for and not redeemed, by channel."""
     return [max(0, row["vouched"] - row["redeemed"]) for row in channels if row["state"] != "closed"]
-
-
-async def _least_redeemed(network: Path) -> int:
-    """Wei from which providers as `surge up` starts them redeem a voucher without being pressed."""
-    from surge.ledger import Ledger
-    from surge.provider import ProviderConfig
-
-    usual = ProviderConfig()
-    home = places.find_home(network)
-    chain = await Ledger.connect(home.network, home.transactions)
-    try:
-        return usual.gas_factor * usual.tokens_per_coin * await chain.redemption_cost()
-    finally:
-        await chain.close()
 
 
 def _redemptions(surge: Network) -> Iterator[Redemption]:

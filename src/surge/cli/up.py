@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import click
@@ -157,33 +157,59 @@ def device(kind: str, index: int, data: Path, *options: str) -> Child:
     return Child(f"{kind} {index}", argv, data / "logs" / f"{kind}-{index}.log")
 
 
+@dataclass
+class Parts:
+    """The processes of a network."""
+
+    data: Path
+    children: list[Child] = field(default_factory=list)
+    watchers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    @property
+    def network(self) -> Path:
+        """Its network.json."""
+        return self.data / "network.json"
+
+    async def start(self, *children: Child) -> None:
+        """Start these together; they are ready when this returns."""
+        self.children += children
+        await asyncio.gather(*(child.start() for child in children))
+        remember(self.data, self.children)
+
+    def watch(self) -> None:
+        """Start those again that die from now on."""
+        self.watchers = {child.name: asyncio.create_task(keep(child, self.data, self.children)) for child in self.children}
+
+    async def stop(self, *kinds: str) -> None:
+        """Stop those of these kinds; they have ended when this returns, and what a provider earned is redeemed if it is worth its gas."""
+        ending = [child for child in self.children if child.name.startswith(kinds)]
+        watchers = [self.watchers.pop(child.name) for child in ending if child.name in self.watchers]
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+        await asyncio.gather(*(child.stop() for child in ending))
+
+
 @contextlib.asynccontextmanager
-async def running(data: Path, plan: Plan) -> AsyncIterator[Path]:
-    """The network of `plan` in `data`, from ready to stopped; yields its network.json."""
+async def running(data: Path, plan: Plan) -> AsyncIterator[Parts]:
+    """The network of `plan` in `data`, from ready to stopped."""
     with alone(data):
-        async with _running(data, plan) as network:
-            yield network
+        async with _running(data, plan) as parts:
+            yield parts
 
 
 @contextlib.asynccontextmanager
-async def _running(data: Path, plan: Plan) -> AsyncIterator[Path]:
+async def _running(data: Path, plan: Plan) -> AsyncIterator[Parts]:
     from surge.cli.founding import found
 
     end_leftovers(data)
     await asyncio.to_thread(prepare_image)
     logs = data / "logs"
-    children = [
-        Child(
-            "ledger",
-            command("ledger", "--data", str(data / "ledger"), "--port", str(plan.ledger_port)),
-            logs / "ledger.log",
-        )
-    ]
+    ledger = command("ledger", "--data", str(data / "ledger"), "--port", str(plan.ledger_port))
     remember(data, [])
-    watchers: list[asyncio.Task[None]] = []
+    parts = Parts(data)
     try:
-        await children[0].start()
-        remember(data, children)
+        await parts.start(Child("ledger", ledger, logs / "ledger.log"))
         network = await found(data, plan)
         relays = [
             Child(
@@ -196,20 +222,14 @@ async def _running(data: Path, plan: Plan) -> AsyncIterator[Path]:
         lending = ("--cores", str(plan.cores), "--memory", str(plan.memory))
         devices = [device("provider", index, data, *lending) for index in range(plan.providers)]
         devices += [device("juror", index, data, "--juror-only") for index in range(plan.jurors)]
-        children += relays
-        await asyncio.gather(*(child.start() for child in relays))
-        remember(data, children)
-        children += devices
-        await asyncio.gather(*(child.start() for child in devices))
-        remember(data, children)
-        watchers = [asyncio.create_task(keep(child, data, children)) for child in children]
-        yield network
+        await parts.start(*relays)
+        await parts.start(*devices)
+        parts.watch()
+        yield parts
     finally:
-        for watcher in watchers:
-            watcher.cancel()
-        await asyncio.gather(*watchers, return_exceptions=True)
-        for kinds in (("provider", "juror"), "relay", "ledger"):
-            await asyncio.gather(*(child.stop() for child in children if child.name.startswith(kinds)))
+        await parts.stop("provider", "juror")
+        await parts.stop("relay")
+        await parts.stop("ledger")
         (data / "processes.json").unlink(missing_ok=True)
 
 
@@ -266,7 +286,8 @@ async def _up(data: Path, plan: Plan, *, child: bool) -> None:
     err.print(f"starting {plan.parts} in {data}", style="dim", markup=False)
     stop = asyncio.create_task(stopped())
     try:
-        async with running(data, plan) as network:
+        async with running(data, plan) as parts:
+            network = parts.network
             places.point_to(network)
             out.print(f"network ready: {network}", markup=False, soft_wrap=True)
             if child:
