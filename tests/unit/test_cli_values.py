@@ -65,6 +65,23 @@ def test_a_narrow_terminal_folds_no_id_and_no_amount(monkeypatch: pytest.MonkeyP
     assert "…" not in screen.getvalue()
 
 
+def test_where_addresses_leave_no_room_each_row_has_lines_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    whose, operator = "0x" + "ab" * 20, "0x" + "cd" * 20
+    rows = [{"kind": "device", "address": whose, "operator": operator, "url": "", "stake": 15 * 10**17, "metadata": "much [bold] " * 9}]
+    rows.append({"kind": "relay", "address": operator, "operator": operator, "url": "nats://127.0.0.1:4222", "stake": 0, "metadata": "{}"})
+    shown = {}
+    for width in (80, 200):
+        screen = io.StringIO()
+        monkeypatch.setattr(console, "out", console.SafeConsole(file=screen, width=width, highlight=False))
+        console.show(rows, list(rows[0]), as_json=False, title="Whom it names", money=["stake"])
+        shown[width] = [line.split() for line in screen.getvalue().splitlines()]
+    device = [["kind", "device"], ["address", whose], ["operator", operator], ["stake", "SURGE", "1.5"]]
+    relay = [["kind", "relay"], ["address", operator], ["operator", operator], ["url", "nats://127.0.0.1:4222"], ["stake", "SURGE", "0.0"]]
+    metadata = ["metadata", *["much", "[bold]"] * 9]
+    assert shown[80] == [["Whom", "it", "names"], *device, metadata, [], *relay, ["metadata", "{}"]]
+    assert shown[200][1] == ["kind", "address", "operator", "url", "stake", "SURGE", "metadata"]
+
+
 def test_errors_are_said_in_tokens(capsys: pytest.CaptureFixture[str]) -> None:
     @click.command()
     def fails() -> None:

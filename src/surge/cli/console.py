@@ -154,7 +154,7 @@ def show(
 ) -> None:
     """A listing: a table for people, or with `--json` one array of objects. Columns of `money` hold wei, which people see in SURGE.
 
-    Where a terminal is narrow, free text and addresses are folded; numbers and short ids are not.
+    Where a terminal is narrow, free text is folded; numbers and ids are not. Where they leave no room, each row has lines of its own.
     """
     if as_json:
         print_json(list(rows))
@@ -163,18 +163,48 @@ def show(
         out.print(empty)
         return
     narrow = out.width < WIDE
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=narrow, header_style="bold")
-    cells = []
+    cells: dict[str, Sequence[Any]] = {}
+    numbers: set[str] = set()
     for column in columns:
-        values = [row.get(column) for row in rows]
-        numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        title = column.replace("_", " ") + (("\n" if narrow else " ") + "SURGE" if column in money else "")
-        whole = numeric or all(len(word := _words(value)) <= MOST_WHOLE and " " not in word for value in values)
-        table.add_column(title, justify="right" if numeric else "left", no_wrap=whole, overflow="ellipsis" if whole else "fold")
-        cells.append(_amounts(values) if column in money else values)
-    for line in zip(*cells, strict=True):
+        values: list[Any] = [row.get(column) for row in rows]
+        name = column.replace("_", " ") + (("\n" if narrow else " ") + "SURGE" if column in money else "")
+        cells[name] = _amounts(values) if column in money else values
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            numbers.add(name)
+    if sum(_least(name, said) + 1 for name, said in cells.items()) - 1 > out.width:
+        _show_by_row(cells, title)
+        return
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=narrow, header_style="bold")
+    for name, said in cells.items():
+        whole = name in numbers or all(len(word := _words(value)) <= MOST_WHOLE and " " not in word for value in said)
+        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=whole, overflow="ellipsis" if whole else "fold")
+    for line in zip(*cells.values(), strict=True):
         table.add_row(*map(_cell, line))
     out.print(table)
+
+
+_ID = re.compile("(0x)?[0-9a-f]{40,}")
+"""An address, or a longer id."""
+
+
+def _least(name: str, values: Sequence[Any]) -> int:
+    """Characters that a column takes at least: its short words and its ids stay whole."""
+    words = [word for value in (name, *values) for word in _words(value).split()]
+    return max((len(word) if _ID.fullmatch(word) else min(len(word), MOST_WHOLE) for word in words), default=0)
+
+
+def _show_by_row(cells: Mapping[str, Sequence[Any]], title: str | None) -> None:
+    """Each row by itself, a line for each column that says something, so that an address can be copied whole."""
+    if title:
+        out.print(title, markup=False, style="italic")
+    names = [name.replace("\n", " ") for name in cells]
+    widest = max(map(len, names))
+    for number, line in enumerate(zip(*cells.values(), strict=True)):
+        if number:
+            out.print()
+        for name, value in zip(names, line, strict=True):
+            if words := _words(value):
+                out.print(f"{name:<{widest}}  {words}", markup=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> Text:
