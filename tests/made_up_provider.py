@@ -178,11 +178,19 @@ class FakeProvider:
                 voucher = Voucher(self.channel_id, wei(message.amount), message.count, message.root)
                 answers = self.channel.acknowledge(message.entries, voucher, message.signature)
                 self.acknowledged += message.entries
+                self._forget({sequence for sequence, _ in message.entries})
                 self.standing = vouched(self.standing, len(answers), self.window_max)
                 await self._say(wire, Vouched(voucher.count, self.standing.window))
             elif isinstance(message, Reprice):
                 terms = Terms.decode(message.terms)
                 self.job_prices[terms.job] = terms.prices
+
+    def _forget(self, answered: set[int]) -> None:
+        """A unit whose receipt was answered is run anew by whoever asks for it."""
+        for unit, kept in list(self.kept.items()):
+            if kept.receipt is not None and kept.receipt.kind == ReceiptKind.UNIT and kept.receipt.sequence in answered:
+                del self.kept[unit]
+                self.outputs.pop(unit, None)
 
     async def _open(self, wire: Wire, message: OpenChannel) -> None:
         terms = Terms.decode(message.terms)
