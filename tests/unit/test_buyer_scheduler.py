@@ -265,6 +265,21 @@ def test_an_answer_that_was_ready_before_a_restart_says_nothing_of_a_lanes_speed
     assert [one.count for one in scheduler.assign(0.01, {"a": 64})] == [1] * DEPTH
 
 
+def test_a_cut_that_two_should_answer_goes_to_another_when_the_lane_it_was_held_for_has_it() -> None:
+    scheduler = Scheduler(copies=2)
+    scheduler.items_arrived(10)
+    scheduler.items_ended()
+    scheduler.restore([], [(0, 0, 10)])
+    scheduler.hold(0)
+    for key in ("a", "b"):
+        lane = Lane(key, 1, price=10)
+        lane.operator = key
+        scheduler.lane_joined(lane)
+    assert scheduler.assign(0.0, {"a": 1, "b": 1}) == []
+    scheduler.adopt(0, "a", 0.0)
+    assert [(one.number, one.lane) for one in scheduler.assign(0.0, {"a": 1, "b": 1})] == [(0, "b")]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_random_days_never_lose_or_repeat_an_item(seed: int) -> None:
     """Finishes, bad endings, local endings, refusals and departures in any order."""

@@ -104,10 +104,11 @@ class Scheduler:
             heapq.heappush(self._waiting, (cut.first, number))
 
     def adopt(self, number: int, key: str, now: float) -> None:
-        """The lane is asked again for a cut that was held for it."""
+        """The lane is asked again for a cut that it was asked for before."""
         cut, lane = self.cuts[number], self.lanes[key]
         cut.held = False
         cut.begin(lane, Try(now, None, len(lane.running), again=True))
+        self._wait(cut)
 
     def lane_joined(self, lane: Lane) -> None:
         """A provider can be given units."""
