@@ -97,6 +97,14 @@ class Answers:
                 job.journal.results_soon(rows)
         job.poke()
 
+    def recalled(self, number: int, piece: Piece) -> None:
+        """A cut's result is in the journal, though nobody here was told."""
+        for effect in self._job.scheduler.finished(number, "", now=time.monotonic(), seconds=0.0):
+            if isinstance(effect, Deliver):
+                self._job.deliver(piece)
+            elif isinstance(effect, Withdraw):
+                self._job.lanes.withdraw(effect.lane, effect.number)
+
     def replay_endings(self, bad: Mapping[int, GuestFault], lowered: Container[int]) -> None:
         """Cuts whose units ended badly before a restart: halve them, or blame their item unless its fuel limit was a lowered one."""
         job = self._job

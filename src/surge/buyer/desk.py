@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from surge.buyer.calls import Refused, UnitCall
-from surge.buyer.cuts import Assign, Recut
+from surge.buyer.cuts import Assign, Cut, Recut
 from surge.buyer.journal import TryRow
 from surge.buyer.peers import Peer
 from surge.buyer.pieces import cut
 from surge.buyer.plan import CALLS
+from surge.buyer.recalling import recall
 from surge.buyer.work import Unit, make_unit
 from surge.core.messages.fields import MAX_CHUNK
 from surge.core.pricing import unit_amount
@@ -165,7 +166,7 @@ class Desk:
             elif self._is_stale(one, call):
                 continue
             elif unit.content is None:
-                peer.ask(call)
+                self._ask(one, peer, call)
             else:
                 self._spawn(self._upload_and_ask(one, peer, call, unit))
 
@@ -217,15 +218,31 @@ class Desk:
         if rows:
             self._spawn(self._ask_again(peer, rows))
 
-    async def _ask_again(self, peer: Peer, rows: Sequence[TryRow]) -> None:
+    def takes_over(self, peer: Peer, row: TryRow) -> bool:
+        """Ask a provider again for a unit whose receipt waits there, if the job has no answer yet: it may have it elsewhere meanwhile."""
+        if self._may_ask_again(row, peer, done=True) is None:
+            return False
+        self._spawn(self._ask_again(peer, [row], done=True))
+        return True
+
+    def _may_ask_again(self, row: TryRow, peer: Peer, *, done: bool) -> Cut | None:
+        """The cut, if it is kept for whoever comes or, where the answer is there already (`done`), if it has none of this provider."""
+        cut, lane = self._job.scheduler.cuts.get(row.number), self._job.scheduler.lanes.get(peer.device)
+        if cut is None or lane is None or lane.key in cut.tries or lane.key in cut.answered:
+            return None
+        return cut if cut.held or (done and cut.takes(lane, self._job.scheduler.lanes)) else None
+
+    async def _ask_again(self, peer: Peer, rows: Sequence[TryRow], *, done: bool = False) -> None:
         for row in rows:
-            cut = self._job.scheduler.cuts.get(row.number)
-            if cut is None or not cut.held:
+            cut = self._may_ask_again(row, peer, done=done)
+            if cut is None:
                 continue
             items = await self._job.spool.load(cut.first, cut.count)
+            if self._may_ask_again(row, peer, done=done) is None:
+                continue
             limits = replace(self._job.plan.limits, fuel=row.fuel)
             unit = make_unit(self._job.plan, peer.terms.engine, cut.first, items, limits, row.prices)
-            if unit.id != row.unit or peer.device not in self._job.lanes.peers:
+            if unit.id != row.unit:
                 self._job.scheduler.unhold(row.number)
                 continue
             amount = unit_amount(row.prices, row.fuel, limits.memory, unit.size + limits.output)
@@ -236,9 +253,17 @@ class Desk:
             call.lowered, call.stage = row.fuel < self._job.plan.limits.fuel, self._stage(peer.device)
             one = Assign(row.number, cut.first, cut.count, peer.device, copy=False, whole=False)
             if unit.content is None:
-                peer.ask(call)
+                self._ask(one, peer, call)
             else:
                 await self._upload_and_ask(one, peer, call, unit, again=True)
+
+    def _ask(self, one: Assign, peer: Peer, call: UnitCall) -> None:
+        """Ask, unless the unit was paid there while nobody here waited for it: who has forgotten it would do it anew, and bill it."""
+        if peer.payer.has_paid(call.asked.subject):
+            self._job.purse.release((one.number, one.lane))
+            self._spawn(recall(self._job, one, peer, call))
+        else:
+            peer.ask(call)
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -263,4 +288,4 @@ class Desk:
             self._job.poke()
         else:
             if again or not self._is_stale(one, call):
-                peer.ask(call)
+                self._ask(one, peer, call)

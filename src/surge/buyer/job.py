@@ -24,6 +24,7 @@ from surge.buyer.ends import Feed, Sink
 from surge.buyer.evidence import Evidence
 from surge.buyer.journal import CANCELLED, DONE, FAILED, SETUP, STOPPED, Journal, TryRow
 from surge.buyer.lanes import Lanes, Recruit
+from surge.buyer.peers import Peer
 from surge.buyer.pieces import ResultRow
 from surge.buyer.plan import Plan
 from surge.buyer.preparing import Source
@@ -258,12 +259,12 @@ class Job:
         await asyncio.wrap_future(self.journal.dispatch(self.plan.id, tries=[row]))
         return asked
 
-    def expects(self, number: int, device: str) -> bool:
-        """Whether this job asks the device for this cut, or for its setup, itself."""
+    def expects(self, number: int, peer: Peer) -> bool:
+        """Whether this job asks the provider for this cut, or for its setup, itself."""
         if number == SETUP:
-            return not self.lanes.is_prepared(device)
+            return not self.lanes.is_prepared(peer.device)
         cut = self.scheduler.cuts.get(number)
-        return cut is not None and (cut.held or device in cut.tries)
+        return cut is not None and (cut.held or peer.device in cut.tries or self.desk.may_have_answers(peer))
 
     def paid(self, receipt: Receipt) -> None:
         """A receipt of the job that is for no unit was accepted: a setup, an upload, compiling."""

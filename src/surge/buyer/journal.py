@@ -303,6 +303,10 @@ class Journal:
         """What a job has, in order."""
         return await self._db.read(lambda db: read_results(db, job))
 
+    async def result(self, job: bytes, first: int) -> ResultRow | None:
+        """The result that begins with this item; None where there is none."""
+        return next(iter(await self._db.read(lambda db: read_results(db, job, first))), None)
+
     # Channels
 
     async def save_channel(self, row: ChannelRow) -> None:

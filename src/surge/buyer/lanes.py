@@ -152,7 +152,7 @@ class Lanes:
         elif refusal.code == "price":
             agreed = self._agreements.are_new(peer)
             lane.ready = agreed and key not in self._preparing
-            if not agreed and not self._agreements.may_come(peer) and not any(peer.calls_of(self._job)):
+            if not agreed and not self._agreements.may_come(peer) and not peer.calls_of(self._job):
                 text = f"{key} asks for new prices that it does not name, or before it did a unit of the job"
                 self.give_up(peer, Unavailable(text, device=key, for_good=True))
         elif refusal.code == "draining":

@@ -18,7 +18,7 @@ from surge.buyer.auditor import Asked, Audited, audit
 from surge.buyer.calls import Done, Refused, UnitCall
 from surge.buyer.endings import command_value
 from surge.buyer.evidence import Evidence
-from surge.buyer.journal import SETUP, Journal
+from surge.buyer.journal import SETUP, Journal, TryRow
 from surge.buyer.payer import Answer as Paid
 from surge.buyer.peers import Peer
 from surge.buyer.pieces import ResultRow
@@ -64,11 +64,12 @@ class Orphans:
     async def settle(self, peer: Peer) -> None:
         """Answer every orphan of a channel that was just opened. Those that a job here asks for itself are left to it, while it does."""
         orphans, peer.orphans = peer.orphans, []
+        handed: set[int] = set()
         while orphans and peer.is_open:
             left = []
             for wire in orphans:
                 try:
-                    if not await self._settle(peer, wire):
+                    if not await self._settle(peer, wire, handed):
                         left.append(wire)
                 except (Unavailable, Refused) as error:
                     log.info("a receipt of %s waits for another day: %s", peer.device, error)
@@ -79,8 +80,8 @@ class Orphans:
             if orphans:
                 await asyncio.sleep(LOOK_SECONDS)
 
-    async def _settle(self, peer: Peer, wire: SignedReceipt) -> bool:
-        """Answer one; False when a job here is to do that."""
+    async def _settle(self, peer: Peer, wire: SignedReceipt, handed: set[int]) -> bool:
+        """Answer one; False when a job here is to do that. `handed` are sequences that a job was given to ask for, once each."""
         signed = peer.payer.party.receipt(wire)
         digest = signed.verify(peer.payer.party.domain)
         if peer.payer.knows(wire.sequence):
@@ -92,17 +93,22 @@ class Orphans:
         if rows:
             job, number, fuel, prices, plan = rows[0]
             running = self._running(job)
-            if running is not None and running.expects(number, peer.device):
-                return False
             amount = wei(wire.amount)
-            if number != SETUP and not await self._affords(peer, job, amount):
+            affords = number == SETUP or await self._affords(peer, job, amount)
+            if _in_hand(peer, wire) or (running is not None and running.expects(number, peer)):
+                return False
+            if not affords:
                 log.warning("%s bills a unit when its job has spent its budget: refused", peer.device)
                 peer.pay(Paid(signed.receipt, signed.signature, digest, False, None, job, ()))
                 return True
+            row = TryRow(number, peer.terms.channel, wire.subject, fuel, Prices(*canonical.decode(prices)))
+            if number != SETUP and running is not None and wire.sequence not in handed and running.desk.takes_over(peer, row):
+                handed.add(wire.sequence)
+                return False
             if number != SETUP and running is not None:
                 running.purse.reserve(("orphan", wire.sequence), amount, peer.terms.channel)
             try:
-                await self._ask_again(peer, wire, Plan.decode(plan), job, number, fuel, Prices(*canonical.decode(prices)))
+                await self._ask_again(peer, wire, Plan.decode(plan), job, row)
             finally:
                 if running is not None:
                     running.purse.release(("orphan", wire.sequence))
@@ -110,18 +116,21 @@ class Orphans:
         await self._settle_once(peer, signed, digest)
         return True
 
-    async def _ask_again(self, peer: Peer, wire: SignedReceipt, plan: Plan, job: bytes, number: int, fuel: int, prices: Prices) -> None:
-        limits = replace(plan.limits, fuel=fuel)
-        if number == SETUP:
-            await self._setup_again(peer, plan, limits, prices)
+    async def _ask_again(self, peer: Peer, wire: SignedReceipt, plan: Plan, job: bytes, row: TryRow) -> None:
+        """Ask for it once more, unless it was answered while it was looked up: who has forgotten it would do it anew, and bill it."""
+        limits = replace(plan.limits, fuel=row.fuel)
+        if row.number == SETUP:
+            await self._setup_again(peer, plan, limits, row.prices)
             return
-        ((first, count),) = await self._journal.read("SELECT first, count FROM cuts WHERE job = ? AND number = ?", (job, number))
+        ((first, count),) = await self._journal.read("SELECT first, count FROM cuts WHERE job = ? AND number = ?", (job, row.number))
         items = await Spool(job, self._journal).load(first, count)
-        unit = make_unit(plan, peer.terms.engine, first, items, limits, prices)
+        if _in_hand(peer, wire):
+            return
+        unit = make_unit(plan, peer.terms.engine, first, items, limits, row.prices)
         if unit.id != wire.subject:
             raise Unavailable(f"the engine of {peer.device} has changed since", device=peer.device)
         owner = _Heir(plan, first, count, self._running, believes=self._believes(peer, plan))
-        peer.ask(UnitCall(owner, job, number, peer.device, "run", unit.body, unit.asked))
+        peer.ask(UnitCall(owner, job, row.number, peer.device, "run", unit.body, unit.asked))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await owner.over.wait()
@@ -210,6 +219,11 @@ class _Heir:
     def unit_refused(self, call: UnitCall, refusal: Refusal) -> None:
         """See `calls.Owner`."""
         self.over.set()
+
+
+def _in_hand(peer: Peer, wire: SignedReceipt) -> bool:
+    """Whether a receipt was answered meanwhile, or is about to be, as its unit is asked for."""
+    return peer.payer.knows(wire.sequence) or any(call.asked.subject == wire.subject for call in peer.calls_of())
 
 
 def pay_setup(peer: Peer, asked: Asked, done: UnitDone, wire: SignedReceipt, job: bytes, *, affords: bool) -> Audited | None:

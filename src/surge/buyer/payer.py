@@ -123,6 +123,8 @@ class Payer:
         if receipt.kind in ONCE and answer.accepted and not self.intents.pay(receipt, answer.job):
             raise PeerFault("a device asks to be paid for what was not asked, or twice", receipt=receipt)
         if not answer.accepted:
+            if held is not None:
+                self._subjects.discard(receipt.subject)
             self._refused += 1
             if self._refused > MAX_REFUSED:
                 raise PeerFault("a device asks again and again to be paid for what was not asked", receipt=receipt)
@@ -159,6 +161,10 @@ class Payer:
         """Whether the receipt with this sequence is held."""
         return sequence in self._held
 
+    def has_paid(self, subject: bytes) -> bool:
+        """Whether a unit or a setup was paid on this channel, or its receipt is held: asked again, its device may do and bill it anew."""
+        return subject in self._subjects
+
     def may_bill_again(self, subjects: Iterable[bytes]) -> None:
         """These units are asked for again though they were paid, as what was given is not there: who does them again bills them again."""
         self._subjects.difference_update(subjects)
@@ -178,8 +184,8 @@ class Payer:
             if answer.digest != self._digest(receipt):
                 raise PeerFault("a device gives one sequence to two receipts", receipt=receipt)
             return False
-        if receipt.kind in FUELLED:
-            if receipt.subject in self._subjects and answer.accepted:
+        if receipt.kind in FUELLED and answer.accepted:
+            if receipt.subject in self._subjects:
                 self._keep(answer)
                 raise PeerFault("a device asks to be paid for one unit twice", receipt=receipt)
             self._subjects.add(receipt.subject)

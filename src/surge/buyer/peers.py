@@ -84,7 +84,7 @@ class Peer:
         """When it last refused a unit because it was busy, by the monotonic clock."""
         self.latency = 0.0
         """Seconds of the last channel opening's round trip."""
-        self.is_open = self.draining = False
+        self.is_open = self.draining = self._was_open = False
         self.gone: SurgeError | None = None
         self.orphans: list[SignedReceipt] = []
         """Receipts of units that nobody here waits for: asked by a process that was killed."""
@@ -93,15 +93,13 @@ class Peer:
         self._dial = dial
         self._lacking = lacking
         self._calls: dict[int, UnitCall | Question] = {}
-        self._outbox = Outbox()
+        self._outbox, self._closing = Outbox(), Closing()
         self.uploads = Uploads(device, self._outbox)
         self.claimed = 0
         """Units that a job is about to send."""
         self._next_id = 1
         self._in_flight = self._unsettled = 0
         self._opened, self._quiet = asyncio.Event(), asyncio.Event()
-        self._closing = Closing()
-        self._was_open = False
         payer.sent = self._settled
 
     # Using it
@@ -151,9 +149,10 @@ class Peer:
         """Whether anything that was asked is not answered yet."""
         return bool(self._calls)
 
-    def calls_of(self, owner: object) -> Iterator[UnitCall]:
-        """The units under way for this owner."""
-        return (call for call in list(self._calls.values()) if isinstance(call, UnitCall) and call.owner is owner)
+    def calls_of(self, owner: object = None) -> list[UnitCall]:
+        """The units under way for this owner; without one, all."""
+        units = (call for call in self._calls.values() if isinstance(call, UnitCall))
+        return [call for call in units if owner is None or call.owner is owner]
 
     async def upload(self, content: bytes, size: int, pieces: Callable[[], Iterator[bytes]], seconds: float) -> SignedReceipt | None:
         """Send a content in chunks; returns the receipt, where transfers are priced. Raises `Unavailable`, `Refused`."""
@@ -245,10 +244,13 @@ class Peer:
         while known < payer.committed:
             missed, known = await self._lacking(known)
             self._outbox.post(missed)
-        asked = {call.asked.subject for call in self._calls.values() if isinstance(call, UnitCall)}
+        asked = {call.asked.subject for call in self.calls_of()}
         self.orphans = [one for one in opened.pending if one.subject not in asked and not payer.knows(one.sequence)]
         self.is_open = self._was_open = True
-        for number, call in self._calls.items():
+        for number, call in list(self._calls.items()):
+            if isinstance(call, UnitCall) and payer.has_paid(call.asked.subject):  # another call had the answer
+                self._refused(Refusal(number, "cancelled", "it was paid meanwhile", b""))
+                continue
             call.restart()
             self._send(number, call)
         payer.send = self._outbox.post

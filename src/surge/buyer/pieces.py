@@ -87,9 +87,10 @@ def put_results(db: sqlite3.Connection, results: Sequence[ResultRow]) -> None:
             _put(db, row.job, _RESULT, row.first, [value])
 
 
-def read_results(db: sqlite3.Connection, job: bytes) -> list[ResultRow]:
-    """All results of a job, in order."""
-    rows = db.execute("SELECT first, count, value, error FROM results WHERE job = ? ORDER BY first", (job,)).fetchall()
+def read_results(db: sqlite3.Connection, job: bytes, only: int | None = None) -> list[ResultRow]:
+    """All results of a job, in order, or `only` that which begins with this item."""
+    query = "SELECT first, count, value, error FROM results WHERE job = ?1 AND (?2 IS NULL OR first = ?2) ORDER BY first"
+    rows = db.execute(query, (job, only)).fetchall()
     return [
         ResultRow(job, first, count, _get(db, job, _RESULT, first) if value is None and error is None else value, error)
         for first, count, value, error in rows
