@@ -235,6 +235,12 @@ def test_a_footer_that_points_elsewhere_is_refused_before_anything_is_read() -> 
             read(11, index[:-FOOTER] + footer)
 
 
+def test_a_directory_larger_than_a_reader_holds_is_refused_before_it_is_fetched() -> None:
+    size = trees.MOST_DIRECTORY + 1
+    with pytest.raises(PeerFault, match="names no directory"):
+        read_footer(struct.pack(">8sQQQ", MAGIC, 0, size, 3), size + FOOTER)
+
+
 def test_pages_that_overlap_in_their_paths_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trees, "PAGE_ENTRIES", 2)
     start, index = packed([("a", 1), ("b", 1), ("c", 1)])

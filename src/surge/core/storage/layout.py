@@ -179,6 +179,15 @@ class ChunkRange:
         """The chunks' place in the sealed segment: the first byte, and the byte after the last."""
         return self.first * SEALED_CHUNK, min(self.end * SEALED_CHUNK, layout.sealed)
 
+    def leaves(self, layout: SegmentLayout) -> list[tuple[int, int]]:
+        """The transfer leaves that hold the chunks, as shard and number, each once: all that a reader needs, if none of them is lost.
+
+        >>> part = next(Layout(50_000_000).ranges(1_000_000, 1_000_010))
+        >>> part.leaves(Layout(50_000_000).segment(0))
+        [(15, 0), (16, 0)]
+        """
+        return list(dict.fromkeys((piece.index, piece.stripe) for piece in layout.pieces(*self.sealed(layout))))
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

@@ -161,10 +161,7 @@ def _shard_fields(shard: Shard) -> list[Any]:
 
 def _segment(value: Any) -> Segment:
     k, n, sealed, rows = _row(value, (int, int, int, list))
-    layout = SegmentLayout(sealed, k, n)  # bounds n before any shard is read
-    if len(rows) != n:
-        raise InvalidInput(f"a segment has {len(rows)} shards where its code makes {n}")
-    return Segment(layout, tuple(_shard(row) for row in rows))
+    return Segment(SegmentLayout(sealed, k, n), tuple(_shard(row) for row in rows))
 
 
 def _shard(value: Any) -> Shard:
@@ -201,7 +198,6 @@ def _check(page: Page) -> None:
 def _check_segment(segment: Segment) -> None:
     if len(segment.shards) != segment.layout.n:
         raise InvalidInput(f"a segment has {len(segment.shards)} shards where its code makes {segment.layout.n}")
-    _ = segment.layout.plain
     placed = [shard.placed for shard in segment.shards if shard.placed is not None]
     _check_sizes((shard.check for shard in segment.shards), CHECK)
     _check_sizes((each for one in placed for each in (one.deal, one.root)), SECRET)

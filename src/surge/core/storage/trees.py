@@ -168,7 +168,7 @@ def read_footer(data: bytes, size: int) -> Footer:
     magic, start, length, files = _FOOTER.unpack(data)
     if magic != MAGIC:
         raise PeerFault("the object is no packed folder that is known here", magic=magic)
-    if start + length + FOOTER != size or not 0 < length <= MOST_DIRECTORY or files > MOST_PAGES * PAGE_ENTRIES:
+    if start + length + FOOTER != size or not 0 < length <= MOST_DIRECTORY:
         raise PeerFault("a packed folder's footer names no directory in it", start=start, length=length, files=files)
     return Footer(start, length, files)
 
@@ -200,8 +200,6 @@ class Directory:
         """
         page = self.pages[number]
         try:
-            if len(data) != page.size:
-                raise InvalidInput(f"it has {len(data)} bytes, not {page.size}")
             # 1
             entries = [Entry(*_row(row, (str, int, int, int, bool))) for row in _rows(data, self.entries_of(number))]
             # 2
@@ -230,8 +228,6 @@ def read_directory(data: bytes, footer: Footer) -> Directory:
     3. The files of the pages stand in a row from the object's beginning, then the pages, up to the directory.
     """
     try:
-        if len(data) != footer.size:
-            raise InvalidInput(f"it has {len(data)} bytes, not {footer.size}")
         # 1
         pages = tuple(PageEntry(*_row(row, (str, int, int, int, int))) for row in _rows(data, -(-footer.files // PAGE_ENTRIES)))
         # 2
