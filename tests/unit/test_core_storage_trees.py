@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from surge.core import canonical
 from surge.core.storage import trees
-from surge.core.storage.trees import FOOTER, MAGIC, Directory, Entry, Writer, checked_path, read_directory, read_footer
+from surge.core.storage.trees import FOOTER, MAGIC, Directory, Entry, Footer, Writer, checked_path, read_directory, read_footer
 from surge.errors import InvalidInput, PeerFault
 
 PARTS = st.text(st.characters(codec="utf-8", exclude_characters="/\x00"), min_size=1, max_size=8).filter(
@@ -188,27 +188,57 @@ def test_a_lie_about_a_size_is_refused(sizes: tuple[int, ...], why: str) -> None
         read(11, page + whole + struct.pack(">8sQQQ", MAGIC, 11 + len(page), len(whole), 3))
 
 
+def test_a_file_of_less_than_nothing_is_refused() -> None:
+    rows = [["a", 0, 12, 7, False], ["b", 12, -1, 7, False]]
+    with pytest.raises(PeerFault, match="where the one"):
+        read(11, written(rows))
+
+
+HONEST: list[list[Any]] = [["a", 30, 7, 0, 10], ["b", 37, 8, 10, 10], ["c", 45, 9, 10, 30]]
+
+
+def directory_of(pages: list[list[Any]], files: int) -> Directory:
+    data = canonical.encode(pages)
+    return read_directory(data, Footer(54, len(data), files))
+
+
 @pytest.mark.parametrize(
-    "lie",
+    ("page", "field", "lie", "why"),
     [
-        {0: "../a"},
-        {0: "0"},
-        {1: 10},
-        {1: 12},
-        {2: 0},
-        {2: 1 << 40},
-        {3: 1},
-        {3: -1},
-        {4: 10},
-        {4: -1},
-        {4: 1 << 60},
-        {4: True},
+        (0, 0, "../a", "inside a folder"),
+        (1, 0, "a", "twice"),
+        (2, 0, "B", "out of order"),
+        (1, 0, "a/b", "below"),
+        (1, 0, "e\u0301", "composed form"),
+        (0, 1, 29, "pages do not stand in a row"),
+        (1, 1, 38, "pages do not stand in a row"),
+        (2, 2, 8, "do not end where it begins"),
+        (2, 2, 0, "pages do not stand in a row"),
+        (2, 2, -1, "pages do not stand in a row"),
+        (0, 3, 1, "files do not stand in a row"),
+        (0, 3, -1, "files do not stand in a row"),
+        (1, 3, 9, "files do not stand in a row"),
+        (0, 4, -1, "files do not stand in a row"),
+        (2, 4, 9, "files do not stand in a row"),
+        (2, 4, 31, "pages do not stand in a row"),
+        (2, 4, True, "another kind"),
+        (2, 4, 1 << 60, "pages do not stand in a row"),
     ],
 )
-def test_a_lie_in_the_directory_is_refused(lie: dict[int, Any]) -> None:
-    honest = ["a", 11, len(canonical.encode(ROWS)), 0, 11]
-    with pytest.raises(PeerFault, match="cannot be read"):
-        read(11, written(ROWS, [[lie.get(number, value) for number, value in enumerate(honest)]]))
+def test_a_lie_in_the_directory_is_refused(page: int, field: int, lie: Any, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees, "PAGE_ENTRIES", 1)
+    pages = [list(each) for each in HONEST]
+    assert [each.first for each in directory_of(pages, 3).pages] == ["a", "b", "c"]
+    pages[page][field] = lie
+    with pytest.raises(PeerFault, match=why):
+        directory_of(pages, 3)
+
+
+def test_a_page_larger_than_any_is_refused_before_it_is_fetched() -> None:
+    size = trees.MOST_PAGE + 1
+    data = canonical.encode([["a", 0, size, 0, 0]])
+    with pytest.raises(PeerFault, match="pages do not stand in a row"):
+        read_directory(data, Footer(size, len(data), 1))
 
 
 @pytest.mark.parametrize("directory", [{}, [], [["a"]], [["a", 11, 1, 0, 11]] * 2, "a"])
