@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -58,6 +59,17 @@ def test_any_k_fragments_give_the_stripe_and_every_other_fragment(
 def test_isal_makes_the_fragments_that_the_format_says(k: int, n: int) -> None:
     stripe = stripe_of(k, 20_000 // 32 * 32)
     assert list(map(bytes, code_of(k, n).encode(stripe))) == cauchy.encode(k, n, cut(stripe, k))
+
+
+def test_threads_share_a_code() -> None:
+    code = code_of(5, 9)
+    stripes = [random.Random(number).randbytes(5 * 16384) for number in range(40)]
+
+    def there_and_back(stripe: bytes) -> bytes:
+        return code.decode(dict(list(enumerate(code.encode(stripe)))[4:]))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(there_and_back, stripes)) == stripes
 
 
 @needs_isal
