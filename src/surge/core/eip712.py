@@ -19,7 +19,7 @@ class Domain:
     """Where a statement holds: one contract on one chain."""
 
     name: str
-    """`Surge channels` or `Surge registry`."""
+    """`Surge channels`, `Surge registry` or `Surge challenges`."""
     chain_id: int
     """The chain's id."""
     contract: Address
@@ -36,6 +36,11 @@ def channels_domain(chain_id: int, contract: Address) -> Domain:
 def registry_domain(chain_id: int, contract: Address) -> Domain:
     """The domain of a device's or relay's consent."""
     return Domain("Surge registry", chain_id, contract)
+
+
+def challenges_domain(chain_id: int, contract: Address) -> Domain:
+    """The domain of pledges and releases."""
+    return Domain("Surge challenges", chain_id, contract)
 
 
 @lru_cache(maxsize=256)
