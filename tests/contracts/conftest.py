@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bonds_support import ALICE, BOB, CAROL, Bonds
+from challenges_support import Storage, found_challenges
 from contracts_support import OPERATOR, SOURCES, STRANGER, Place, boa, deploy, rich
 from court_support import Courthouse, found_court
 from surge.contracts import NAMES
@@ -37,3 +38,9 @@ def bonds(place: Place) -> Bonds:
 def courthouse(place: Place, deployers: dict[str, Any]) -> Courthouse:
     """A court that may slash; nobody is a juror yet."""
     return found_court(place, deployers)
+
+
+@pytest.fixture
+def storage(place: Place, deployers: dict[str, Any]) -> Storage:
+    """Challenges that may slash, and an operator with 40 SURGE whose device pledged a shard."""
+    return found_challenges(place, deployers)
