@@ -27,8 +27,8 @@ COIN = 10**18
 UNBONDED = replace(EMBEDDED, min_bond=0)
 """A network whose operators are paid everything at once."""
 
-UNJUDGED = replace(UNBONDED, court=None, emissions=None)
-"""One without a court, and without emissions."""
+UNJUDGED = replace(UNBONDED, court=None, emissions=None, storage=None)
+"""One without a court, challenges and emissions."""
 
 
 def free_port() -> int:

@@ -257,13 +257,19 @@ def with_entry(path: str, value: Any) -> bytes:
     return json.dumps(document).encode()
 
 
-def test_a_network_may_have_a_court_and_emissions() -> None:
+def test_a_network_may_have_a_court_emissions_and_challenges() -> None:
     plain = network.decode(json.dumps(FILE).encode())
-    assert (plain.court, plain.emissions) == (None, None)
+    assert (plain.court, plain.emissions, plain.challenges) == (None, None, None)
     assert set(plain.contracts) == {"token", "registry", "bonds", "channels"}
     found = network.decode(with_entry("contracts.court", {"address": "0x" + "0F" * 20, "code_hash": "0x" + "2" * 64}))
     assert found.court == network.Contract(Address("0x" + "0f" * 20), b"\x22" * 32)
     assert found.contracts == {**plain.contracts, "court": found.court}
+    assert network.decode(found.encode()) == found
+    with pytest.raises(InvalidInput, match="no challenges"):
+        found.challenges_domain  # noqa: B018
+    found = network.decode(with_entry("contracts.challenges", {"address": "0x" + "0E" * 20, "code_hash": "0x" + "3" * 64}))
+    assert found.contracts == {**plain.contracts, "challenges": network.Contract(Address("0x" + "0e" * 20), b"\x33" * 32)}
+    assert (found.challenges_domain.name, found.challenges_domain.contract) == ("Surge challenges", "0x" + "0e" * 20)
     assert network.decode(found.encode()) == found
 
 
@@ -310,6 +316,7 @@ def test_a_network_file_comes_back() -> None:
         ("contracts.bonds", ...),
         ("contracts.court", None),
         ("contracts.emissions", {"address": "0x" + "0c" * 20}),
+        ("contracts.challenges", []),
         ("contracts.channels", "0x"),
         ("contracts.registry.address", "0x12"),
         ("contracts.registry.code_hash", "1" * 64),

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from surge.core import canonical
-from surge.core.eip712 import Domain, channels_domain, registry_domain
+from surge.core.eip712 import Domain, challenges_domain, channels_domain, registry_domain
 from surge.core.stack import parse_json
 from surge.core.types import Address, address
 from surge.errors import InvalidInput
@@ -27,7 +27,7 @@ MAX_FILE = 64 << 10
 MAX_URLS = 32
 """RPC URLs, and relays, that a file may name."""
 
-CONTRACTS = ("token", "registry", "bonds", "channels", "court", "emissions")
+CONTRACTS = ("token", "registry", "bonds", "channels", "court", "emissions", "challenges")
 """The contracts that a network may have, as the file names them; `NetworkFile` has a field for each."""
 
 _RPC_SCHEMES = frozenset({"http", "https"})
@@ -83,6 +83,8 @@ class NetworkFile:
     """Who judges and slashes; None where nobody does."""
     emissions: Contract | None = None
     """What mints for work; None where nothing does."""
+    challenges: Contract | None = None
+    """Where storage is proved, and slashed for; None where it is not."""
 
     @property
     def contracts(self) -> dict[str, Contract]:
@@ -104,6 +106,13 @@ class NetworkFile:
     def registry_domain(self) -> Domain:
         """The domain of a device's or relay's consent."""
         return registry_domain(self.chain_id, self.registry.address)
+
+    @property
+    def challenges_domain(self) -> Domain:
+        """The domain of pledges and releases. Raises `InvalidInput` if the network has no challenges."""
+        if self.challenges is None:
+            raise InvalidInput(f"the network {self.name} has no challenges", contract="challenges")
+        return challenges_domain(self.chain_id, self.challenges.address)
 
     def encode(self) -> bytes:
         """The file's bytes: JSON for people."""
@@ -155,6 +164,7 @@ def decode(data: bytes) -> NetworkFile:
         confirmations=_number(document, "confirmations", 0, 10_000),
         court=_optional(contracts, "court"),
         emissions=_optional(contracts, "emissions"),
+        challenges=_optional(contracts, "challenges"),
     )
 
 

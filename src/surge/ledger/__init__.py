@@ -11,6 +11,7 @@ with same_recursion_limit():
     from surge.ledger.bonds import Bonds, Pool, Stake, Ticket
     from surge.ledger.cases import Ballot, Case, OpenedCase
     from surge.ledger.chain import Ledger
+    from surge.ledger.challenges import Challenge, Challenges
     from surge.ledger.court import Court
     from surge.ledger.deploy import Deployed, chain_id, deploy, verify_contracts
     from surge.ledger.emissions import Emissions
@@ -22,6 +23,8 @@ __all__ = [
     "Ballot",
     "Bonds",
     "Case",
+    "Challenge",
+    "Challenges",
     "ChannelState",
     "Court",
     "Deployed",

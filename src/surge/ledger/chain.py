@@ -17,6 +17,7 @@ from surge.ledger.anchors import Anchors
 from surge.ledger.answers import Log
 from surge.ledger.bonds import Bonds
 from surge.ledger.calls import Calls
+from surge.ledger.challenges import Challenges
 from surge.ledger.court import Court
 from surge.ledger.emissions import Emissions
 from surge.ledger.endpoints import Endpoints
@@ -49,6 +50,7 @@ class Ledger:
         self._calls = Calls(network, self._endpoints, self._sender)
         self.bonds = Bonds(self._calls)
         self.court = Court(self._calls)
+        self.challenges = Challenges(self._calls)
         self.anchors = Anchors(self._calls)
         self.histories = Histories(self._endpoints, network)
         self.emissions = Emissions(self._calls, self.histories)

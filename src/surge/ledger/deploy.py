@@ -14,6 +14,7 @@ from typing import Any
 from eth_abi.abi import encode as abi_encode
 
 from surge.contracts import artifact, source_of
+from surge.core.eip712 import word
 from surge.core.keccak import keccak256
 from surge.core.network import Contract, NetworkFile
 from surge.core.parameters import Parameters
@@ -26,21 +27,27 @@ from surge.ledger.endpoints import Endpoints
 from surge.ledger.journal import Journal
 from surge.ledger.transactions import Sender, checksum
 
-LINKS = (
-    ("channels", "token", "token"),
-    ("channels", "bonds", "bonds"),
-    ("bonds", "token", "token"),
-    ("bonds", "slasher", "court"),
-    ("token", "minter", "emissions"),
-    ("court", "token", "token"),
-    ("court", "registry", "registry"),
-    ("court", "bonds", "bonds"),
-    ("court", "channels", "channels"),
-    ("emissions", "token", "token"),
-    ("emissions", "channels", "channels"),
-    ("emissions", "bonds", "bonds"),
+SLASHERS = ("court", "challenges", None, None)
+"""Who may have each place among the slashers of bonds; nobody may have those of None."""
+
+LINKS: tuple[tuple[str, str, int | None, str | None], ...] = (
+    ("channels", "token", None, "token"),
+    ("channels", "bonds", None, "bonds"),
+    ("bonds", "token", None, "token"),
+    *(("bonds", "slasher", place, other) for place, other in enumerate(SLASHERS)),
+    ("token", "minter", None, "emissions"),
+    ("court", "token", None, "token"),
+    ("court", "registry", None, "registry"),
+    ("court", "bonds", None, "bonds"),
+    ("court", "channels", None, "channels"),
+    ("challenges", "token", None, "token"),
+    ("challenges", "registry", None, "registry"),
+    ("challenges", "bonds", None, "bonds"),
+    ("emissions", "token", None, "token"),
+    ("emissions", "channels", None, "channels"),
+    ("emissions", "bonds", None, "bonds"),
 )
-"""Whom contracts rely on: by the contract's view, and the contract that it must name, or nobody if the network has none."""
+"""Whom contracts rely on: by the contract's view, what it is asked, and the contract that it must name, or nobody if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,8 @@ class Deployed:
     """Who judges and slashes."""
     emissions: Contract | None = None
     """What mints for work."""
+    challenges: Contract | None = None
+    """Where storage is proved, and slashed for."""
 
     @property
     def contracts(self) -> dict[str, Any]:
@@ -102,8 +111,8 @@ async def deploy(
         place = receipt.contract
         return Contract(place, keccak256(await _code(endpoints, place)))
 
-    async def call(name: str, contract: Contract, function: str, other: Contract) -> None:
-        data = interface(name).encode_abi(function, args=[checksum(other.address)])
+    async def call(name: str, contract: Contract, function: str, other: Contract, *args: int) -> None:
+        data = interface(name).encode_abi(function, args=[checksum(other.address), *args])
         await sender.send(signer, contract.address, data, purpose=f"calling {function} of {name}")
 
     try:
@@ -123,19 +132,25 @@ async def deploy(
             parameters.fee_bps,
             parameters.epoch_seconds,
         )
-        court = emissions = None
+        court = challenges = emissions = None
         if parameters.court is not None:
             numbers = astuple(parameters.court)
             row = "(" + ",".join(["uint256"] * len(numbers)) + ")"
             places = [checksum(each.address) for each in (token, registry, bonds, channels)]
             court = await put("court", ("address", "address", "address", "address", row), *places, numbers)
-            await call("bonds", bonds, "set_slasher", court)
+            await call("bonds", bonds, "set_slasher", court, SLASHERS.index("court"))
+        if parameters.storage is not None:
+            numbers = astuple(parameters.storage)
+            row = "(" + ",".join(["uint256"] * len(numbers)) + ")"
+            places = [checksum(each.address) for each in (token, registry, bonds)]
+            challenges = await put("challenges", ("address", "address", "address", row), *places, numbers)
+            await call("bonds", bonds, "set_slasher", challenges, SLASHERS.index("challenges"))
         if parameters.emissions is not None:
             places = [checksum(each.address) for each in (token, channels, bonds)]
             types = ("address", "address", "address", "uint256", "uint256", "uint256")
             emissions = await put("emissions", types, *places, *astuple(parameters.emissions))
             await call("token", token, "set_minter", emissions)
-        return Deployed(token, registry, bonds, channels, court, emissions)
+        return Deployed(token, registry, bonds, channels, court, emissions, challenges)
     finally:
         transactions.close()
         await endpoints.close()
@@ -168,16 +183,14 @@ async def verify_contracts(network: NetworkFile) -> None:
                     contract=name,
                 )
         # 3
-        for name, view, other in LINKS:
+        for name, view, argument, other in LINKS:
             if name not in network.contracts:
                 continue
-            named = await endpoints.call(
-                "eth_call",
-                {"to": checksum(network.contracts[name].address), "data": "0x" + keccak256(f"{view}()".encode())[:4].hex()},
-                "latest",
-                read=answers.data,
-            )
-            expected = network.contracts.get(other)
+            question = f"{view}()" if argument is None else f"{view}(uint256)"
+            data = keccak256(question.encode())[:4] + (b"" if argument is None else word(argument))
+            call = {"to": checksum(network.contracts[name].address), "data": "0x" + data.hex()}
+            named = await endpoints.call("eth_call", call, "latest", read=answers.data)
+            expected = network.contracts.get(other) if other else None
             if named[-20:].hex() != (expected.address[2:] if expected else bytes(20).hex()):
                 whom = f"not the {other} that" if expected else "nobody whom"
                 raise InvalidInput(
