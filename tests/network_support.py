@@ -29,6 +29,7 @@ from surge.provider.service import Service
 from surge.relay.client import Relays
 from surge.relay.server import RelayServer
 from surge.sandbox import Sandbox
+from surge.storage.service import Storage, StorageConfig, pledge_domain
 from surge.wallet import KeySigner, Keystore
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class Device:
         self.config = config
         self.compute = compute
         self.service: Compute
+        self.storage: Storage | None = None
         keys = Keystore(self.folder / "wallet")
         self.key, self.operator = keys.load_or_create("device"), keys.load_or_create("operator")
         self.provider: Provider
@@ -85,7 +87,11 @@ class Device:
         """What it lends."""
         self.service = self.compute(sandbox, self.folder / "compute", self.config)
         retainers = [Retainers(self.service.turns, self.config.cores, self.config.retainer)] if self.config.retainer else []
-        return [self.service, *retainers]
+        room = self.town.storage
+        if room is not None:
+            domain = pledge_domain(self.town.network)
+            self.storage = Storage(self.folder / "storage", room, device=self.key, operator=self.operator.address, domain=domain)
+        return [self.service, *retainers, *([] if self.storage is None else [self.storage])]
 
     async def stop(self) -> None:
         await self._stack.aclose()
@@ -107,8 +113,11 @@ class Town:
         strangers: bool = False,
         liars: Sequence[type[Compute]] = (),
         parameters: Parameters = UNBONDED,
+        storage: StorageConfig | None = None,
     ) -> None:
         self.folder = folder
+        self.storage = storage
+        """What its devices lend of their disks."""
         self.strangers = strangers
         """Whether the buyer takes the devices for those of others: it does not find their operators' keys."""
         self._liars = liars

@@ -20,6 +20,7 @@ from surge.cli.children import say_ready, stop_event, stopped
 from surge.cli.children import with_parent as die_with_parent
 from surge.cli.console import Amount, Size, err
 from surge.cli.duty import court_services, defend, juror_config, juror_options
+from surge.cli.lending import storage_config, storage_options, storage_service
 from surge.cli.options import Existing, network_option
 from surge.cli.places import passphrase
 from surge.core import network as network_file
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from surge.provider.config import ProviderConfig
     from surge.provider.juror import JurorConfig
     from surge.provider.service import Service
+    from surge.storage.service import Storage, StorageConfig
     from surge.wallet import KeySigner, Keystore
 
 
@@ -239,6 +241,7 @@ async def _name_relay(network: NetworkFile, data: Path, keys: Keystore, identity
 @click.option("--price-retainer", type=Amount(), default=0, help="SURGE for a core kept free over an hour. [default: 0, not offered]")
 @click.option("--relay-price", type=Amount(), default=None, help="SURGE paid at most for a gigabyte that a relay carries. [default: 0.001]")
 @click.option("--operator", metavar="ADDRESS", default=None, help="Who is paid. [default: the key `operator` in the folder's wallet]")
+@storage_options
 @juror_options
 @click.option("--yes", is_flag=True, help="Trust the network without asking.")
 @click.option("--with-parent", type=int, hidden=True)
@@ -257,10 +260,21 @@ def provide(network: str | None, data: Path | None, yes: bool, with_parent: int 
     ensure_image()
     duty = juror_config(options, config)
     most = 10**15 if options["relay_price"] is None else options["relay_price"]
-    asyncio.run(_provide(load_network(path), data or places.home() / "provider", config, options["operator"], duty, most))
+    folder = data or places.home() / "provider"
+    shelf = options["storage_folder"] or folder / "storage"
+    asyncio.run(_provide(load_network(path), folder, config, options["operator"], duty, most, shelf, storage_config(options, shelf)))
 
 
-async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, paid: str | None, duty: JurorConfig | None, most: int) -> None:
+async def _provide(
+    network: NetworkFile,
+    data: Path,
+    config: ProviderConfig,
+    paid: str | None,
+    duty: JurorConfig | None,
+    most: int,
+    shelf: Path,
+    disk: StorageConfig | None,
+) -> None:
     from surge.cli.carrying import paying
     from surge.core.types import address
     from surge.ledger import Ledger
@@ -303,6 +317,11 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
         stack.push_async_callback(relays.close)
         sending = asyncio.create_task(chain.run(), name="sending transactions again")
         stack.callback(sending.cancel)
+        if disk is not None:
+            storage = storage_service(network, shelf, disk, device, operator)
+            services.append(storage)
+            leaving = asyncio.create_task(leave(storage, stop), name="waiting until nothing is kept")
+            stack.callback(leaving.cancel)
         provider = Provider(
             network=network,
             ledger=chain,
@@ -336,6 +355,13 @@ async def _provide(network: NetworkFile, data: Path, config: ProviderConfig, pai
         for task in done:
             task.result()
         err.print("draining", style="dim")
+
+
+async def leave(storage: Storage, stop: asyncio.Event) -> None:
+    """Stop once a device that leaves has nothing left to keep."""
+    await storage.gone.wait()
+    err.print("nothing is kept here any more: leaving", style="dim")
+    stop.set()
 
 
 def provider_config(options: dict[str, Any]) -> ProviderConfig:

@@ -23,6 +23,7 @@ from surge.cli import places
 from surge.cli.children import Child, say_ready, stopped
 from surge.cli.children import with_parent as die_with_parent
 from surge.cli.console import Size, err, out
+from surge.cli.lending import usual_room
 from surge.core.text import counted
 from surge.errors import InvalidInput, Unavailable
 
@@ -41,6 +42,8 @@ class Plan:
     relay_ports: tuple[int, ...]
     jurors: int = 0
     """Devices that do juror duty and nothing else."""
+    storage: int = 0
+    """Bytes of disk each provider lends; none in a network that was planned before there was storage."""
 
     @property
     def parts(self) -> str:
@@ -60,14 +63,15 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def load_plan(data: Path, relays: int, providers: int, cores: int, memory: int, jurors: int = 0) -> Plan:
+def load_plan(data: Path, relays: int, providers: int, cores: int, memory: int, jurors: int = 0, storage: int | None = None) -> Plan:
     """The folder's plan, made at its first use. Jurors may be added to it later: more of them than it has."""
     path = data / "plan.json"
     if path.is_file():
         try:
             fields = json.loads(path.read_text())
             found = Plan(**{**fields, "relay_ports": tuple(fields["relay_ports"])})
-            numbers = (found.relays, found.providers, found.cores, found.memory, found.ledger_port, *found.relay_ports, found.jurors)
+            numbers = (found.relays, found.providers, found.cores, found.memory, found.ledger_port, *found.relay_ports)
+            numbers += (found.jurors, found.storage)
             if len(found.relay_ports) != found.relays or not all(type(each) is int and each >= 0 for each in numbers):
                 raise ValueError("not the numbers of a plan")
         except (ValueError, TypeError, KeyError) as error:
@@ -77,7 +81,8 @@ def load_plan(data: Path, relays: int, providers: int, cores: int, memory: int, 
             _write_plan(path, found)
         return found
     ports = free_ports(1 + relays)
-    plan = Plan(relays, providers, cores, memory, ports[0], tuple(ports[1:]), jurors)
+    lent = usual_room(data, providers) if storage is None else storage
+    plan = Plan(relays, providers, cores, memory, ports[0], tuple(ports[1:]), jurors, lent)
     data.mkdir(parents=True, exist_ok=True)
     _write_plan(path, plan)
     return plan
@@ -219,7 +224,7 @@ async def _running(data: Path, plan: Plan) -> AsyncIterator[Parts]:
             )
             for index, port in enumerate(plan.relay_ports)
         ]
-        lending = ("--cores", str(plan.cores), "--memory", str(plan.memory))
+        lending = ("--cores", str(plan.cores), "--memory", str(plan.memory), "--storage", str(plan.storage))
         devices = [device("provider", index, data, *lending) for index in range(plan.providers)]
         devices += [device("juror", index, data, "--juror-only") for index in range(plan.jurors)]
         await parts.start(*relays)
@@ -269,8 +274,18 @@ def prepare_image() -> None:
 @click.option("--cores", default=1, show_default=True, type=click.IntRange(1, 256), help="Cores each provider lends.")
 @click.option("--memory", default="2G", show_default=True, type=Size(), help="Memory each provider lends.")
 @click.option("--jurors", default=0, show_default=True, type=click.IntRange(0, 45), help="Jurors, at any start: a case takes 5 at least.")
+@click.option("--storage", type=Size(), default=None, help="Disk each provider lends, at the first start. [default: up to 4G]")
 @click.option("--with-parent", type=int, hidden=True)
-def up(data: Path | None, relays: int, providers: int, cores: int, memory: int, jurors: int, with_parent: int | None) -> None:
+def up(
+    data: Path | None,
+    relays: int,
+    providers: int,
+    cores: int,
+    memory: int,
+    jurors: int,
+    storage: int | None,
+    with_parent: int | None,
+) -> None:
     """Start a whole network on this machine: ledger, relays, providers, and jurors if you want to try disputes.
 
     Runs in the foreground, prints `network ready: DIR/network.json` once jobs can run, and stops everything it started on
@@ -279,7 +294,7 @@ def up(data: Path | None, relays: int, providers: int, cores: int, memory: int, 
     if with_parent:
         die_with_parent(with_parent)
     folder = (data or places.default_up()).resolve()
-    asyncio.run(_up(folder, load_plan(folder, relays, providers, cores, memory, jurors), child=bool(with_parent)))
+    asyncio.run(_up(folder, load_plan(folder, relays, providers, cores, memory, jurors, storage), child=bool(with_parent)))
 
 
 async def _up(data: Path, plan: Plan, *, child: bool) -> None:

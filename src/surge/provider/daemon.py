@@ -28,7 +28,7 @@ from surge.provider.offering import Offering, check
 from surge.provider.outbox import Link
 from surge.provider.reception import Reception
 from surge.provider.reports import JOURNAL, keep_status
-from surge.provider.service import Service
+from surge.provider.service import Service, Telling
 from surge.provider.session import BuyerSession
 from surge.provider.spool import forget_closed
 from surge.provider.status import explain
@@ -368,6 +368,7 @@ class Provider:
             "buyers_connected": len(self._sessions),
             "under_way": sum(len(desk.works) for desk in self.reception.desks),
             "storage": self._journal.batches.fault,
+            "lends": {service.name: service.status() for service in self._services.values() if isinstance(service, Telling)},
             "earnings_wait_for": self.earnings.waits_for,
             "earnings_kept": self.earnings.kept,
             "earnings_set_aside": {"0x" + channel.hex(): why for channel, why in self.earnings.set_aside.items()},

@@ -176,6 +176,15 @@ class Service(Protocol):
 
 
 @runtime_checkable
+class Telling(Protocol):
+    """A service that says how it stands."""
+
+    def status(self) -> dict[str, Any]:
+        """How it stands, as plain data."""
+        ...
+
+
+@runtime_checkable
 class Visited(Protocol):
     """A service that also takes visits: sessions without a channel, whose context names it. It bounds them itself."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from surge.core.text import counted, span
+from surge.core.types import GIGA
 from surge.provider.rivals import reasons
 
 QUIET_SECONDS = 60
@@ -51,6 +52,15 @@ def explain(status: Mapping[str, Any], now: int) -> str:
     return "; ".join([*parts, *troubles])
 
 
+def gigabytes(size: int) -> str:
+    """A size for people.
+
+    >>> gigabytes(1_234_567_890)
+    '1.23 GB'
+    """
+    return f"{size / GIGA:.2f} GB"
+
+
 def stands(status: Mapping[str, Any] | None, now: int) -> str:
     """How a device stands, in a sentence, from the status that it last kept; None where it kept none."""
     if status is None:
@@ -62,5 +72,9 @@ def stands(status: Mapping[str, Any] | None, now: int) -> str:
         said = str(status["waiting"]) or "it works"
         if status["earnings_wait_for"]:
             said += f"; its earnings wait for {status['earnings_wait_for']}"
+    if (disk := status.get("lends", {}).get("storage")) is not None:
+        leaving = " and leaves" if disk["leaving"] else ""
+        said += f"; it keeps {counted(disk['shards'], 'shard')} ({gigabytes(disk['kept'])} of {gigabytes(disk['room'])} lent){leaving}"
+        said += f", which earned {disk['earned']} wei"
     kept = status.get("earnings_kept", "")
     return f"{said}; {kept}" if kept else said

@@ -30,6 +30,8 @@ MIGRATIONS = (
     CREATE TABLE renewals (subject BLOB, deal BLOB, until INTEGER NOT NULL, PRIMARY KEY (subject, deal)) WITHOUT ROWID;
     CREATE INDEX waiting ON renewals (deal);
     CREATE TABLE channels (id BLOB PRIMARY KEY, paid INTEGER NOT NULL, stopped INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE totals (earned TEXT NOT NULL);
+    INSERT INTO totals VALUES ('0');
     CREATE TABLE records (
         author TEXT NOT NULL, label BLOB NOT NULL, version INTEGER NOT NULL, record BLOB NOT NULL, size INTEGER NOT NULL,
         buyer TEXT NOT NULL, PRIMARY KEY (author, label)
@@ -190,10 +192,18 @@ class Index:
         row = self._one("SELECT paid, stopped FROM channels WHERE id = ?", (identity,))
         return (0, False) if row is None else (row[0], bool(row[1]))
 
-    def note_channel(self, identity: bytes, paid: int, *, stopped: bool) -> None:
-        """How a channel stands now. Does not wait."""
-        query = "INSERT OR REPLACE INTO channels VALUES (?, ?, ?)"
-        self._database.submit(lambda connection: connection.execute(query, (identity, paid, stopped)))
+    def note_channel(self, identity: bytes, paid: int, earned: int, *, stopped: bool) -> None:
+        """How a channel stands now, and what was earned on all of them. Does not wait."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO channels VALUES (?, ?, ?)", (identity, paid, stopped))
+            connection.execute("UPDATE totals SET earned = ?", (str(earned),))
+
+        self._database.submit(change)
+
+    def earned(self) -> int:
+        """Wei that were earned on all channels."""
+        return int(self._one("SELECT earned FROM totals")[0])
 
     # Records
 

@@ -20,6 +20,7 @@ from surge.core.eip712 import Domain
 from surge.core.messages import encode_body
 from surge.core.messages import storage as m
 from surge.core.messages.fields import wei
+from surge.core.network import NetworkFile
 from surge.core.receipts import Receipt, ReceiptKind
 from surge.core.signing import Signer
 from surge.core.storage import accounts, deals
@@ -54,12 +55,17 @@ class StorageConfig:
     """Bytes."""
     price: int
     """Wei for 10^9 bytes over 30 days."""
-    penalty: int = 10**17
-    """Wei: the most it pledges for one shard, 0.1 SURGE."""
+    penalty: int = 10**19
+    """Wei: the most it pledges for one shard, 10 SURGE. The ledger holds a part of the operator's bond at most, whatever was pledged."""
     leaving: bool = False
     """Whether it leaves."""
     spare: int = SPARE
     """Bytes of the disk that are left free."""
+
+
+def pledge_domain(network: NetworkFile) -> Domain:
+    """Where pledges hold: the network's contract for challenges; on a network without one they bind nobody."""
+    return Domain("Surge challenges", network.chain_id, Address("0x" + "00" * 20))
 
 
 class Storage:
@@ -121,10 +127,16 @@ class Storage:
         await self.recorder.visit(link)
 
     def status(self) -> dict[str, Any]:
-        """What it holds, as plain data. `free`, `kept` and `room` are bytes."""
+        """See `Telling`. `kept`, `free` and `room` are bytes, `earned` wei."""
         shards, kept = self.shelf.totals
-        free = self.shelf.free()
-        return {"shards": shards, "kept": kept, "free": free, "room": self.config.room, "leaving": self.config.leaving}
+        return {
+            "shards": shards,
+            "kept": kept,
+            "free": self.shelf.free(),
+            "room": self.config.room,
+            "leaving": self.config.leaving,
+            "earned": self.tolls.earned,
+        }
 
     def _now(self) -> int:
         return int(self._clock())

@@ -21,6 +21,8 @@ class Tolls:
         self._owed: dict[tuple[bytes, bytes], int] = {}
         """Bytes on receipts that wait for an answer, by channel and subject."""
         self._bills: dict[tuple[bytes, bytes], Claim] = {}
+        self.earned = index.earned()
+        """Wei of receipts of this service that were accepted."""
 
     def of(self, channel: bytes) -> Traffic:
         """What was moved for a channel."""
@@ -93,6 +95,7 @@ class Tolls:
         traffic = self.of(channel)
         if accepted:
             traffic = self._traffic[channel] = accounts.vouched(traffic, size or 0)
+            self.earned += receipt.amount
         else:
             self._stopped.add(channel)
-        self._index.note_channel(channel, traffic.paid, stopped=channel in self._stopped)
+        self._index.note_channel(channel, traffic.paid, self.earned, stopped=channel in self._stopped)
