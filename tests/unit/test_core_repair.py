@@ -39,18 +39,18 @@ def test_a_device_that_sleeps_is_waited_for_by_its_habits() -> None:
     sleeper, steady, new = Habits(60 * DAY, 9 * HOUR), Habits(60 * DAY, 0), Habits(DAY, 0)
     assert presence(sleeper, 0) is HERE
     assert presence(sleeper, 0, leaving=True) is LEAVING
-    assert [presence(each, 7 * HOUR) for each in (sleeper, steady, new)] == [AWAY, GONE, AWAY]
-    assert [presence(each, 19 * HOUR) for each in (sleeper, steady, new)] == [GONE, GONE, AWAY]
-    assert presence(sleeper, 17 * HOUR) is AWAY
+    assert [presence(each, 13 * HOUR) for each in (sleeper, steady, new)] == [AWAY, GONE, AWAY]
+    assert [presence(each, 23 * HOUR) for each in (sleeper, steady, new)] == [GONE, GONE, AWAY]
+    assert presence(sleeper, 22 * HOUR) is AWAY
     assert presence(new, 25 * HOUR) is GONE
     assert presence(Habits(60 * DAY, 30 * DAY), 8 * DAY) is GONE
 
 
 def test_a_region_that_is_away_is_waited_for_longer() -> None:
     steady = Habits(60 * DAY, 0)
-    assert presence(steady, 10 * HOUR, region_away=0.2) is GONE
-    assert presence(steady, 10 * HOUR, region_away=0.9) is AWAY
-    assert presence(steady, 19 * HOUR, region_away=0.9) is GONE
+    assert presence(steady, 20 * HOUR, region_away=0.2) is GONE
+    assert presence(steady, 20 * HOUR, region_away=0.9) is AWAY
+    assert presence(steady, 37 * HOUR, region_away=0.9) is GONE
 
 
 def test_habits_fade() -> None:

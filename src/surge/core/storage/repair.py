@@ -25,11 +25,11 @@ from surge.core.types import Address
 HOUR = 3_600.0
 DAY = 86_400.0
 
-LEAST_GRACE, FIRST_GRACE, MOST_GRACE = 6 * HOUR, 24 * HOUR, 7 * DAY
+LEAST_GRACE, FIRST_GRACE, MOST_GRACE = 12 * HOUR, 24 * HOUR, 7 * DAY
 """Seconds that a device is waited for: at least, so that a restart is no loss; one of unknown habits; and at most, for a week's silence is
 not to be told from leaving."""
 
-PATIENCE = 2.0
+PATIENCE = 2.5
 """A device is waited for so many times its longest absence."""
 
 HABIT_DAYS = 30.0
@@ -69,7 +69,7 @@ def grace(watched: float, longest: float, region_away: float = 0.0) -> float:
     """Seconds for which an absent device is waited for, by its habits and by the part of its region that is away as well.
 
     >>> grace(0, 0) / HOUR, grace(30 * DAY, 0) / HOUR, grace(30 * DAY, 9 * HOUR) / HOUR
-    (24.0, 6.0, 18.0)
+    (24.0, 12.0, 22.5)
     """
     first = FIRST_GRACE if watched < KNOWN_AFTER else LEAST_GRACE
     own = max(first, PATIENCE * longest) * (OUTAGE_PATIENCE if region_away >= OUTAGE else 1.0)
