@@ -14,7 +14,7 @@ from surge.core.pricing import typical_amount
 from surge.errors import Unavailable
 from surge.provider import rivals
 from surge.provider.rivals import Rivals, compared, reasons
-from surge.provider.status import explain
+from surge.provider.status import explain, stands
 
 OWN = OFFER
 
@@ -31,8 +31,13 @@ def other(number: int, price: int = 10**15, **changes: Any) -> Offer:
 
 GOOD: dict[str, Any] = {
     **{"listed": True, "others": 3, "cheaper": 0, "own": 5, "median": 5, "cheapest": 5, "engine": 2},
-    **{"bond": None, "buyers": 1, "refused": 0},
+    **{"bond": None, "least_bond": 10, "buyers": 1, "refused": 0},
 }
+
+SHORT = (
+    "and the network's least bond is 10 wei: it gets one unit at a time, every result is checked, and its pay is kept until the bond is "
+    "there; `surge stake`, with --data and the provider's folder,"
+)
 
 
 def test_an_offer_is_compared_with_those_of_its_own_service() -> None:
@@ -64,7 +69,11 @@ def test_an_offer_is_compared_with_those_of_its_own_service() -> None:
         ({"engine": 0}, "nobody else has its engine, so nobody can check its results by running them again"),
         (
             {"bond": 0},
-            "its operator stakes nothing: where a bond is asked for, it gets one unit at a time, and every result is checked",
+            f"its operator stakes nothing, {SHORT} puts in the 10 wei that are missing",
+        ),
+        (
+            {"bond": 7},
+            f"its operator stakes 7 wei, {SHORT} puts in the 3 wei that are missing",
         ),
         ({"buyers": 0}, "nobody has paid it yet: every buyer takes it for a newcomer, and of a job's providers one in eight is"),
         ({"refused": 2}, "2 receipts of it were refused, which lowers its standing with those buyers"),
@@ -77,8 +86,18 @@ def test_each_reason_is_said_where_it_holds(change: dict[str, Any], said: str) -
     assert explain({**WAITS, "market": {**GOOD, **change}, "under_way": 1}, 1000) == "", "one that works waits for nothing"
 
 
-def test_a_bond_that_is_not_known_is_not_said_to_be_nothing() -> None:
-    assert reasons({**GOOD, "bond": 5, "cheaper": 0}) == reasons({**GOOD, "bond": None})
+@pytest.mark.parametrize("bond", [{"bond": None}, {"bond": 10}, {"bond": 0, "least_bond": 0}])
+def test_a_bond_that_is_enough_or_not_known_is_no_reason(bond: dict[str, int]) -> None:
+    assert reasons({**GOOD, **bond}) == reasons({**GOOD, "bond": 11})
+    assert "bond" not in stands({**WAITS, "at": 990, "waiting": "", "earnings_wait_for": "", "market": {**GOOD, **bond}}, 1000)
+
+
+def test_a_device_that_works_is_told_of_its_bond_once() -> None:
+    seen = {**WAITS, "at": 990, "waiting": "", "earnings_wait_for": "", "market": {**GOOD, "bond": 7}}
+    assert stands(seen, 1000).startswith("it works; its operator stakes 7 wei, and the network's least bond is 10 wei")
+    waiting = explain({**WAITS, "market": seen["market"]}, 1000)
+    assert stands({**seen, "waiting": waiting}, 1000) == waiting
+    assert waiting.count("least bond") == 1
 
 
 @dataclass
@@ -111,9 +130,9 @@ class Journal:
 
 
 def looking(boards: Boards, bond: int | None = None) -> Rivals:
-    async def stake() -> int:
+    async def stake() -> tuple[int, int]:
         assert bond is not None
-        return bond
+        return bond, 10
 
     return Rivals(boards, cast(Any, Journal()), None if bond is None else stake)
 
@@ -125,8 +144,8 @@ async def test_what_is_seen_is_looked_at_now_and_then_and_only_then(monkeypatch:
         await found.look(OWN)
     assert boards.looks == 1
     assert found.seen is not None
-    assert {name: found.seen[name] for name in ("listed", "cheaper", "bond", "buyers", "refused")} == {
-        "listed": True, "cheaper": 1, "bond": 7, "buyers": 2, "refused": 3,
+    assert {name: found.seen[name] for name in ("listed", "cheaper", "bond", "least_bond", "buyers", "refused")} == {
+        "listed": True, "cheaper": 1, "bond": 7, "least_bond": 10, "buyers": 2, "refused": 3,
     }  # fmt: skip
     monkeypatch.setattr(rivals, "LOOK_SECONDS", 0.0)
     boards.found.clear()

@@ -18,7 +18,7 @@ import click
 from surge.cli import places, registry
 from surge.cli.children import say_ready, stop_event, stopped
 from surge.cli.children import with_parent as die_with_parent
-from surge.cli.console import Amount, Size, err
+from surge.cli.console import Amount, Size, err, in_tokens
 from surge.cli.duty import court_services, defend, juror_config, juror_options
 from surge.cli.lending import storage_config, storage_options, storage_service
 from surge.cli.options import Existing, network_option
@@ -281,6 +281,7 @@ async def _provide(
     from surge.provider.compute import Compute
     from surge.provider.daemon import Provider
     from surge.provider.retainers import Retainers
+    from surge.provider.rivals import short_bond
     from surge.relay.client import Relays
     from surge.sandbox import Sandbox
     from surge.wallet import Keystore
@@ -322,6 +323,10 @@ async def _provide(
             services.append(storage)
             leaving = asyncio.create_task(leave(storage, stop), name="waiting until nothing is kept")
             stack.callback(leaving.cancel)
+
+        async def bond() -> tuple[int, int]:
+            return await chain.bonds.own_stake(operator), await chain.bonds.min_bond()
+
         provider = Provider(
             network=network,
             ledger=chain,
@@ -331,7 +336,7 @@ async def _provide(
             data=data,
             services=services,
             config=config,
-            bond=lambda: chain.bonds.own_stake(operator),
+            bond=bond,
         )
         fares = paying(
             provider,
@@ -347,6 +352,8 @@ async def _provide(
         await stack.enter_async_context(fares)
         await stack.enter_async_context(provider)
         await provider.ready()
+        if config.lends and (short := short_bond(*await bond())):
+            err.print(in_tokens(short), style="yellow", markup=False, soft_wrap=True)
         err.print(f"device {device.address} of operator {operator}", style="dim", markup=False, soft_wrap=True)
         say_ready()
         lending = asyncio.create_task(provider.run(stop), name="lending")

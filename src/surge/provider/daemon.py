@@ -68,7 +68,7 @@ class Provider:
         gas: pays for redemptions; the device by default.
         host: how the machine is asked about itself.
         operator_of: who says whose the device is; the ledger's registry of devices by default.
-        bond: who says what the operator stakes, in wei; without it, why no work comes says nothing of that.
+        bond: who says what the operator stakes, and the network's least bond, in wei; without it nothing is said of that.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Provider:
         gas: Signer | None = None,
         host: Host | None = None,
         operator_of: Callable[[Address], Awaitable[Address | None]] | None = None,
-        bond: Callable[[], Awaitable[int]] | None = None,
+        bond: Callable[[], Awaitable[tuple[int, int]]] | None = None,
     ) -> None:
         self.config = config = config or ProviderConfig()
         check(config)

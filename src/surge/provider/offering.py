@@ -82,7 +82,7 @@ class Offering:
         services: Sequence[Service],
         boards: Boards,
         journal: Journal,
-        bond: Callable[[], Awaitable[int]] | None = None,
+        bond: Callable[[], Awaitable[tuple[int, int]]] | None = None,
     ) -> None:
         self.published: Published | None = None
         self.trouble = ""

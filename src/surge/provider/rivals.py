@@ -35,9 +35,9 @@ class Board(Protocol):
 
 
 class Rivals:
-    """Looks at the market now and then. `bond` says what the operator stakes, in wei; without it nothing is said of that."""
+    """Looks at the market now and then. `bond` says what the operator stakes, and the network's least, in wei."""
 
-    def __init__(self, boards: Board, journal: Journal, bond: Callable[[], Awaitable[int]] | None = None) -> None:
+    def __init__(self, boards: Board, journal: Journal, bond: Callable[[], Awaitable[tuple[int, int]]] | None = None) -> None:
         self.seen: dict[str, Any] | None = None
         """What was seen last, as plain data (see `compared`); None before."""
         self._boards = boards
@@ -53,13 +53,14 @@ class Rivals:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 found = [signed.offer for signed in await self._boards.offers()]
-                bond = None if self._bond is None else await self._bond()
+                bond, least = (None, 0) if self._bond is None else await self._bond()
         except (SurgeError, TimeoutError) as error:
             log.info("what others offer cannot be seen now: %s", error or "the relays do not answer")
             return
         rows = self._journal.channels(closed=True)
         paying = len({row.buyer for row in rows if row.amount})
-        self.seen = {**compared(own, found), "bond": bond, "buyers": paying, "refused": sum(row.refused for row in rows)}
+        refused = sum(row.refused for row in rows)
+        self.seen = {**compared(own, found), "bond": bond, "least_bond": least, "buyers": paying, "refused": refused}
 
 
 def compared(own: Offer, found: Sequence[Offer]) -> dict[str, Any]:
@@ -82,6 +83,23 @@ def compared(own: Offer, found: Sequence[Offer]) -> dict[str, Any]:
     }
 
 
+def short_bond(staked: int | None, least: int) -> str:
+    """What a bond below the network's least costs its operator, and what mends it; empty where it is enough, or not known. Amounts in wei.
+
+    >>> short_bond(4, 10).partition(":")[0]
+    "its operator stakes 4 wei, and the network's least bond is 10 wei"
+    >>> short_bond(10, 10), short_bond(None, 10), short_bond(0, 0)
+    ('', '', '')
+    """
+    if staked is None or staked >= least:
+        return ""
+    return (
+        f"its operator stakes {f'{staked} wei' if staked else 'nothing'}, and the network's least bond is {least} wei: it gets one unit at "
+        f"a time, every result is checked, and its pay is kept until the bond is there; `surge stake`, with --data and the provider's "
+        f"folder, puts in the {least - staked} wei that are missing"
+    )
+
+
 def reasons(seen: Mapping[str, Any]) -> list[str]:
     """Why buyers may not choose a device, from what was seen of its market, the gravest first."""
     found = []
@@ -96,8 +114,8 @@ def reasons(seen: Mapping[str, Any]) -> list[str]:
         )
     if others and not seen["engine"]:
         found.append("nobody else has its engine, so nobody can check its results by running them again")
-    if seen["bond"] == 0:
-        found.append("its operator stakes nothing: where a bond is asked for, it gets one unit at a time, and every result is checked")
+    if short := short_bond(seen["bond"], seen["least_bond"]):
+        found.append(short)
     if not seen["buyers"]:
         found.append("nobody has paid it yet: every buyer takes it for a newcomer, and of a job's providers one in eight is")
     if seen["refused"]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from surge.core.text import counted, span
 from surge.core.types import GIGA
-from surge.provider.rivals import reasons
+from surge.provider.rivals import reasons, short_bond
 
 QUIET_SECONDS = 60
 """Seconds without a call after which a device is without work."""
@@ -76,5 +76,7 @@ def stands(status: Mapping[str, Any] | None, now: int) -> str:
         leaving = " and leaves" if disk["leaving"] else ""
         said += f"; it keeps {counted(disk['shards'], 'shard')} ({gigabytes(disk['kept'])} of {gigabytes(disk['room'])} lent){leaving}"
         said += f", which earned {disk['earned']} wei"
-    kept = status.get("earnings_kept", "")
-    return f"{said}; {kept}" if kept else said
+    market = status.get("market") or {}
+    short = short_bond(market.get("bond"), market.get("least_bond", 0))
+    more = [status.get("earnings_kept", ""), short if short not in said else ""]
+    return "; ".join([said, *filter(None, more)])
