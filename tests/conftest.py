@@ -12,6 +12,7 @@ import pytest
 from buyer_support import Bed
 from made_up_provider import FakeProvider
 from relay_support import OTHER_RELAY, relay_server
+from retainer_support import Holder
 from surge.cli.image import ensure_image
 from surge.cli.places import cache
 from surge.relay.server import RelayServer
@@ -68,6 +69,14 @@ async def make_bed(tmp_path: Path) -> AsyncIterator[Callable[..., Bed]]:
     yield make
     for bed in beds:
         await bed.close()
+
+
+@pytest.fixture
+def holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Holder:
+    """A provider that holds cores, its time by hand."""
+    holder = Holder(tmp_path)
+    holder.slow(monkeypatch)
+    return holder
 
 
 @pytest.fixture

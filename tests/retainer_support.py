@@ -17,7 +17,9 @@ from surge.buyer.accounts import acknowledgement_since, open_payer
 from surge.buyer.auditor import Party
 from surge.buyer.journal import ChannelRow, Journal
 from surge.buyer.peers import Peer
+from surge.buyer.retaining import Retaining
 from surge.core import offers
+from surge.core import retainers as rules
 from surge.core.receipts import Terms
 from surge.core.types import ZERO
 from surge.provider import retainers as service
@@ -59,6 +61,12 @@ class Holder:
     def slow(self, monkeypatch: Any) -> None:
         """Have the provider's time pass with the clock."""
         monkeypatch.setattr(service, "time", self.clock)
+
+    async def pass_by(self, held: Retaining, seconds: int) -> None:
+        """Let time pass, with a retainer's pings."""
+        for _ in range(seconds // rules.PING_SECONDS):
+            self.clock.now += rules.PING_SECONDS
+            await held._ping()
 
     @asynccontextmanager
     async def peer(self, number: int = 60) -> AsyncIterator[Peer]:

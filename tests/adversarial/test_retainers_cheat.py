@@ -22,19 +22,6 @@ from surge.provider.service import Claim, Refused
 from surge.provider.turns import Turns
 
 
-@pytest.fixture
-def holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Holder:
-    holder = Holder(tmp_path)
-    holder.slow(monkeypatch)
-    return holder
-
-
-async def pass_by(holder: Holder, held: Retaining, seconds: int) -> None:
-    for _ in range(seconds // rules.PING_SECONDS):
-        holder.clock.now += rules.PING_SECONDS
-        await held._ping()
-
-
 async def caught(held: Retaining) -> str:
     """Let a retainer end; why it did."""
     await asyncio.wait_for(held.run(), 20)
@@ -52,7 +39,7 @@ async def test_a_device_that_bills_more_seconds_than_were_counted_is_not_paid(ho
     async with holder.bench.running() as provider, holder.peer() as peer:
         held = Retaining(peer, 1, PRICE, 3600.0, holder.clock)
         await held.begin()
-        await pass_by(holder, held, 60)
+        await holder.pass_by(held, 60)
         held.stop()
         assert "bills 61 seconds where 60 were counted" in await caught(held)
         assert isinstance(peer.gone, PeerFault)
@@ -79,10 +66,10 @@ async def test_a_bill_at_another_price_or_for_another_period_is_not_paid(
     async with holder.bench.running() as provider, holder.peer() as peer:
         held = Retaining(peer, 1, PRICE, 3600.0, holder.clock)
         await held.begin()
-        await pass_by(holder, held, 60)
+        await holder.pass_by(held, 60)
         if change == "old period":
             await held._bill()
-            await pass_by(holder, held, 60)
+            await holder.pass_by(held, 60)
         held.stop()
         said = await caught(held)
         assert "asks for" in said or "states something else" in said
@@ -97,7 +84,7 @@ async def test_a_buyer_that_pings_and_never_pays_holds_no_more_than_two_periods(
         await held.begin()
         began = holder.clock.now
         with pytest.raises(Exception, match="were not paid"):
-            await pass_by(holder, held, 3600)
+            await holder.pass_by(held, 3600)
         assert holder.clock.now - began <= rules.MOST_UNPAID + rules.PING_SECONDS
         assert not holder.turns.is_shut("somebody else")
 
@@ -149,7 +136,7 @@ async def test_a_device_that_gave_its_held_cores_to_others_is_found_out_by_the_f
     async with holder.bench.running() as provider, holder.peer() as peer:
         held = Retaining(peer, 1, PRICE, 3600.0, holder.clock)
         await held.begin()
-        await pass_by(holder, held, 60)
+        await holder.pass_by(held, 60)
         peer.busy_at = time.monotonic()  # as `Peer` notes where a unit is refused as busy
         assert "refused a unit as busy while its cores were held" in await caught(held)
         (row,) = provider._journal.channels()

@@ -41,9 +41,15 @@ async def make(python_cache: Path, tmp_path: Path) -> AsyncIterator[Make]:
 
 
 @pytest.fixture(scope="module")
-def up(place: Place) -> Iterator[Up]:
-    """`surge up` in the place that a module names `place`."""
-    network = Up(place, place.folder / "net")
+def place(python_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A home of the module's own; a module that needs files in it names a `place` of its own."""
+    return Place(tmp_path_factory.mktemp("place"), python_image)
+
+
+@pytest.fixture(scope="module")
+def up(request: pytest.FixtureRequest, place: Place) -> Iterator[Up]:
+    """`surge up` in the module's place, of the parts that the module's `UP` counts."""
+    network = Up(place, place.folder / "net", **getattr(request.module, "UP", {}))
     try:
         network.start()
         yield network

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,7 @@ from surge.wallet import KeySigner
 
 pytestmark = pytest.mark.timeout(300)
 
-
-@pytest.fixture(scope="module")
-def place(python_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place(tmp_path_factory.mktemp("registry"), python_image)
-
-
-@pytest.fixture(scope="module")
-def up(place: Place) -> Iterator[Up]:
-    network = Up(place, place.folder / "net", providers=1, relays=1)
-    try:
-        network.start()
-        yield network
-    finally:
-        network.end()
+UP = {"providers": 1, "relays": 1}
 
 
 def member(place: Place, address: str) -> dict[str, Any]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 import surge
@@ -13,22 +10,9 @@ from surge.errors import InvalidInput, NotEnough
 
 pytestmark = pytest.mark.timeout(300)
 
+UP = {"providers": 1, "relays": 1}
+
 ETHER = 10**18
-
-
-@pytest.fixture(scope="module")
-def place(python_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place(tmp_path_factory.mktemp("staking"), python_image)
-
-
-@pytest.fixture(scope="module")
-def up(place: Place) -> Iterator[Up]:
-    network = Up(place, place.folder / "net", providers=1, relays=1)
-    try:
-        network.start()
-        yield network
-    finally:
-        network.end()
 
 
 @pytest.fixture(scope="module")

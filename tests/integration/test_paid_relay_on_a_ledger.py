@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,8 @@ from surge.relay.server import RelayServer
 from surge.wallet import Keystore
 
 pytestmark = pytest.mark.timeout(300)
+
+UP = {"providers": 0, "relays": 1}
 
 PRICE = 10**15
 
@@ -95,21 +96,6 @@ def test_a_device_pays_its_relay_out_of_what_it_earned(python_cache: Path, tmp_p
             assert town.paid.status()["carried"] == town.paid.tally.carried
         finally:
             town.call(stack.aclose())
-
-
-@pytest.fixture(scope="module")
-def place(python_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place(tmp_path_factory.mktemp("paid"), python_image)
-
-
-@pytest.fixture(scope="module")
-def up(place: Place) -> Iterator[Up]:
-    network = Up(place, place.folder / "net", providers=0, relays=1)
-    try:
-        network.start()
-        yield network
-    finally:
-        network.end()
 
 
 def test_a_relay_with_a_price_names_itself_offers_and_stops_cleanly(place: Place, up: Up) -> None:

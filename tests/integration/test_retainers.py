@@ -19,27 +19,13 @@ from surge.core.receipts import ReceiptKind
 from surge.errors import InvalidInput, NoProvider, Unavailable
 
 
-@pytest.fixture
-def holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Holder:
-    holder = Holder(tmp_path)
-    holder.slow(monkeypatch)
-    return holder
-
-
-async def pass_by(holder: Holder, held: Retaining, seconds: int) -> None:
-    """Let time pass, with its pings."""
-    for _ in range(seconds // rules.PING_SECONDS):
-        holder.clock.now += rules.PING_SECONDS
-        await held._ping()
-
-
 async def test_time_held_is_paid_period_by_period_and_the_cores_are_let_go_at_the_end(holder: Holder) -> None:
     async with holder.bench.running() as provider, holder.peer() as peer:
         held = Retaining(peer, 2, PRICE, 3600.0, holder.clock)
         await held.begin()
         assert holder.turns.is_shut("somebody else")
         for minutes in (1, 2, 3):
-            await pass_by(holder, held, 60)
+            await holder.pass_by(held, 60)
             await held._bill()
             assert held.state.seconds == 60 * minutes
             assert held.state.paid == 2 * 60 * 1000 * minutes
@@ -76,10 +62,10 @@ async def test_time_in_which_the_device_was_away_is_not_paid(holder: Holder) -> 
     async with holder.bench.running(), holder.peer() as peer:
         held = Retaining(peer, 1, PRICE, 3600.0, holder.clock)
         await held.begin()
-        await pass_by(holder, held, 30)
+        await holder.pass_by(held, 30)
         holder.clock.now += 600
         await held._ping()
-        await pass_by(holder, held, 30)
+        await holder.pass_by(held, 30)
         await held._bill()
         assert held.seconds == 60
 
@@ -88,7 +74,7 @@ async def test_a_buyer_that_is_not_heard_holds_nothing(holder: Holder) -> None:
     async with holder.bench.running(), holder.peer() as peer:
         held = Retaining(peer, 2, PRICE, 3600.0, holder.clock)
         await held.begin()
-        await pass_by(holder, held, 10)
+        await holder.pass_by(held, 10)
         holder.retainers.look(holder.clock.now + rules.GAP_SECONDS)
         assert holder.turns.is_shut("somebody else")
         holder.retainers.look(holder.clock.now + rules.GAP_SECONDS + 1)
@@ -115,7 +101,7 @@ async def test_a_statement_that_was_not_answered_is_made_again_and_paid_once(hol
         async with holder.peer() as peer:
             held = Retaining(peer, 1, PRICE, 3600.0, holder.clock)
             await held.begin()
-            await pass_by(holder, held, 60)
+            await holder.pass_by(held, 60)
             holder.bench.relays.links[-1].stalled.clear()
             with pytest.raises(Unavailable):
                 await held._bill()
@@ -123,10 +109,10 @@ async def test_a_statement_that_was_not_answered_is_made_again_and_paid_once(hol
         async with holder.peer() as peer:
             again = Retaining(peer, 1, PRICE, 3600.0, holder.clock)
             await again.begin()
-            await pass_by(holder, again, 15)
+            await holder.pass_by(again, 15)
             await again._bill()
             assert again.seconds == 60 or again.seconds == 15
-            await pass_by(holder, again, 45)
+            await holder.pass_by(again, 45)
             await again._bill()
             await again._bill()
             await until(lambda: next(iter(holder.retainers.holdings.values())).unpaid < 1)
