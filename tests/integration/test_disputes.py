@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import surge
 from buyer_functions import add_one
 from court_town import CourtTown
 from sandbox_support import HELLO, wat
+from surge.buyer import disputing
 from surge.buyer.courier import Courier
 from surge.core import values
 from surge.core.case_package import CasePackage
@@ -230,6 +232,20 @@ def test_an_accused_that_keeps_its_link_loses(town: CourtTown, module: Path, mon
         assert phase(town, case) == Phase.ANSWER
         town.travel(town.parameters.answer_seconds)
         assert network.follow_dispute(receipt["receipt"])["outcome"] == Outcome.NO_LINK
+
+
+def test_a_dispute_is_watched_to_its_verdict_whoever_follows_it(town: CourtTown, module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disputing, "NEWS_SECONDS", 1e6)
+    town.accused.service.tell = shouted
+    with surge.connect(town.file) as network, surge.connect(town.file) as other, ThreadPoolExecutor() as threads:
+        receipt = receipt_of(network, module)["receipt"]
+        network.dispute(receipt, wait=False)
+        beside = threads.submit(lambda: list(other.watch_dispute(receipt)))
+        for seen in (list(network.watch_dispute(receipt)), beside.result()):
+            assert {each["state"] for each in seen[:-1]} == {"open"}
+            assert (seen[-1]["state"], seen[-1]["outcome"]) == ("over", Outcome.CONVICTED)
+            assert "the case is over" in [each["text"] for each in seen[-1]["events"]]
+        assert [each["state"] for each in network.watch_dispute(receipt)] == ["over"]
 
 
 def test_an_opener_that_was_killed_goes_on_when_it_is_back(town: CourtTown, module: Path) -> None:

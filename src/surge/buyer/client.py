@@ -14,7 +14,7 @@ from surge.buyer.accounts import Lease
 from surge.buyer.bonded import Bonded
 from surge.buyer.calls import Refused
 from surge.buyer.checker import Checker
-from surge.buyer.docket import Dispute
+from surge.buyer.docket import Dispute, Looks
 from surge.buyer.ends import Feed, Sink
 from surge.buyer.evidence import Evidence
 from surge.buyer.home import Home
@@ -77,6 +77,8 @@ class Client:
         self.jobs: dict[bytes, Job] = {}
         self.following: dict[bytes, asyncio.Task[Dispute]] = {}
         """Disputes that this process follows, by receipt."""
+        self.looks = Looks()
+        """Who waits for news of disputes."""
         self._ledger: Ledger | None = None
         self._relays: Relays | None = None
         self._market: Market | None = None

@@ -122,6 +122,7 @@ class Disputes:
         journal: where disputes are written down.
         folder: where their packages lie.
         courier: brings jurors their inputs.
+        looked: told whenever a case was looked at, and what is next for it was done.
         clock: the time, Unix seconds; the ledger's own counts where it is later.
     """
 
@@ -135,10 +136,12 @@ class Disputes:
         journal: Journal,
         folder: Path,
         courier: Courier,
+        looked: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._network, self._court, self._address = network, court, address
-        self._wallet, self._journal, self._folder, self._courier, self._clock = wallet, journal, folder, courier, clock
+        self._wallet, self._journal, self._folder = wallet, journal, folder
+        self._courier, self._looked, self._clock = courier, looked, clock
 
     # Opening
 
@@ -234,6 +237,7 @@ class Disputes:
                     dispute = await self._do(step, dispute, number, case)
                 except (LedgerError, InvalidInput) as error:  # another was quicker, the time is over, or the chain lost a block: look again
                     log.info("case %d: %s", number, error)
+            self._looked()
             if dispute.state in (OPENING, OPEN):
                 await asyncio.sleep(pause)
         return dispute

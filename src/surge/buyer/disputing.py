@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from surge.buyer import docket
-from surge.buyer.docket import Dispute
+from surge.buyer.docket import OPEN, OPENING, Dispute
 from surge.buyer.listing import Listing
 from surge.buyer.pleading import follow, open_dispute, to_its_end
 from surge.buyer.verdicts import explain
@@ -14,6 +17,9 @@ from surge.errors import InvalidInput, SurgeError
 
 if TYPE_CHECKING:
     from surge.buyer.client import Client
+
+NEWS_SECONDS = 60.0
+"""Seconds after which a dispute is told of again, whether it was looked at or not."""
 
 
 class Disputing(Listing):
@@ -63,6 +69,26 @@ class Disputing(Listing):
         """Follow a dispute to its verdict; what is then known of it."""
         dispute = docket.find(self._journal, named)
         return self._told(self._background.call(follow(self._client, dispute)))
+
+    def watch_dispute(self, named: str) -> Iterator[dict[str, Any]]:
+        """How a dispute stands, as `dispute_of` says it, now and after every look at it, until it is over. It is followed meanwhile."""
+        dispute = docket.find(self._journal, named)
+
+        async def now() -> tuple[dict[str, Any], asyncio.Event]:
+            news = self._client.looks.next()
+            return await _told(self._client, await docket.of(self._journal, dispute.receipt)), news
+
+        async def follow_on() -> None:
+            self._client.spawn(to_its_end(self._client, dispute), f"dispute {dispute.id[:12]}")
+
+        self._background.call(follow_on())
+        while True:
+            told, news = self._background.call(now())
+            yield told
+            if told["state"] not in (OPENING, OPEN):
+                return
+            with contextlib.suppress(TimeoutError):
+                self._background.call(asyncio.wait_for(news.wait(), NEWS_SECONDS))
 
     def disputes(self) -> list[dict[str, Any]]:
         """Every dispute of this wallet, the newest first, as this machine knows it."""

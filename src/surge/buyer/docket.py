@@ -6,6 +6,7 @@ secret would lose.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -56,6 +57,22 @@ class Dispute:
     def id(self) -> str:
         """Hex of the receipt's digest, by which people name it."""
         return self.receipt.hex()
+
+
+class Looks:
+    """Looks at disputes, to be waited for by whoever shows how they go on."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+
+    def done(self) -> None:
+        """A dispute was looked at: wake who waits."""
+        self._next.set()
+        self._next = asyncio.Event()
+
+    def next(self) -> asyncio.Event:
+        """What the next look sets. Ask for it before reading how a dispute stands, so that no look is missed."""
+        return self._next
 
 
 def _dispute(row: Sequence[Any]) -> Dispute:

@@ -42,6 +42,7 @@ async def disputes_of(client: Client) -> Disputes:
         journal=client.journal,
         folder=client.home.folder / "disputes",
         courier=Courier(network, ledger, relays, client.wallet),
+        looked=client.looks.done,
     )
 
 
@@ -91,6 +92,7 @@ async def follow(client: Client, dispute: Dispute) -> Dispute:
             if not lease.held:
                 await asyncio.sleep(FOLLOW_PAUSE)
                 dispute = await docket.of(client.journal, dispute.receipt)
+                client.looks.done()
                 continue
             client.following[dispute.receipt] = asyncio.create_task(_followed(client, dispute, lease), name=f"dispute {dispute.id[:12]}")
         dispute = await asyncio.shield(client.following[dispute.receipt])
@@ -121,4 +123,5 @@ async def to_its_end(client: Client, dispute: Dispute) -> None:
             return
         except SurgeError as error:
             log.warning("the dispute about %s cannot be followed now: %s", dispute.id[:12], error)
+        client.looks.done()
         await asyncio.sleep(RETRY_SECONDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,9 +15,6 @@ from surge.errors import InvalidInput
 
 if TYPE_CHECKING:
     from surge.buyer.api import Network
-
-POLL_SECONDS = 1.0
-"""Seconds between looks at what happened to a dispute that is waited for."""
 
 LOST = (Outcome.ACQUITTED, Outcome.NO_INPUTS, Outcome.NO_SECRET, Outcome.UNFIT)
 """Outcomes that cost the opener its bond."""
@@ -97,18 +93,15 @@ def _hash(text: str | None) -> bytes | None:
 
 def _followed(surge: Network, receipt: str, *, quiet: bool) -> dict[str, Any]:
     """Wait for the verdict, and say what happens meanwhile."""
-    told, said = surge.dispute_of(receipt), 0
+    said = 0
     with err.status("the court") as status:
-        while True:
+        for told in surge.watch_dispute(receipt):
             for event in told["events"][said:]:
                 if not quiet:
                     err.print(f"{local_time(event['time'])}  {event['text']}", style="dim", markup=False, soft_wrap=True)
             said = len(told["events"])
-            if told["state"] in ("over", "failed"):
-                return told
             status.update(told["explained"][0])
-            time.sleep(POLL_SECONDS)
-            told = surge.dispute_of(receipt)
+    return told
 
 
 def _tell(told: dict[str, Any]) -> None:
