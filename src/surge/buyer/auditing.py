@@ -90,12 +90,14 @@ class Auditing:
         cut = self._job.scheduler.cuts.get(done.call.number)
         if cut is not None and cut.whole and not done.call.whole and done.outcome.status not in EXACT:
             return True  # its limit was too low, as others found before it
-        if ballot is None and (cut is None or not self._is_drawn(done)):
-            return True
-        if ballot is not None and ballot.right is not None and ballot.how:
+        if ballot is None:
+            if cut is None or not self._is_drawn(done):
+                return True
+            ballot = Ballot(cut.number, cut.first, cut.count, began=time.monotonic())
+        if ballot.right is not None and ballot.how:
             self._was_wrong(done, ballot)
-            return False
-        self._hold(done, ballot or Ballot(cut.number, cut.first, cut.count, began=time.monotonic()))  # type: ignore[union-attr]
+        else:
+            self._hold(done, ballot)
         return False
 
     def _is_drawn(self, done: Done) -> bool:

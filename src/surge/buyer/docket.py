@@ -20,7 +20,9 @@ from surge.errors import InvalidInput
 OPENING, OPEN, OVER, FAILED = "opening", "open", "over", "failed"
 """States of a dispute. Opening: the court may have heard of it. Failed: the court did not take it."""
 
-_COLUMNS: Final = "receipt, number, state, opened, accused, result, fuel, jurors, most, worth, secrets, outcome, collected"
+_DISPUTES: Final = (
+    "SELECT receipt, number, state, opened, accused, result, fuel, jurors, most, worth, secrets, outcome, collected FROM disputes"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +93,37 @@ async def create(journal: Journal, dispute: Dispute) -> None:
 
     def work(db: sqlite3.Connection) -> bool:
         db.execute("DELETE FROM disputes WHERE receipt = ? AND state = ?", (dispute.receipt, FAILED))
-        marks = ",".join("?" * len(row))
-        return db.execute(f"INSERT OR IGNORE INTO disputes ({_COLUMNS}) VALUES ({marks})", row).rowcount == 1  # noqa: S608
+        return db.execute("INSERT OR IGNORE INTO disputes VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", row).rowcount == 1
 
     if not await journal.write(work):
         raise InvalidInput(f"the receipt {dispute.id[:12]} is disputed already: `surge dispute show {dispute.id[:12]}`", receipt=dispute.id)
 
 
-async def change(journal: Journal, receipt: bytes, **values: object) -> Dispute:
-    """Change some of `number`, `state`, `accused`, `outcome`, `collected`, `secrets`; the dispute as it is then."""
-    if "secrets" in values:
-        values["secrets"] = canonical.encode(values["secrets"])
-    if "collected" in values:
-        values["collected"] = str(values["collected"])
-    names = ", ".join(f"{name} = ?" for name in values)
-    statement = f"UPDATE disputes SET {names} WHERE receipt = ?"  # noqa: S608
-    await journal.write(lambda db: db.execute(statement, (*values.values(), receipt)))
+async def change(
+    journal: Journal,
+    receipt: bytes,
+    *,
+    number: int | None = None,
+    state: str | None = None,
+    accused: str | None = None,
+    secrets: Sequence[bytes] | None = None,
+    outcome: int | None = None,
+    collected: int | None = None,
+) -> Dispute:
+    """Change what is named, and leave the rest; the dispute as it is then."""
+    statement = (
+        "UPDATE disputes SET number = coalesce(?, number), state = coalesce(?, state), accused = coalesce(?, accused), "
+        "secrets = coalesce(?, secrets), outcome = coalesce(?, outcome), collected = coalesce(?, collected) WHERE receipt = ?"
+    )
+    encoded = None if secrets is None else canonical.encode(list(secrets))
+    values = (number, state, accused, encoded, outcome, None if collected is None else str(collected), receipt)
+    await journal.write(lambda db: db.execute(statement, values))
     return await of(journal, receipt)
 
 
 async def of(journal: Journal, receipt: bytes) -> Dispute:
     """The dispute about a receipt. Raises `InvalidInput` if there is none."""
-    rows = await journal.read(f"SELECT {_COLUMNS} FROM disputes WHERE receipt = ?", (receipt,))  # noqa: S608
+    rows = await journal.read(f"{_DISPUTES} WHERE receipt = ?", (receipt,))
     if not rows:
         raise InvalidInput(f"the receipt {receipt.hex()[:12]} is not disputed", receipt=receipt)
     return _dispute(rows[0])
@@ -120,7 +131,7 @@ async def of(journal: Journal, receipt: bytes) -> Dispute:
 
 def listed(journal: Journal) -> list[Dispute]:
     """Every dispute, the newest first."""
-    rows = journal.read_now(f"SELECT {_COLUMNS} FROM disputes ORDER BY opened DESC")  # noqa: S608
+    rows = journal.read_now(f"{_DISPUTES} ORDER BY opened DESC")
     return [_dispute(row) for row in rows]
 
 

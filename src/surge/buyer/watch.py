@@ -6,7 +6,7 @@ What is seen is counted by device, kind and day, and written down every few seco
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 
 from surge.buyer.journal import Journal
@@ -103,7 +103,7 @@ class Seen:
     def __init__(self, journal: Journal, *, now: Callable[[], float] = time.time) -> None:
         self._journal = journal
         self._now = now
-        self._counts: Counter[tuple[str, int, str]] = Counter()
+        self._counts: defaultdict[tuple[str, int, str], float] = defaultdict(float)
         self._written = now()
 
     def noting(self, device: str) -> Note:
@@ -111,7 +111,7 @@ class Seen:
 
         def note(what: str, count: float) -> None:
             now = self._now()
-            self._counts[device, int(now) // DAY, what] += count  # type: ignore[assignment]
+            self._counts[device, int(now) // DAY, what] += count
             if len(self._counts) >= WRITE_ROWS or abs(now - self._written) > WRITE_SECONDS:
                 self.write()
 
@@ -122,4 +122,4 @@ class Seen:
         self._written = self._now()
         if self._counts:
             self._journal.seen_soon([(*key, count) for key, count in self._counts.items()])
-            self._counts = Counter()
+            self._counts = defaultdict(float)

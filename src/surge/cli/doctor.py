@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,9 +66,9 @@ def _looked_at() -> Iterator[Finding]:
     )
 
 
-def _program(name: str, find: object) -> Finding:
+def _program(name: str, find: Callable[[], Path]) -> Finding:
     try:
-        return Finding(name, True, str(find()))  # type: ignore[operator]
+        return Finding(name, True, str(find()))
     except SurgeError as error:
         return Finding(name, False, "not found", str(error))
 

@@ -244,7 +244,7 @@ class Court:
 def _receipt_row(receipt: Receipt) -> tuple[Any, ...]:
     """A receipt as the contract takes it."""
     values = (getattr(receipt, each.name) for each in fields(receipt))
-    return tuple(checksum(value) if isinstance(value, str) else value for value in values)  # type: ignore[arg-type]
+    return tuple(checksum(Address(value)) if isinstance(value, str) else value for value in values)
 
 
 def _terms_row(terms: Terms) -> tuple[Any, ...]:

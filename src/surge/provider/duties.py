@@ -44,7 +44,7 @@ class Duty:
     over: bool
 
 
-_COLUMNS = "case_id, round, opener, deliveries, inputs, tries, salt, result, fuel, witness, note, over"
+_DUTIES = "SELECT case_id, round, opener, deliveries, inputs, tries, salt, result, fuel, witness, note, over FROM duties"
 
 
 def _duty(row: Any) -> Duty:
@@ -65,17 +65,17 @@ class Duties:
 
     def open_ones(self) -> list[Duty]:
         """Duties that are not over, the oldest first."""
-        query = f"SELECT {_COLUMNS} FROM duties WHERE over = 0 ORDER BY case_id"  # noqa: S608
+        query = f"{_DUTIES} WHERE over = 0 ORDER BY case_id"
         return self._database.read_now(lambda connection: [_duty(row) for row in connection.execute(query)])
 
     def latest(self, count: int = 100) -> list[Duty]:
         """The last duties, the newest first."""
-        query = f"SELECT {_COLUMNS} FROM duties ORDER BY case_id DESC, round DESC LIMIT ?"  # noqa: S608
+        query = f"{_DUTIES} ORDER BY case_id DESC, round DESC LIMIT ?"
         return self._database.read_now(lambda connection: [_duty(row) for row in connection.execute(query, (count,))])
 
     def find(self, case: int) -> Duty | None:
         """The duty of a case's last round, or None."""
-        query = f"SELECT {_COLUMNS} FROM duties WHERE case_id = ? ORDER BY round DESC LIMIT 1"  # noqa: S608
+        query = f"{_DUTIES} WHERE case_id = ? ORDER BY round DESC LIMIT 1"
 
         def read(connection: sqlite3.Connection) -> Duty | None:
             row = connection.execute(query, (case,)).fetchone()
@@ -89,15 +89,15 @@ class Duties:
 
     async def delivery(self, duty: Duty) -> None:
         """Write down that a delivery is begun."""
-        await self._of(duty, "deliveries = deliveries + 1")
+        await self._of(duty, deliveries=1)
 
     async def arrived(self, duty: Duty) -> None:
         """Write down that the inputs are on disk and are the unit's."""
-        await self._of(duty, "inputs = 1")
+        await self._of(duty, inputs=1)
 
     async def begun(self, duty: Duty) -> None:
         """Write down that the unit is run."""
-        await self._of(duty, "tries = tries + 1")
+        await self._of(duty, tries=1)
 
     async def answered(self, duty: Duty, salt: bytes, answer: Answer, note: str) -> None:
         """Settle the answer; on disk when this returns. One that was settled before stays: it may have been committed to."""
@@ -109,14 +109,21 @@ class Duties:
 
     async def noted(self, duty: Duty, note: str) -> None:
         """Write down something for people."""
-        await self._of(duty, "note = ?", note)
+        await self._of(duty, note=note)
 
     async def over(self, duty: Duty) -> None:
         """Write down that nothing is left to do."""
-        await self._of(duty, "over = 1")
+        await self._of(duty, over=1)
 
-    async def _of(self, duty: Duty, changes: str, *values: Any) -> None:
-        await self._change(f"UPDATE duties SET {changes} WHERE case_id = ? AND round = ?", *values, duty.case, duty.round)  # noqa: S608
+    async def _of(
+        self, duty: Duty, *, deliveries: int = 0, inputs: int = 0, tries: int = 0, note: str | None = None, over: int = 0
+    ) -> None:
+        """Count deliveries and tries up, and say what has come about."""
+        statement = (
+            "UPDATE duties SET deliveries = deliveries + ?, inputs = max(inputs, ?), tries = tries + ?, note = coalesce(?, note), "
+            "over = max(over, ?) WHERE case_id = ? AND round = ?"
+        )
+        await self._change(statement, deliveries, inputs, tries, note, over, duty.case, duty.round)
 
     async def _change(self, statement: str, *values: Any) -> None:
         await self._database.write(lambda connection: connection.execute(statement, values))

@@ -18,7 +18,7 @@ from surge.core.messages.fields import wei, wei_bytes
 from surge.core.receipts import WINDOWED, Receipt, ReceiptKind, Signed, Voucher
 from surge.core.types import ZERO, Address
 from surge.provider.batches import Batches, Done
-from surge.provider.schema import COLUMNS, MIGRATIONS, ChannelRow, channel_row
+from surge.provider.schema import CHANNELS, MIGRATIONS, ChannelRow, channel_row
 from surge.store import Database
 
 _SHIFT = 40
@@ -94,18 +94,15 @@ class Journal:
 
     def standing(self, buyer: Address) -> Standing | None:
         """A buyer's standing, with what is outstanding by the receipts on disk; None for one that is new."""
-        kinds = tuple(map(int, WINDOWED))
-        sql = (
-            "SELECT COUNT(*) FROM receipts WHERE id >= ? AND id < ? AND position IS NULL AND defaulted IS NULL "  # noqa: S608 - marks alone
-            f"AND kind IN ({', '.join('?' * len(kinds))})"
-        )
+        sql = "SELECT kind, COUNT(*) FROM receipts WHERE id >= ? AND id < ? AND position IS NULL AND defaulted IS NULL GROUP BY kind"
 
         def query(c: sqlite3.Connection) -> tuple[bytes | None, int]:
             row = c.execute("SELECT standing FROM buyers WHERE address = ?", (buyer,)).fetchone()
             numbers = [number for (number,) in c.execute("SELECT number FROM channels WHERE buyer = ? AND NOT closed", (buyer,))]
             outstanding = 0
             for number in numbers:
-                outstanding += c.execute(sql, (number << _SHIFT, (number + 1) << _SHIFT, *kinds)).fetchone()[0]
+                found = c.execute(sql, (number << _SHIFT, (number + 1) << _SHIFT))
+                outstanding += sum(count for kind, count in found if kind in WINDOWED)
             return (None if row is None else bytes(row[0])), outstanding
 
         data, outstanding = self.database.read_now(query)
@@ -118,14 +115,13 @@ class Journal:
 
     def channel(self, channel: bytes) -> ChannelRow | None:
         """A channel, if it was ever opened here."""
-        sql = f"SELECT {COLUMNS} FROM channels WHERE id = ?"  # noqa: S608
-        row = self.database.read_now(lambda c: c.execute(sql, (channel,)).fetchone())
+        row = self.database.read_now(lambda c: c.execute(f"{CHANNELS} WHERE id = ?", (channel,)).fetchone())
         return None if row is None else channel_row(row)
 
     def channels(self, *, closed: bool = False) -> list[ChannelRow]:
         """Channels that are not closed, or all of them."""
-        sql = f"SELECT {COLUMNS} FROM channels {'' if closed else 'WHERE NOT closed'} ORDER BY number"  # noqa: S608
-        return [channel_row(row) for row in self.database.read_now(lambda c: c.execute(sql).fetchall())]
+        sql = f"{CHANNELS} WHERE NOT closed OR ? ORDER BY number"
+        return [channel_row(row) for row in self.database.read_now(lambda c: c.execute(sql, (closed,)).fetchall())]
 
     async def keep_channel(
         self,

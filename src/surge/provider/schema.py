@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from surge.core.messages.fields import wei
 from surge.core.receipts import Voucher
@@ -93,16 +94,16 @@ class ChannelRow:
         return Voucher(self.id, self.amount, self.count, self.root) if self.signature else None
 
 
-COLUMNS = (
-    "number, id, buyer, session_key, deposit, floor, challenge_seconds, terms, opened_at, seen_at, amount, count, root, signature, "
-    "redeemed, units, fuel, refused, stopped, closed"
+CHANNELS = (
+    "SELECT number, id, buyer, session_key, deposit, floor, challenge_seconds, terms, opened_at, seen_at, amount, count, root, signature, "
+    "redeemed, units, fuel, refused, stopped, closed FROM channels"
 )
 
 
-def channel_row(row: tuple[object, ...]) -> ChannelRow:
-    """The row of a channel, as `COLUMNS` select it."""
+def channel_row(row: tuple[Any, ...]) -> ChannelRow:
+    """The row of a channel, as `CHANNELS` selects it."""
     values = list(row)
     for at in (4, 5, 10, 14):
-        values[at] = wei(values[at])  # type: ignore[arg-type]
+        values[at] = wei(values[at])
     values[19] = bool(values[19])
-    return ChannelRow(*values)  # type: ignore[arg-type]
+    return ChannelRow(*values)

@@ -11,7 +11,6 @@ import hashlib
 import mmap
 import os
 import sys
-from collections.abc import Callable
 
 from surge.core import canonical, values
 from surge.core.units import Status
@@ -203,6 +202,6 @@ def restore(guest: Guest, snapshot: int, *, private: bool) -> None:
         memory[at : at + len(piece)] = piece
 
 
-_mmap: Callable[..., int] = ctypes.CDLL(None, use_errno=True).mmap
-_mmap.restype = ctypes.c_void_p  # type: ignore[attr-defined]
-_mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]  # type: ignore[attr-defined]
+_mmap = ctypes.CDLL(None, use_errno=True).mmap
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
