@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from audited_support import audited
 from buyer_support import Bed
 from made_up_provider import FakeProvider
 from relay_support import OTHER_RELAY, relay_server
@@ -69,6 +70,12 @@ async def make_bed(tmp_path: Path) -> AsyncIterator[Callable[..., Bed]]:
     yield make
     for bed in beds:
         await bed.close()
+
+
+@pytest.fixture
+def make_audited(make_bed: Callable[..., Bed]) -> Callable[..., Bed]:
+    """Makes a buyer that checks these providers."""
+    return audited(make_bed)
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from audited_support import add_one, honest, lying
 from buyer_support import Bed
 from made_up_checks import MadeUpChecks
 from made_up_provider import FakeProvider
@@ -21,29 +22,6 @@ from surge.core.units import Status
 from surge.errors import CorrectedResults, SurgeError, Unavailable
 
 NEEDED = checks_needed(0.99)
-
-
-def add_one(item: int) -> int:
-    return item + 1
-
-
-def honest(**options: Any) -> FakeProvider:
-    return FakeProvider(functions={"f": add_one}, **options)
-
-
-def lying(from_item: int = 0, **options: Any) -> FakeProvider:
-    return FakeProvider(functions={"f": lambda item: item + 1 if item < from_item else -item}, **options)
-
-
-@pytest.fixture
-def make_audited(make_bed: Callable[..., Bed]) -> Callable[..., Bed]:
-    def make(*providers: FakeProvider, own: Sequence[str] = (), checks: MadeUpChecks | None = None, alone: bool = False) -> Bed:
-        bed = make_bed(*providers)
-        bed.evidence = Evidence(bed.journal, own)
-        bed.checks = None if alone else checks or MadeUpChecks({"f": add_one})
-        return bed
-
-    return make
 
 
 async def audits(bed: Bed) -> list[tuple[Any, ...]]:

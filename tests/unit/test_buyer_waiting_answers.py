@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from audited_support import add_one, honest, lying
 from buyer_support import Bed
 from made_up_checks import MadeUpChecks
 from made_up_provider import PRICES, FakeProvider
@@ -21,29 +22,6 @@ from surge.core import values
 from surge.core.pricing import unit_amount
 from surge.core.units import Limits, Outcome, Status, UnitSpec
 from surge.errors import NotEnough
-
-
-def add_one(item: int) -> int:
-    return item + 1
-
-
-def honest(**options: Any) -> FakeProvider:
-    return FakeProvider(functions={"f": add_one}, **options)
-
-
-def lying(**options: Any) -> FakeProvider:
-    return FakeProvider(functions={"f": lambda item: -item}, **options)
-
-
-@pytest.fixture
-def make_audited(make_bed: Callable[..., Bed]) -> Callable[..., Bed]:
-    def make(*providers: FakeProvider, own: Sequence[str] = (), checks: MadeUpChecks | None = None, alone: bool = False) -> Bed:
-        bed = make_bed(*providers)
-        bed.evidence = Evidence(bed.journal, own)
-        bed.checks = None if alone else checks or MadeUpChecks({"f": add_one})
-        return bed
-
-    return make
 
 
 def taking_too_long(item: int) -> int:
