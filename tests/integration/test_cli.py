@@ -281,10 +281,12 @@ def test_an_operator_whose_key_lies_elsewhere_registers_a_device(place: Place, u
         assert part in place.surge(*register[:3], wrong, code=3).err
     assert f"works for {operator}" in place.surge(*register).err
     assert "prints a fresh one" in place.surge(*register, code=3).err  # a consent is good once
-    with place.start(*lends, stdout=subprocess.PIPE) as child:
+    log = place.work / "lent.log"
+    with log.open("wb") as err, place.start(*lends, stdout=subprocess.PIPE, stderr=err) as child:
         try:
             assert child.stdout is not None
             assert child.stdout.readline() == b"ready\n"
+            assert "its operator stakes nothing, and the network's least bond is 1 SURGE" in log.read_text()
             until(lambda: place.surge("earnings", "--data", "lent").err.startswith("lent: its offer is on 2 relays"), 30, "its offer")
         finally:
             child.terminate()
