@@ -318,7 +318,6 @@ def test_the_ledger_killed_in_the_middle_of_a_map(place: Place, up: Up, mapping:
     assert lines(place.work / "out.jsonl") == RESULTS
 
 
-@pytest.mark.slow
 def test_a_buyer_killed_in_a_map_resumes_and_pays_for_nothing_twice(place: Place, up: Up, mapping: Callable[[], Mapping]) -> None:
     under_way = mapping()
     under_way.wait_for(6)
