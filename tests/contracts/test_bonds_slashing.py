@@ -155,6 +155,34 @@ def test_what_a_slash_leaves_of_a_wiped_out_pool_is_taken_by_the_next(place: Pla
     assert bonds.worth(ALICE) == ETHER - 10**6
 
 
+def test_a_small_slash_of_a_pool_that_was_slashed_often_takes_no_more_than_it_says(place: Place, bonds: Bonds) -> None:
+    """An operator dilutes its shares with next to nothing, and then finds others to stake behind it."""
+    bonds.stake(OPERATOR, 10**12)
+    ticket = bonds.unstake(OPERATOR, bonds.shares(OPERATOR) // 2)
+    bonds.slash(10**12 - 2 * 500_100)
+    shares = bonds.stake(ALICE, 100 * ETHER)
+    bonds.stake(BOB, 100 * ETHER)
+    leaving = bonds.leave(BOB)
+    with boa.env.prank(ALICE.address):
+        place.token.approve(bonds.contract.address, 2**256 - 1)
+    bonds.by(OPERATOR, "set_commission", 0)
+    bonds.by(ALICE, "pay", OPERATOR.address, ETHER)
+    earned = bonds.claimable(ALICE)
+    bonds.slash(2 * ETHER)
+    assert abs(99 * ETHER - bonds.worth(ALICE)) < 10**15
+    assert bonds.shares(ALICE) == shares // 10**6
+    assert abs(99 * ETHER - bonds.contract.leaving(leaving)) < 10**15
+    assert 0 < bonds.contract.leaving(ticket) < 10**6
+    assert bonds.contract.free_bond(OPERATOR.address) - bonds.contract.bond_of(OPERATOR.address) == 0, "nothing became nobody's"
+    assert bonds.claimable(ALICE) == earned
+    bonds.by(ALICE, "pay", OPERATOR.address, ETHER)
+    assert 0 <= earned + ETHER - bonds.claimable(ALICE) < 10**9
+    wait()
+    for who, number in ((BOB, leaving), (OPERATOR, ticket)):
+        assert bonds.withdraw(who, number) > 0
+    assert bonds.pool().leaving_assets < 10**6
+
+
 def test_the_first_slasher_is_named_once_and_only_while_founding(place: Place) -> None:
     bonds = Bonds(place)
     with boa.reverts("ownable: caller is not the owner"):

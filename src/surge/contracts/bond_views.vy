@@ -120,9 +120,9 @@ def position(operator: address, staker: address) -> (uint256, uint256, uint256):
     @return uint256 Their worth in wei.
     @return uint256 Rewards that can be claimed, in wei.
     """
-    shares: uint256 = pools._shares_of(operator, staker)
+    has: pools.Position = pools._settle(operator, staker)
     found: pools.Pool = pools._pools[operator]
-    return shares, maths._worth(shares, found.assets, found.shares), pools._earned(operator, staker)
+    return has.shares, maths._worth(has.shares, found.assets, found.shares), has.owed
 
 
 @external
@@ -134,7 +134,7 @@ def claimable(operator: address, staker: address) -> uint256:
     @param staker Who staked.
     @return uint256 What `claim` would pay.
     """
-    return pools._earned(operator, staker)
+    return pools._settle(operator, staker).owed
 
 
 @external
@@ -147,6 +147,4 @@ def leaving(ticket: uint256) -> uint256:
     """
     found: pools.Ticket = pools.tickets[ticket]
     behind: pools.Pool = pools._pools[found.operator]
-    if found.generation != behind.leaving_generation:
-        return 0
-    return maths._worth(found.shares, behind.leaving_assets, behind.leaving_shares)
+    return maths._worth(pools._left(found), behind.leaving_assets, behind.leaving_shares)

@@ -44,6 +44,11 @@ struct Position:
     owed: uint256
 
 
+struct End:
+    index: uint256
+    thinned: bool
+
+
 struct Ticket:
     staker: address
     operator: address
@@ -54,9 +59,10 @@ struct Ticket:
 
 # @dev What is behind each operator. `own_leaving` are the leaving
 # shares of the operator itself; `index` is what a share has earned
-# since the start; a generation ends when a slash wipes a pool out,
-# and the residue is what slashes left of such pools: it belongs to
-# nobody, and the next slash takes it first.
+# since the start; a generation ends when slashes diluted a pool so
+# much that its shares are thinned, or wiped it out, and the residue
+# is the dust that they left of such pools: it belongs to nobody, and
+# the next slash takes it first.
 _pools: HashMap[address, Pool]
 
 
@@ -64,8 +70,13 @@ _pools: HashMap[address, Pool]
 _positions: HashMap[address, HashMap[address, Position]]
 
 
-# @dev The index at which each generation of an operator ended.
-_ended: HashMap[address, HashMap[uint256, uint256]]
+# @dev The index at which each generation of an operator ended, and
+# whether its shares were thinned, or are worth nothing.
+_ended: HashMap[address, HashMap[uint256, End]]
+
+
+# @dev Whether the leaving shares of a generation were thinned.
+_leaving_thinned: HashMap[address, HashMap[uint256, bool]]
 
 
 # @dev What each slasher has reserved of an operator's bond, in wei.
@@ -81,22 +92,42 @@ ticket_count: public(uint256)
 
 
 @internal
+@view
 def _settle(operator: address, staker: address) -> Position:
     """
-    @dev A position with what it earned until now, not yet stored.
-         Shares of an ended generation are worth nothing.
+    @dev A position with what it earned until now, not yet stored,
+         in shares of the present generation.
     """
     position: Position = self._positions[operator][staker]
     generation: uint256 = self._pools[operator].generation
     index: uint256 = self._pools[operator].index
-    ended: bool = position.generation != generation
-    until: uint256 = self._ended[operator][position.generation] if ended else index
-    position.owed += position.shares * (until - position.paid) // SCALE
-    if ended:
-        position.shares = 0
-        position.generation = generation
+    for _: uint256 in range(maths.MAX_THINNINGS):
+        if position.generation == generation or position.shares == 0:
+            break
+        ended: End = self._ended[operator][position.generation]
+        position.owed += position.shares * (ended.index - position.paid) // SCALE
+        position.paid = ended.index
+        position.shares = position.shares // maths.THINNING if ended.thinned else 0
+        position.generation += 1
+    position.generation = generation
+    position.owed += position.shares * (index - position.paid) // SCALE
     position.paid = index
     return position
+
+
+@internal
+@view
+def _left(ticket: Ticket) -> uint256:
+    """
+    @dev A ticket's leaving shares of the present generation.
+    """
+    shares: uint256 = ticket.shares
+    generation: uint256 = self._pools[ticket.operator].leaving_generation
+    for at: uint256 in range(ticket.generation, ticket.generation + maths.MAX_THINNINGS, bound=maths.MAX_THINNINGS):
+        if at == generation or shares == 0:
+            break
+        shares = shares // maths.THINNING if self._leaving_thinned[ticket.operator][at] else 0
+    return shares
 
 
 @internal
@@ -153,9 +184,7 @@ def _take_out(id: uint256) -> uint256:
     """
     ticket: Ticket = self.tickets[id]
     pool: Pool = self._pools[ticket.operator]
-    if ticket.generation != pool.leaving_generation:
-        self.tickets[id] = empty(Ticket)
-        return 0
+    ticket.shares = self._left(ticket)
     worth: uint256 = maths._worth(ticket.shares, pool.leaving_assets, pool.leaving_shares)
     amount: uint256 = min(worth, self._free(pool))
     own: bool = ticket.staker == ticket.operator
@@ -175,7 +204,8 @@ def _take_out(id: uint256) -> uint256:
     if gone == ticket.shares:
         self.tickets[id] = empty(Ticket)
     else:
-        self.tickets[id].shares -= gone
+        self.tickets[id].shares = ticket.shares - gone
+        self.tickets[id].generation = pool.leaving_generation
     return amount
 
 
@@ -231,8 +261,9 @@ def _let_go(slasher: address, operator: address, amount: uint256):
 def _cut(operator: address, amount: uint256) -> (uint256, uint256):
     """
     @dev Takes an amount, which was reserved, from both pools in
-         proportion; a pool that is wiped out begins anew. Returns
-         what was taken of each.
+         proportion; shares that were diluted too much are thinned,
+         and a pool that is wiped out begins anew. Returns what was
+         taken of each.
     """
     pool: Pool = self._pools[operator]
     rest: uint256 = amount - min(amount, pool.residue)
@@ -241,23 +272,31 @@ def _cut(operator: address, amount: uint256) -> (uint256, uint256):
     active: uint256 = rest * pool.assets // together if rest > 0 else 0
     pool.assets -= active
     pool.leaving_assets -= rest - active
-    if maths._wiped(pool.assets, pool.shares):
-        self._ended[operator][pool.generation] = pool.index
-        own: Position = self._settle(operator, operator)
-        own.shares = 0
-        own.generation += 1
-        self._positions[operator][operator] = own
-        pool.residue += pool.assets
-        pool.assets = 0
-        pool.shares = 0
+    generation: uint256 = pool.generation
+    for _: uint256 in range(maths.MAX_THINNINGS):
+        if not maths._diluted(pool.assets, pool.shares):
+            break
+        thinned: bool = pool.assets > maths.DUST
+        self._ended[operator][pool.generation] = End(index=pool.index, thinned=thinned)
         pool.generation += 1
-    if maths._wiped(pool.leaving_assets, pool.leaving_shares):
-        pool.residue += pool.leaving_assets
-        pool.leaving_assets = 0
-        pool.leaving_shares = 0
-        pool.own_leaving = 0
+        pool.shares = pool.shares // maths.THINNING if thinned else 0
+        if not thinned:
+            pool.residue += pool.assets
+            pool.assets = 0
+    for _: uint256 in range(maths.MAX_THINNINGS):
+        if not maths._diluted(pool.leaving_assets, pool.leaving_shares):
+            break
+        thinned: bool = pool.leaving_assets > maths.DUST
+        self._leaving_thinned[operator][pool.leaving_generation] = thinned
         pool.leaving_generation += 1
+        pool.leaving_shares = pool.leaving_shares // maths.THINNING if thinned else 0
+        pool.own_leaving = pool.own_leaving // maths.THINNING if thinned else 0
+        if not thinned:
+            pool.residue += pool.leaving_assets
+            pool.leaving_assets = 0
     self._pools[operator] = pool
+    if pool.generation != generation:
+        self._positions[operator][operator] = self._settle(operator, operator)
     return active, rest - active
 
 
@@ -275,33 +314,10 @@ def _free(pool: Pool) -> uint256:
 def _own(operator: address) -> uint256:
     """
     @dev The operator's own active stake in wei. Its position is
-         reset when its pool is wiped out, so that nothing more is
-         read here: every redemption does.
+         settled when its pool's generation ends, so that nothing
+         more is read here: every redemption does.
     """
     shares: uint256 = self._positions[operator][operator].shares
     if shares == 0:
         return 0
     return maths._worth(shares, self._pools[operator].assets, self._pools[operator].shares)
-
-
-@internal
-@view
-def _shares_of(operator: address, staker: address) -> uint256:
-    """
-    @dev A staker's active shares.
-    """
-    position: Position = self._positions[operator][staker]
-    return position.shares if position.generation == self._pools[operator].generation else 0
-
-
-@internal
-@view
-def _earned(operator: address, staker: address) -> uint256:
-    """
-    @dev What a staker's position has earned and not yet claimed.
-    """
-    position: Position = self._positions[operator][staker]
-    until: uint256 = self._pools[operator].index
-    if position.generation != self._pools[operator].generation:
-        until = self._ended[operator][position.generation]
-    return position.owed + position.shares * (until - position.paid) // SCALE

@@ -18,10 +18,23 @@
 VIRTUAL: constant(uint256) = 1_000
 
 
-# @dev Shares to a wei above which a pool counts as wiped out. It
-# bounds the shares that there may be: with a token of at most
-# 2**96 wei they fit into 128 bits.
+# @dev Shares to a wei above which slashes have diluted a pool so
+# much that its shares are thinned. It bounds the shares that there
+# may be: with a token of at most 2**96 wei they fit into 128 bits.
 MAX_DILUTION: constant(uint256) = 10**9
+
+
+# @dev Shares that become one when a pool's shares are thinned.
+THINNING: constant(uint256) = 10**6
+
+
+# @dev Thinnings after which nothing is left of any shares.
+MAX_THINNINGS: constant(uint256) = 8
+
+
+# @dev Wei, a millionth of a millionth of a token: a diluted pool
+# with no more in it counts as wiped out.
+DUST: constant(uint256) = 10**6
 
 
 @internal
@@ -52,10 +65,10 @@ def _worth(part: uint256, assets: uint256, shares: uint256) -> uint256:
 
 @internal
 @pure
-def _wiped(assets: uint256, shares: uint256) -> bool:
+def _diluted(assets: uint256, shares: uint256) -> bool:
     """
-    @dev Whether so little is left to so many shares that the pool
-         begins anew.
+    @dev Whether so little is left to so many shares that they are
+         thinned, or the pool begins anew.
     @param assets The pool's wei.
     @param shares The pool's shares.
     @return bool Whether it is.
