@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
@@ -172,17 +172,20 @@ class Courthouse:
         )
         return replace(made, **changes)
 
-    def record(self, receipt: Receipt, *, accepted: bool = True, signer: KeySigner = DEVICE) -> Disputed:
-        """Put a receipt into the log and redeem it."""
+    def record(
+        self, receipt: Receipt, *, accepted: bool = True, signer: KeySigner = DEVICE, before: Callable[[], None] | None = None
+    ) -> Disputed:
+        """Put a receipt into the log and redeem it; or record it, if the channel was given up before."""
         digest = receipt.digest(self.place.domain)
         index = self.log.size
         row = Acknowledgement(receipt.channel, index, digest, accepted, receipt.amount if accepted else 0)
         self.log.append(row.digest(self.place.domain))
         self.redeemed += 1
         voucher = Voucher(receipt.channel, self.redeemed, self.log.size, self.log.root())
-        self.place.channels.redeem(
-            (voucher.channel, voucher.amount, voucher.count, voucher.root), SESSION.sign(voucher.digest(self.place.domain))
-        )
+        if before:
+            before()
+        call = self.place.channels.record if before else self.place.channels.redeem
+        call((voucher.channel, voucher.amount, voucher.count, voucher.root), SESSION.sign(voucher.digest(self.place.domain)))
         terms = Terms(receipt.channel, ZERO, b"\x05" * 32, ENGINE, PRICES, 1, 60, 60)
         return Disputed(
             receipt,

@@ -29,14 +29,20 @@ if TYPE_CHECKING:
 
 
 async def export_case(client: Client, record: ReceiptRecord, *, inputs: bool) -> Case:
-    """The case of an answered receipt. Redeems the channel's voucher first, if no redemption covers the receipt yet."""
+    """The case of an answered receipt. Redeems the channel's voucher first, if no redemption covers the receipt yet, or
+    records it, if the device gave the channel up.
+    """
     channel = record.receipt.channel
     ledger = await client.ledger()
     state = await ledger.channel(channel)
     if state.count <= record.index:
         rows = await client.journal.read("SELECT amount, count, root, signature FROM channels WHERE id = ?", (channel,))
         amount, count, root, signature = rows[0]
-        await ledger.redeem(client.wallet, [(Voucher(channel, int(amount), count, root), signature)])
+        voucher = Voucher(channel, int(amount), count, root)
+        if state.closed:
+            await ledger.record(client.wallet, voucher, signature)
+        else:
+            await ledger.redeem(client.wallet, [(voucher, signature)])
         state = await ledger.channel(channel)
         if state.count <= record.index:
             raise Unavailable("the receipt's voucher is not redeemed on the ledger yet: try again later", channel=channel)

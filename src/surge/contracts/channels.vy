@@ -30,7 +30,10 @@
         6. a closed channel has paid at least its floor;
         7. the fee is taken from what providers are paid, never
            above its cap; every path ends with no tokens stuck;
-        8. what a provider is paid goes through its bond, which
+        8. a provider that gives a channel up keeps no receipt out
+           of its log: for a challenge period the buyer's last
+           word is still recorded;
+        9. what a provider is paid goes through its bond, which
            can make no redemption and no close fail.
 """
 
@@ -189,6 +192,37 @@ def redeem_many(vouchers: DynArray[statements.Voucher, MAX_BATCH], signatures: D
 
 
 @external
+def record(voucher: statements.Voucher, signature: Bytes[65]):
+    """
+    @dev Keeps a voucher's count and root, and pays nothing, in a
+         channel that its provider gave up less than its challenge
+         period ago: else a provider would close its channel in
+         front of the redemption that puts a receipt on record.
+         Anyone may call it.
+    @param voucher The voucher.
+    @param signature The session key's.
+    """
+    id: bytes32 = voucher.channel
+    clock: uint256 = deposits._channels[id].clock
+    assert clock & deposits.GIVEN_UP != 0, "channels: not given up"
+    assert block.timestamp < deposits._closing_at(clock) + (clock & deposits.SECONDS), "channels: challenge period over"
+    assert voucher.count > deposits._channels[id].count, "channels: voucher already redeemed"
+    assert self._is_signed(voucher, signature), "channels: not the session key's voucher"
+    deposits._channels[id].count = voucher.count
+    deposits._channels[id].root = voucher.root
+    deposits._channels[id].clock = deposits._redeemed_now(clock)
+    log Redeemed(
+        channel=id,
+        provider=deposits._channels[id].provider,
+        amount=deposits._channels[id].redeemed,
+        paid=0,
+        fee=0,
+        count=voucher.count,
+        root=voucher.root,
+    )
+
+
+@external
 def close_together(voucher: statements.Voucher, provider_signature: Bytes[65], session_signature: Bytes[65]):
     """
     @dev Closes a channel at once, at a state both sides signed as
@@ -217,11 +251,13 @@ def close_by_provider(id: bytes32):
     """
     @dev The provider, or its device, gives a channel up: it is
          paid its floor if that is more than was redeemed, and
-         the rest returns to the buyer at once.
+         the rest returns to the buyer at once. Receipts can be
+         recorded for a challenge period longer.
     @param id The channel.
     """
-    deposits._open_clock(id)
+    clock: uint256 = deposits._open_clock(id)
     assert msg.sender in [deposits._channels[id].provider, deposits._channels[id].device], "channels: not the provider"
+    deposits._channels[id].clock = deposits._given_up_now(clock)
     self._close(id)
 
 

@@ -18,13 +18,15 @@ uses: purse
 
 
 # @dev The bits of a channel's clock: the challenge period, the end
-# of a one-sided close, the last redemption, and whether it is
-# closed. One word, because every redemption reads and writes it.
+# of a one-sided close (or when its provider gave it up), the last
+# redemption, whether it is closed, and whether its provider gave it
+# up. One word, because every redemption reads and writes it.
 SECONDS: constant(uint256) = 2**32 - 1
 TIME: constant(uint256) = 2**64 - 1
 CLOSING_AT: constant(uint256) = 32
 REDEEMED_AT: constant(uint256) = 96
 CLOSED: constant(uint256) = 1 << 160
+GIVEN_UP: constant(uint256) = 1 << 161
 
 
 # @dev The shortest and longest challenge period, in seconds: a
@@ -225,6 +227,15 @@ def _closing_at(clock: uint256) -> uint256:
     @dev When a one-sided close may end; 0 if none began.
     """
     return clock >> CLOSING_AT & TIME
+
+
+@internal
+@view
+def _given_up_now(clock: uint256) -> uint256:
+    """
+    @dev The clock of a channel that its provider gives up now.
+    """
+    return clock & ~(TIME << CLOSING_AT) | block.timestamp << CLOSING_AT | GIVEN_UP
 
 
 @internal

@@ -251,6 +251,12 @@ class Ledger:
             found += self._redeemed(receipt.logs)
         return found
 
+    async def record(self, signer: Signer, voucher: Voucher, signature: bytes) -> list[Redemption]:
+        """Record a voucher's receipts, which pays nothing, in a channel that its provider gave up within its challenge period."""
+        row = (voucher.channel, voucher.amount, voucher.count, voucher.root)
+        receipt = await self._calls.write(signer, "channels", "record", row, signature, purpose="recording a voucher")
+        return self._redeemed(receipt.logs)
+
     async def start_close(self, signer: Signer, channel: bytes) -> str:
         """Start a one-sided close; returns the transaction."""
         receipt = await self._calls.write(signer, "channels", "start_close", channel, purpose="starting to close a channel")
