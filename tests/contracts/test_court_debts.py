@@ -8,7 +8,7 @@ from dataclasses import replace
 import boa
 import pytest
 
-from contracts_support import BUYER, DEVICE, OPERATOR, STRANGER, key
+from contracts_support import BUYER, DEVICE, OPERATOR, STRANGER, key, rich
 from court_support import ENGINE, ETHER, FALSE, FEE, PARAMETERS, THIRD, TRUE, UNAVAILABLE, Courthouse
 from surge.core import court as rules
 from surge.core.court import Outcome
@@ -85,6 +85,34 @@ def test_who_reports_itself_loses_nine_tenths(house: Courthouse) -> None:
         house.court.equivocation(*pair(house))
         assert house.court.collect() == ETHER
     assert house.bonds.bond_of(OPERATOR.address) == 10 * ETHER
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+def test_nobody_has_itself_slashed_for_the_stake_of_others(house: Courthouse, leaving: bool) -> None:
+    """Of 2,000 SURGE 20 are the operator's: it would lose ten, and its friend get a hundred."""
+    rich(house.place, STRANGER, tokens=1_980 * ETHER)
+    with boa.env.prank(STRANGER.address):
+        house.bonds.stake(OPERATOR.address, 1_980 * ETHER)
+    if leaving:
+        with boa.env.prank(OPERATOR.address):
+            house.bonds.unstake(OPERATOR.address, house.bonds.position(OPERATOR.address, OPERATOR.address)[0])
+    assert report(house, *pair(house)) == 1_000 * ETHER
+    assert 0 <= 10 * ETHER - house.owed(STRANGER) < 1_000
+    assert rules.equivocation(2_000 * ETHER, 0, 2_000 * ETHER, 10 * ETHER) == (1_000 * ETHER, 10 * ETHER)
+    assert house.place.balance(house.court) == house.owed(STRANGER)
+
+
+def test_a_friend_that_convicts_an_operator_gets_no_more_than_the_operator_loses(house: Courthouse) -> None:
+    rich(house.place, STRANGER, tokens=4_980 * ETHER)
+    with boa.env.prank(STRANGER.address):
+        house.bonds.stake(OPERATOR.address, 4_980 * ETHER)
+    case = house.open(worth=WORTH)
+    house.decide(case, [TRUE] * 5)
+    assert house.state(case).outcome == Outcome.CONVICTED
+    bond = house.state(case).bond
+    split = rules.split(Outcome.CONVICTED, worth=WORTH, fee=FEE, bond=bond, pot=5 * FEE, held=DUE, paid=5, own=DUE * 20 // 5_000)
+    assert split.opener == bond + 5 * FEE + DUE * 20 // 5_000
+    assert 0 <= split.opener - house.owed(BUYER) < 1_000
 
 
 def test_an_operator_without_a_bond_loses_nothing_and_stops_nothing(courthouse: Courthouse) -> None:

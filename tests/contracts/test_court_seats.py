@@ -83,11 +83,31 @@ def test_seats_are_taken_with_free_stake_of_ones_own(courthouse: Courthouse) -> 
         courthouse.bonds.stake(STRANGER.address, 10 * STAKE)
     with boa.reverts("court: own stake below the seats'"):
         sit(courthouse)
-    courthouse.bond(OPERATOR, STAKE)
-    sit(courthouse, OPERATOR)
-    leave(courthouse, OPERATOR)
+    courthouse.seat(5)
+    courthouse.accuse(bond=STAKE)
+    courthouse.open()
     with boa.reverts("court: bond not free"):
         sit(courthouse, OPERATOR)
+
+
+def test_coming_and_going_reserves_nobody_elses_stake(courthouse: Courthouse) -> None:
+    """Seats that were given up are still reserved: they count as much as those that are taken now."""
+    rich(courthouse.place, BUYER, tokens=10 * STAKE)
+    with boa.env.prank(BUYER.address):
+        courthouse.bonds.stake(STRANGER.address, 10 * STAKE)
+    courthouse.bond(STRANGER, 3 * STAKE)
+    first = sit(courthouse, seats=2)
+    leave(courthouse)
+    with boa.reverts("court: own stake below the seats'"):
+        sit(courthouse, seats=2)
+    sit(courthouse, seats=1)
+    leave(courthouse)
+    with boa.reverts("court: own stake below the seats'"):
+        sit(courthouse)
+    boa.env.time_travel(seconds=LONGEST + 1)
+    courthouse.court.release_seats(first)
+    sit(courthouse, seats=2)
+    assert courthouse.bonds.reserved_by(courthouse.court.address, STRANGER.address) == 3 * STAKE
 
 
 def test_who_moves_its_own_stake_out_from_under_its_seats_is_unseated_by_anybody(courthouse: Courthouse) -> None:

@@ -99,6 +99,19 @@ def own_stake(operator: address) -> uint256:
 
 @external
 @view
+def own_part(operator: address, amount: uint256) -> uint256:
+    """
+    @dev What of a slash would be an operator's own loss; the rest
+         would be that of who staked behind it.
+    @param operator The operator.
+    @param amount The slash in wei.
+    @return uint256 Its part in wei.
+    """
+    return pools._own_part(operator, amount)
+
+
+@external
+@view
 def announced_commission(operator: address) -> (uint256, uint256):
     """
     @dev The commission that an operator announced.

@@ -91,6 +91,7 @@ exports: (
     bond_views.bond_of,
     bond_views.free_bond,
     bond_views.own_stake,
+    bond_views.own_part,
     bond_views.announced_commission,
     bond_views.position,
     bond_views.claimable,

@@ -43,6 +43,7 @@ interface Bonds:
     def unbonding_seconds() -> uint256: view
     def pool(operator: address) -> Bond: view
     def own_stake(operator: address) -> uint256: view
+    def own_part(operator: address, amount: uint256) -> uint256: view
     def free_bond(operator: address) -> uint256: view
     def reserved_by(slasher: address, operator: address) -> uint256: view
     def next_ordinal(operator: address) -> uint256: nonpayable
@@ -136,6 +137,17 @@ def _burn(amount: uint256):
     """
     if amount > 0:
         extcall Token(token).burn(amount)
+
+
+@internal
+@view
+def _reward(operator: address, slashed: uint256, part: uint256) -> uint256:
+    """
+    @dev What may be paid of a slash to who brought it about: no
+         more than the operator itself loses. Else one could have
+         oneself slashed for the stake of others.
+    """
+    return min(part, staticcall Bonds(bonds).own_part(operator, slashed))
 
 
 @internal

@@ -7,7 +7,9 @@
 @notice A module that slashes, without a jury, whose device signed
         two receipts of one channel and sequence.
 @custom:security Each number is reported once. Reporting oneself
-                 loses nine tenths of what is slashed; having one's
+                 loses nine tenths of what is slashed, and brings
+                 no more than one loses oneself, whoever else staked
+                 behind one; having one's
                  bond reserved by a case or by seats meanwhile only
                  puts it off.
 """
@@ -57,7 +59,8 @@ def equivocation(
     """
     @dev Reports two receipts that a device gave one number. Half
          of its operator's bond is slashed, without a jury: a tenth
-         of that goes to the caller, the rest is burnt.
+         of that goes to the caller, or what the operator itself
+         loses if that is less; the rest is burnt.
     @param one A receipt.
     @param one_signature The device's.
     @param other Another one of the same channel and sequence.
@@ -75,7 +78,7 @@ def equivocation(
     bond: uint256 = staticcall dues.Bonds(dues.bonds).free_bond(operator) + dues._held(operator)
     due: uint256 = (bond - min(bond, dues.debts[operator])) // 2
     amount: uint256 = dues._seize(operator, 0, due)
-    reward: uint256 = amount // REPORTER_PART
+    reward: uint256 = dues._reward(operator, amount, amount // REPORTER_PART)
     dues._slash(operator, amount, reward)
     if amount < due:
         seats._leave_if_sitting(operator)

@@ -189,7 +189,7 @@ def _take_out(id: uint256) -> uint256:
     amount: uint256 = min(worth, self._free(pool))
     own: bool = ticket.staker == ticket.operator
     if own:
-        held: uint256 = self._own(ticket.operator) + maths._worth(pool.own_leaving, pool.leaving_assets, pool.leaving_shares)
+        held: uint256 = self._own(ticket.operator) + self._own_leaving(pool)
         amount = min(amount, held - min(held, pool.reserved))
     assert amount > 0 or worth == 0, "bonds: reserved"
     gone: uint256 = ticket.shares
@@ -321,3 +321,24 @@ def _own(operator: address) -> uint256:
     if shares == 0:
         return 0
     return maths._worth(shares, self._pools[operator].assets, self._pools[operator].shares)
+
+
+@internal
+@pure
+def _own_leaving(pool: Pool) -> uint256:
+    """
+    @dev The operator's own leaving stake in wei.
+    """
+    return maths._worth(pool.own_leaving, pool.leaving_assets, pool.leaving_shares)
+
+
+@internal
+@view
+def _own_part(operator: address, amount: uint256) -> uint256:
+    """
+    @dev What of a slash would be the operator's own loss, by what
+         of its bond is its own, active and leaving.
+    """
+    pool: Pool = self._pools[operator]
+    whole: uint256 = pool.assets + pool.leaving_assets + pool.residue
+    return amount * (self._own(operator) + self._own_leaving(pool)) // whole if whole > 0 else 0

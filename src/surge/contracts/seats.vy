@@ -13,7 +13,9 @@
            leaves later stays drawable, and a place is given to
            another only once every case that could see who had it
            is over;
-        2. a seat's stake stays reserved until then;
+        2. a seat's stake stays reserved until then, and all that
+           an operator's seats reserve was its own stake: coming
+           and going holds nobody else's;
         3. dead places are taken first, so that coming and going
            does not fill the list with them.
 """
@@ -69,6 +71,11 @@ seat: public(HashMap[bytes32, HashMap[uint256, uint256]])
 places: public(HashMap[bytes32, uint256])
 
 
+# @dev Wei of each juror's bond that its seats reserve, those included
+# that it gave up and that are not released yet.
+_reserved: HashMap[address, uint256]
+
+
 # @dev The place of each engine that is looked at next.
 _cursors: HashMap[bytes32, uint256]
 
@@ -115,7 +122,8 @@ def enlist(
 ) -> uint256:
     """
     @dev Takes seats for the calling operator. Each reserves a
-         stake, which its own stake must cover. What it says of
+         stake, which its own stake must cover together with that
+         of seats it gave up and that are not released. What it says of
          itself stands until it resigns.
     @param seats How many.
     @param engines What it runs, by hash; none twice.
@@ -129,10 +137,12 @@ def enlist(
     assert len(engines) > 0, "court: no engine"
     assert key != empty(bytes32), "court: no key"
     stake: uint256 = seats * terms_of_court.TERMS.seat_stake
-    assert staticcall dues.Bonds(dues.bonds).own_stake(msg.sender) >= stake, "court: own stake below the seats'"
+    reserved: uint256 = self._reserved[msg.sender] + stake
+    assert staticcall dues.Bonds(dues.bonds).own_stake(msg.sender) >= reserved, "court: own stake below the seats'"
     assert dues._lock(msg.sender, stake) == stake, "court: bond not free"
     id: uint256 = self.enlistments + 1
     self.enlistments = id
+    self._reserved[msg.sender] = reserved
     self.enlistment_of[msg.sender] = id
     self._enlistments[id] = Enlistment(
         juror=msg.sender,
@@ -197,6 +207,7 @@ def release_seats(enlistment_: uint256) -> uint256:
     assert found.stake > 0, "court: nothing reserved"
     assert self._is_over(found), "court: seats may still be drawn"
     self._enlistments[enlistment_].stake = 0
+    self._reserved[found.juror] -= found.stake
     log SeatsReleased(juror=found.juror, enlistment=enlistment_, stake=found.stake)
     dues._unlock(found.juror, found.stake)
     return found.stake
@@ -273,6 +284,7 @@ def _charge(id: uint256, amount: uint256):
     if due == 0:
         return
     self._enlistments[id].stake = found.stake - due
+    self._reserved[found.juror] -= due
     log SeatsCharged(juror=found.juror, enlistment=id, amount=due)
     dues._slash(found.juror, due, 0)
     if found.left_at == 0 and 2 * (found.stake - due) < found.seats * terms_of_court.TERMS.seat_stake:

@@ -9,8 +9,9 @@
         1. what a case took in is owed to somebody, or burnt, when
            it is over;
         2. of what a loser loses beside the costs, the other side
-           gets at most a quarter, the jurors at most a quarter,
-           and at least half is burnt;
+           gets at most a quarter, and no more than the accused
+           itself loses, the jurors at most a quarter, and at least
+           half is burnt;
         3. who does not reveal pays, who is in the minority is not
            paid, and where nobody had a majority only those are
            paid whose answer another juror of their round gave too.
@@ -127,7 +128,7 @@ def _settle(id: uint256, outcome: uint256):
         taken: uint256 = min(held, due)
         back: uint256 = min(taken, costs)
         lost = taken - back
-        reward: uint256 = 0 if outcome == BOTH_WRONG else lost // PART
+        reward: uint256 = 0 if outcome == BOTH_WRONG else dues._reward(case.accused, taken, lost // PART)
         share: uint256 = lost // PART // count if count > 0 else 0
         burnt = lost - reward - share * count
         dues._slash(case.accused, taken, taken - burnt)

@@ -308,11 +308,13 @@ class Split:
     """What nobody gets."""
 
 
-def split(outcome: Outcome, *, worth: int, fee: int, bond: int, pot: int, held: int, paid: int) -> Split:
+def split(outcome: Outcome, *, worth: int, fee: int, bond: int, pot: int, held: int, paid: int, own: int | None = None) -> Split:
     """Who gets what.
 
     `held` is what can be slashed of the accused's bond: what was reserved, or what is free besides; `paid` counts the jurors who are
     paid. What a loser loses beside the costs goes to the other side and to the jurors, at most a quarter each, and at least half is burnt.
+    `own` is what of the accused's loss is its own stake: the opener's reward is no more than that, or one could have oneself convicted for
+    the stake of others. Unless it is given, nobody else staked.
     """
     each = fee // IDLE_PART if outcome == Outcome.NO_INPUTS else fee
     costs = paid * each
@@ -321,7 +323,7 @@ def split(outcome: Outcome, *, worth: int, fee: int, bond: int, pot: int, held: 
         taken = min(held, worth + costs)
         back = min(taken, costs)
         lost = taken - back
-        reward = 0 if outcome == Outcome.BOTH_WRONG else lost // PART
+        reward = 0 if outcome == Outcome.BOTH_WRONG else lost // PART if own is None else min(lost // PART, own)
         share = lost // PART // paid if paid else 0
         return Split(each + share, opener + bond + back + reward, 0, taken, lost - reward - share * paid)
     if outcome in (Outcome.ACQUITTED, Outcome.NO_SECRET):
@@ -332,10 +334,11 @@ def split(outcome: Outcome, *, worth: int, fee: int, bond: int, pot: int, held: 
     return Split(each, opener + bond, 0, 0, 0)
 
 
-def equivocation(bond: int, debts: int, free: int) -> tuple[Wei, Wei]:
+def equivocation(bond: int, debts: int, free: int, own: int | None = None) -> tuple[Wei, Wei]:
     """What equivocating costs now, and what of it its reporter gets, in wei.
 
-    `bond` is what is free together with what the court reserved, `debts` what the court is to take of that already, `free` what is free.
+    `bond` is what is free together with what the court reserved, `debts` what the court is to take of that already, `free` what is free,
+    `own` what the operator's own stake loses of it, which is all of it unless it is given: its reporter gets no more.
     """
     slashed = min(free, (bond - min(bond, debts)) // 2)
-    return Wei(slashed), Wei(slashed // REPORTER_PART)
+    return Wei(slashed), Wei(slashed // REPORTER_PART if own is None else min(slashed // REPORTER_PART, own))
