@@ -90,6 +90,20 @@ async def test_a_provider_gives_a_channel_up_and_is_paid_its_floor(chain: Chain)
     assert await chain.ledger.token_balance(operator.address) == floor - floor * await chain.ledger.fee_bps() // 10_000
 
 
+async def test_what_was_owed_in_a_channel_that_was_given_up_is_recorded_and_pays_nothing(chain: Chain) -> None:
+    work, operator = await opened(chain)
+    voucher, signature = work.voucher(3, 10**15)
+    with pytest.raises(LedgerError, match="channels: not given up"):
+        await chain.ledger.record(work.buyer, voucher, signature)
+    await chain.ledger.close_by_provider(operator, work.channel)
+    with pytest.raises(LedgerError, match="channels: closed"):
+        await chain.ledger.redeem(work.buyer, [(voucher, signature)])
+    (recorded,) = await chain.ledger.record(work.buyer, voucher, signature)
+    state = await chain.ledger.channel(work.channel)
+    assert (recorded.count, recorded.root) == (state.count, state.root) == (voucher.count, voucher.root)
+    assert state.redeemed == COIN // 100
+
+
 async def test_a_one_sided_close_waits_for_its_challenge_period(chain: Chain) -> None:
     ledger = chain.ledger
     work, operator = await opened(chain)
