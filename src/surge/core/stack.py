@@ -17,7 +17,7 @@ MAX_FRAMES = 3_000
 
 @contextmanager
 def same_recursion_limit() -> Iterator[None]:
-    """Import eth_account or web3 inside: py_ecc, beneath them, raises the limit a hundredfold, for curves that are not used here."""
+    """Import eth_account inside: py_ecc, beneath it, raises the limit a hundredfold, for curves that are not used here."""
     limit = sys.getrecursionlimit()
     try:
         yield

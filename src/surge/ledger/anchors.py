@@ -13,7 +13,7 @@ from surge.errors import Unavailable
 from surge.ledger import answers
 from surge.ledger.answers import Log
 from surge.ledger.calls import Calls
-from surge.ledger.transactions import checksum
+from surge.ledger.interfaces import checksum
 
 ANCHOR_SET = keccak256(b"AnchorSet(address,bytes32,uint256)")
 """The event's first topic."""

@@ -18,7 +18,7 @@ from surge.ledger import answers
 from surge.ledger.answers import Log, Mined
 from surge.ledger.calls import Calls
 from surge.ledger.histories import dated
-from surge.ledger.transactions import checksum
+from surge.ledger.interfaces import checksum
 
 STAKED = keccak256(b"Staked(address,address,uint256,uint256)")
 UNSTAKED = keccak256(b"Unstaked(address,address,uint256,uint256,uint256)")

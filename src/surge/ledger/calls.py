@@ -6,15 +6,10 @@ Contracts go by the names of the network file.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
-from eth_abi.abi import decode as abi_decode
 from eth_abi.exceptions import DecodingError
-from web3 import Web3
-from web3.contract import Contract as Web3Contract
 
-from surge.contracts import artifact, source_of
 from surge.core.network import NetworkFile
 from surge.core.signing import Signer
 from surge.core.types import Address
@@ -22,28 +17,11 @@ from surge.errors import InvalidInput, NotEnough, Unavailable
 from surge.ledger import answers
 from surge.ledger.answers import Mined
 from surge.ledger.endpoints import Endpoints, Refused
-from surge.ledger.transactions import Sender, checksum, explain
+from surge.ledger.interfaces import checksum, function_of
+from surge.ledger.transactions import Sender, explain
 
 ALLOWANCE = 2**255
 """Wei approved to a contract at once: each of ours takes only what its caller gives it."""
-
-
-@lru_cache
-def interface(name: str) -> Web3Contract:
-    """A contract's interface, for encoding calls."""
-    return Web3().eth.contract(abi=artifact(source_of(name))["abi"])
-
-
-@lru_cache
-def _output_types(name: str, function: str) -> tuple[str, ...]:
-    (entry,) = (each for each in artifact(source_of(name))["abi"] if each.get("name") == function and each["type"] == "function")
-
-    def text(output: dict[str, Any]) -> str:
-        if output["type"] == "tuple":
-            return "(" + ",".join(text(part) for part in output["components"]) + ")"
-        return str(output["type"])
-
-    return tuple(text(output) for output in entry["outputs"])
 
 
 class Calls:
@@ -70,22 +48,23 @@ class Calls:
 
     def question(self, name: str, function: str, args: Sequence[Any]) -> tuple[dict[str, str], Callable[[Any], tuple[Any, ...]]]:
         """A call to a contract, and what reads its answer."""
+        asked = function_of(name, function)
 
         def read(answer: Any) -> tuple[Any, ...]:
             try:
-                return tuple(abi_decode(_output_types(name, function), answers.data(answer)))
+                return asked.answer(answers.data(answer))
             except (DecodingError, OverflowError, ValueError) as error:
                 raise Unavailable(
                     f"the ledger answers {function} with nonsense: is the contract where network.json says?", answer=str(answer)[:200]
                 ) from error
 
         place = checksum(self.address(name))
-        return {"to": place, "data": interface(name).encode_abi(function, args=list(args))}, read
+        return {"to": place, "data": asked.call(args)}, read
 
     async def write(self, signer: Signer, name: str, function: str, *args: Any, purpose: str, patience: float = 120.0) -> Mined:
         """Send a call of a contract and wait until it is mined. Raises `LedgerError` with the reason of a revert, `NotEnough` gas."""
         place = self.address(name)
-        data = interface(name).encode_abi(function, args=list(args))
+        data = function_of(name, function).call(args)
         return await self.sender.send(signer, place, data, purpose=purpose, patience=patience)
 
     async def approve(self, signer: Signer, spender: str, amount: int, patience: float = 120.0) -> None:

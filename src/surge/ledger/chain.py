@@ -22,10 +22,11 @@ from surge.ledger.court import Court
 from surge.ledger.emissions import Emissions
 from surge.ledger.endpoints import Endpoints
 from surge.ledger.histories import Histories
+from surge.ledger.interfaces import checksum
 from surge.ledger.journal import Journal
 from surge.ledger.members import DEVICE, RELAY, Member, members
 from surge.ledger.states import REDEEMED, ChannelState, Redemption, least, read_redemption, read_state
-from surge.ledger.transactions import Sender, checksum
+from surge.ledger.transactions import Sender
 
 MAX_BATCH = 64
 """Vouchers in one redemption, as the contract bounds it."""

@@ -15,7 +15,7 @@ from surge.ledger import answers
 from surge.ledger.answers import Log, Mined
 from surge.ledger.calls import Calls
 from surge.ledger.cases import DRAWN, OPENED, Ballot, Case, OpenedCase, read_opened, topic_address, topic_number
-from surge.ledger.transactions import checksum
+from surge.ledger.interfaces import checksum
 
 DEPTH = 256
 """Blocks behind the head that are looked at again: a chain may lose its last ones, and endpoints differ."""

@@ -22,10 +22,10 @@ from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import InvalidInput, LedgerError, Unavailable
 from surge.ledger import answers
-from surge.ledger.calls import interface
 from surge.ledger.endpoints import Endpoints
+from surge.ledger.interfaces import checksum, function_of
 from surge.ledger.journal import Journal
-from surge.ledger.transactions import Sender, checksum
+from surge.ledger.transactions import Sender
 
 SLASHERS = ("court", "challenges", None, None)
 """Who may have each place among the slashers of bonds; nobody may have those of None."""
@@ -112,7 +112,7 @@ async def deploy(
         return Contract(place, keccak256(await _code(endpoints, place)))
 
     async def call(name: str, contract: Contract, function: str, other: Contract, *args: int) -> None:
-        data = interface(name).encode_abi(function, args=[checksum(other.address), *args])
+        data = function_of(name, function).call([checksum(other.address), *args])
         await sender.send(signer, contract.address, data, purpose=f"calling {function} of {name}")
 
     try:

@@ -11,8 +11,8 @@ from surge.ledger.answers import Log
 from surge.ledger.bonds import MAX_BLOCK
 from surge.ledger.calls import Calls
 from surge.ledger.histories import Histories, dated
+from surge.ledger.interfaces import checksum
 from surge.ledger.states import REDEEMED
-from surge.ledger.transactions import checksum
 
 
 class Emissions:

@@ -13,14 +13,13 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from web3 import Web3
-
 from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import LedgerError, NotEnough, Unavailable
 from surge.ledger import answers
 from surge.ledger.answers import Block, Mined
 from surge.ledger.endpoints import Endpoints, Refused
+from surge.ledger.interfaces import checksum
 from surge.ledger.journal import Journal, Sent
 from surge.ledger.prices import MAX_FEE, TIP, first_price, raised
 from surge.ledger.signed import is_whole, price_of, same_call, sign, sign_again
@@ -44,11 +43,6 @@ _KNOWN = ("already known", "already imported", "nonce too low")
 _CHEAP = ("underpriced", "replacement", "base fee", "fee too low", "feetoolow")
 """What nodes say, in lower case, of a price: too low beside the base fee, their own least tip, or another transaction with the nonce. That
 is no error for people: the price is raised, or another copy is mined (geth, anvil, reth, Besu, Nethermind)."""
-
-
-def checksum(address: Address) -> str:
-    """An address as web3 wants it."""
-    return str(Web3.to_checksum_address(address))
 
 
 def explain(error: Refused, account: Address) -> LedgerError:
