@@ -21,6 +21,8 @@ from surge.sandbox import engine
 from surge.sandbox.code_cache import CodeCache
 from surge.sandbox.python_image import IMAGE
 
+HERE = Path(__file__).parent
+
 COMPILE_SECONDS = 1200
 """What compiling the Python image may take on a machine that runs other tests meanwhile: it counts towards the test that waits for it."""
 
@@ -29,7 +31,12 @@ def _compiled() -> Path | None:
     return CodeCache(cache() / "code", engine.identity()).find(IMAGE)
 
 
+ROOMS = ("integration", "adversarial", "contracts", "property", "unit")
+"""The folders in the order in which they are begun: a long file at the end would be waited for alone."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: ROOMS.index(item.path.relative_to(HERE).parts[0]))
     if _compiled() is None:
         for item in items:
             if "python_image" in getattr(item, "fixturenames", ()):
