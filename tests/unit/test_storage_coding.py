@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -166,11 +167,43 @@ def test_a_source_may_give_less_at_a_time() -> None:
 
 def test_places_that_are_not_the_segments_are_refused() -> None:
     layout = Layout(10, 1 << 20, 2, 3).segment(0)
-    for places in ([], [place(0), place(1)], [place(1), place(0), place(2)], [place(0), place(1), place(2, segment=1)]):
+    other = replace(place(2), object_id=b"p" * 32)
+    for places in (
+        [],
+        [place(0), place(1)],
+        [place(1), place(0), place(2)],
+        [place(0), place(1), place(2, segment=1)],
+        [place(0), place(1), other],
+    ):
         with pytest.raises(InvalidInput, match="as many places"):
             code_segment(layout, CHUNKS, MASK_SECRET, places, io.BytesIO(bytes(10)).readinto)
     with pytest.raises(InvalidInput, match="moves to another holder"):
         moved(bytes(32), MASK_SECRET, place(0), place(1))
+
+
+def test_a_segment_in_work_holds_its_shards_and_a_few_stripes() -> None:
+    layout = Layout(16 << 20, 16 << 20, 4, 6).segment(0)
+    tracemalloc.start()
+    try:
+        shards = code_segment(layout, CHUNKS, MASK_SECRET, [place(index) for index in range(6)], lambda view: len(view))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < sum(len(shard.data) for shard in shards) + (8 << 20)
+
+
+def test_reading_a_segment_back_holds_a_few_stripes() -> None:
+    made = stored(16 << 20, 4, 6)
+    tracemalloc.start()
+    try:
+        whole = opened(
+            made.layout, CHUNKS, made.everything, lambda stripe: {i: made.sent(i, stripe, stripe + 1)[stripe] for i in (2, 3, 4, 5)}
+        )
+        assert sum(len(piece) for piece in whole) == len(made.plain)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 << 20
 
 
 def test_more_stripes_than_are_coded_ahead_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,8 @@ def code_segment(layout: SegmentLayout, chunks: Chunks, mask_secret: bytes, plac
     Raises `InvalidInput` if the plaintext ends early, or if the places are not those of the shards of one segment.
     """
     segment = places[0].segment if places else 0
-    if [(place.index, place.segment) for place in places] != [(index, segment) for index in range(layout.n)]:
+    expected = [(chunks.object_id, segment, index) for index in range(layout.n)]
+    if [(place.object_id, place.segment, place.index) for place in places] != expected:
         raise InvalidInput(f"a segment's {layout.n} shards go to as many places, in order", places=len(places))
     code = code_of(layout.k, layout.n)
     maskers = [_Masker(mask_secret, place, layout.shard) for place in places]

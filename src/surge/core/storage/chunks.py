@@ -20,14 +20,15 @@ from surge.errors import InvalidInput, PeerFault
 class Chunks:
     """Seals and opens the chunks of one object. A key serves one content only: a changed file is another object."""
 
-    __slots__ = ("_aead", "_object_id")
+    __slots__ = ("_aead", "object_id")
 
     def __init__(self, object_key: bytes, object_id: bytes) -> None:
         """Both 32 bytes. Raises `InvalidInput` for others."""
         if len(object_key) != SECRET or len(object_id) != SECRET:
             raise InvalidInput(f"an object's key and its id are {SECRET} bytes each")
         self._aead = AESGCM(object_key)
-        self._object_id = object_id
+        self.object_id = object_id
+        """The object's id: 32 bytes."""
 
     def seal_into(self, segment: int, first: int, plain: bytes | bytearray | memoryview, out: bytearray | memoryview) -> None:
         """Seal a run of a segment's plaintext that begins with chunk `first`; `out` has exactly the size of the sealed chunks."""
@@ -38,7 +39,7 @@ class Chunks:
             self._aead.encrypt_into(
                 _nonce(segment, first + number),
                 source[number * CHUNK : (number + 1) * CHUNK],
-                self._object_id,
+                self.object_id,
                 target[number * SEALED_CHUNK : (number + 1) * SEALED_CHUNK],
             )
 
@@ -52,7 +53,7 @@ class Chunks:
                 self._aead.decrypt_into(
                     _nonce(segment, first + number),
                     source[number * SEALED_CHUNK : (number + 1) * SEALED_CHUNK],
-                    self._object_id,
+                    self.object_id,
                     target[number * CHUNK : (number + 1) * CHUNK],
                 )
             except InvalidTag as error:
