@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surge.core.storage.layout import (
@@ -42,6 +42,7 @@ def test_a_size_that_no_plaintext_gives_is_refused(sealed: int) -> None:
         plain_size(sealed)
 
 
+@settings(deadline=None)
 @given(SIZES, SEGMENT_SIZES, CODES)
 def test_segments_hold_the_object_and_shards_hold_the_segments(size: int, segment_size: int, code: tuple[int, int]) -> None:
     layout = Layout(size, segment_size, *code)
@@ -69,6 +70,7 @@ def test_one_byte_takes_one_leaf_of_each_shard() -> None:
     assert (segment.sealed, segment.stripes, segment.shard) == (17, 1, 32)
 
 
+@settings(deadline=None)
 @given(SIZES, SEGMENT_SIZES, st.data())
 def test_ranges_cover_what_is_asked_for_and_no_chunk_without_some_of_it(size: int, segment_size: int, data: st.DataObject) -> None:
     layout = Layout(size, segment_size)
@@ -93,6 +95,7 @@ def test_a_range_up_to_a_chunks_edge_takes_no_chunk_more(start: int, end: int, f
     assert [(part.first, part.end) for part in Layout(MIB).ranges(start, end)] == [(first, last)]
 
 
+@settings(deadline=None)
 @given(st.integers(17, 40 * MIB), CODES, st.data())
 def test_pieces_lie_in_a_row_in_the_stripes(sealed: int, code: tuple[int, int], data: st.DataObject) -> None:
     segment = SegmentLayout(sealed, *code)

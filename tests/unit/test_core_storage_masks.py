@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surge.core import canonical
@@ -46,6 +46,7 @@ def test_the_mask_is_the_counter_mode_of_the_standard() -> None:
     assert Mask(key).apply(bytes(32))[16:] == blocks.update(bytes(15) + b"\x01")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 10_000))
 def test_any_part_is_masked_by_itself(data: bytes, offset: int) -> None:
     mask = Mask(mask_key(SECRET, PLACE))

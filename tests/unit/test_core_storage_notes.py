@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surge.core import canonical
@@ -48,6 +48,7 @@ def test_a_chunk_opens_in_its_place_only(key: bytes, identity: bytes, segment: i
         Chunks(key, identity).open(segment, first, sealed(b"plain"))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2 * CHUNK + 36), st.integers(1, 255))
 def test_a_flipped_byte_is_noticed(at: int, flip: int) -> None:
     found = bytearray(sealed(bytes(2 * CHUNK + 5)))
@@ -76,6 +77,7 @@ def test_buffers_and_keys_of_another_size_are_refused() -> None:
             Chunks(key, identity)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1 << 48), st.integers(0, 8), st.sampled_from(Kind), st.integers(1, 32))
 def test_a_header_is_read_as_it_was_sealed(size: int, power: int, kind: Kind, n: int) -> None:
     header = Header(size, kind, MIB << power, (n + 1) // 2, n)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surge.core import canonical
@@ -18,6 +18,7 @@ AUTHOR, OTHER = KeySigner(bytes(31) + b"\x07"), KeySigner(bytes(31) + b"\x08")
 LABEL = page_label(0)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1 << 255), st.integers(1, MOST_VERSION), st.binary(max_size=300))
 def test_a_record_is_read_as_it_was_signed(page: int, version: int, body: bytes) -> None:
     record = sign(AUTHOR, page_label(page), version, body)
@@ -86,6 +87,7 @@ def test_a_record_too_large_is_refused_unread() -> None:
         decode(bytes(MOST_RECORD + 1))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(PeerFault):

@@ -6,7 +6,7 @@ import hashlib
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surge.core.storage import tree
@@ -37,6 +37,7 @@ def test_the_root_is_what_the_format_says(size: int) -> None:
     assert Tree.of(memoryview(bytearray(data))).root == plainly(data)
 
 
+@settings(deadline=None)
 @given(SIZES, st.lists(st.integers(0, 5000), max_size=30))
 def test_a_tree_from_pieces_is_the_tree_of_the_whole(size: int, cuts: list[int]) -> None:
     data, builder, at = shard(size), Builder(), 0
@@ -48,6 +49,7 @@ def test_a_tree_from_pieces_is_the_tree_of_the_whole(size: int, cuts: list[int])
     assert builder.tree().root == Tree.of(data).root
 
 
+@settings(deadline=None)
 @given(SIZES, st.data())
 def test_every_leaf_is_proved_within_its_bound_and_only_in_its_place(size: int, draw: st.DataObject) -> None:
     data = shard(size)
@@ -73,6 +75,7 @@ def test_every_leaf_is_proved_within_its_bound_and_only_in_its_place(size: int, 
     assert not verify(made.root, size, -1, piece, proof)
 
 
+@settings(deadline=None)
 @given(SIZES, st.data())
 def test_every_range_of_transfer_leaves_is_proved_and_only_in_its_place(size: int, draw: st.DataObject) -> None:
     data = shard(size)

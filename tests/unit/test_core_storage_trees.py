@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surge.core import canonical
@@ -38,6 +38,7 @@ def read(start: int, index: bytes) -> tuple[Directory, list[list[Entry]]]:
     return directory, [directory.read_page(number, at(page.start, page.size)) for number, page in enumerate(directory.pages)]
 
 
+@settings(deadline=None)
 @given(st.dictionaries(PATHS.map(checked_path), st.integers(0, 1 << 40), max_size=20))
 def test_what_is_packed_is_found(files: dict[str, int]) -> None:
     paths = sorted(files, key=str.encode)
@@ -279,6 +280,7 @@ def test_pages_that_overlap_in_their_paths_are_refused(monkeypatch: pytest.Monke
         read(start, index.replace(b"\x61b", b"\x61d", 1))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_index_or_are_refused(data: bytes) -> None:
     with pytest.raises(PeerFault):
