@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import audits, disputes, economies, gas, networks, receipts, rows, sandboxes
+from benchmarks import audits, challenges, disputes, economies, gas, networks, receipts, rows, sandboxes
 from surge.cli.image import ensure_image
 
 PARTS = {
@@ -13,6 +13,7 @@ PARTS = {
     "economies": economies.measure,
     "audits": audits.measure,
     "gas": gas.measure,
+    "challenges": challenges.measure,
     "sandboxes": sandboxes.measure,
     "disputes": disputes.measure,
     "networks": networks.measure,

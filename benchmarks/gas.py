@@ -34,7 +34,7 @@ def measure() -> Iterator[Row]:
 
 
 @contextlib.asynccontextmanager
-async def _running() -> AsyncIterator[Chain]:
+async def running() -> AsyncIterator[Chain]:
     """A chain of its own with the contracts."""
     with tempfile.TemporaryDirectory() as name:
         template = Path(name) / "template"
@@ -44,7 +44,7 @@ async def _running() -> AsyncIterator[Chain]:
 
 async def _settling() -> tuple[dict[int, int], int]:
     session, device = KeySigner.random(), KeySigner.random()
-    async with _running() as chain:
+    async with running() as chain:
         ledger, treasury = chain.ledger, chain.treasury
         channel = await ledger.open_channel(
             treasury,
@@ -75,31 +75,36 @@ async def _settling() -> tuple[dict[int, int], int]:
 
 async def _trying(jurors: int) -> tuple[int, int, int, float]:
     """Gas of a case that convicts, of its opening and of its verdict; and the seconds it took."""
-    async with _running() as chain:
+    async with running() as chain:
         made = await dispute(chain, jurors + 3)
         ledger, court = chain.ledger, chain.ledger.court
         await ledger._calls.approve(made.buyer, "court", 10 * COIN)
-        start, began = await _block(ledger), time.monotonic()
+        start, began = await last_block(ledger), time.monotonic()
         case = await made.open(jurors)
-        opened = await _block(ledger)
+        opened = await last_block(ledger)
         await court.answer(made.operator, case, made.link(1))
         jury = await court.draw(made.buyer, case, SECRET)
         for who in jury:
             await court.commit(made.jurors[who], case, SALT, TRUE)
         for who in jury:
             await court.reveal(made.jurors[who], case, SALT, TRUE)
-        revealed = await _block(ledger)
+        revealed = await last_block(ledger)
         await court.advance(made.buyer, case)
-        seconds, end = time.monotonic() - began, await _block(ledger)
-        return await _gas(ledger, start, end), await _gas(ledger, start, opened), await _gas(ledger, revealed, end), seconds
+        seconds, end = time.monotonic() - began, await last_block(ledger)
+        return (
+            await gas_between(ledger, start, end),
+            await gas_between(ledger, start, opened),
+            await gas_between(ledger, revealed, end),
+            seconds,
+        )
 
 
-async def _block(ledger: Ledger) -> int:
+async def last_block(ledger: Ledger) -> int:
     number: int = await ledger._endpoints.call("eth_blockNumber", read=answers.quantity)
     return number
 
 
-async def _gas(ledger: Ledger, after: int, until: int) -> int:
+async def gas_between(ledger: Ledger, after: int, until: int) -> int:
     """Gas of the blocks after one, until another: nobody else sends anything here."""
     total = 0
     for number in range(after + 1, until + 1):
