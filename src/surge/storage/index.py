@@ -151,10 +151,10 @@ class Index:
         row = self._one("SELECT keeper FROM dropped WHERE deal = ?", (identity,))
         return None if row is None else Address(row[0])
 
-    async def shown(self, deals: Iterable[Deal]) -> None:
-        """Deals were proved, the first time since they were paid."""
-        rows = [(deal.proved, deal.id) for deal in deals]
-        await self._change(lambda connection: connection.executemany("UPDATE deals SET proved = ? WHERE id = ? AND proved = 0", rows))
+    def shown(self, deals: Iterable[Deal]) -> None:
+        """Deals were proved, the first time since they were paid. Does not wait: a disk that is full keeps nobody from showing."""
+        rows, query = [(deal.proved, deal.id) for deal in deals], "UPDATE deals SET proved = ? WHERE id = ? AND proved = 0"
+        self._database.submit(lambda connection: connection.executemany(query, rows))
 
     # Pay
 

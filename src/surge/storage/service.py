@@ -237,7 +237,7 @@ class Storage:
         found = await asyncio.to_thread(self._proofs, asked, context)
         shown = [deals.shown(deal, now) for deal, _ in found if deal is not None and not deal.proved]
         if shown:
-            await self.shelf.index.shown(shown)
+            self.shelf.index.shown(shown)
         return encode_body(m.Proofs([proof for _, proof in found]))
 
     def _proofs(self, asked: m.Prove, context: Context) -> list[tuple[Deal | None, m.Proof | None]]:
