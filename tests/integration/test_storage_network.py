@@ -28,6 +28,7 @@ from surge.core.receipts import ReceiptKind
 from surge.core.storage.pledges import Pledge, Release
 from surge.core.storage.tree import verify_range
 from surge.core.types import ZERO
+from surge.errors import Unavailable
 from surge.storage.service import pledge_domain
 from surge.wallet import KeySigner, Keystore
 
@@ -94,6 +95,18 @@ class Buyer:
         await peer.wait_open(30.0)
         return peer
 
+    def back(self) -> None:
+        """Wait until the holder, which was away, is there again: a peer that stays away for long is given up, and another one dialled."""
+
+        def there() -> bool:
+            try:
+                self.peer = self.do(self._peer())
+            except Unavailable:
+                return False
+            return self.peer.is_open
+
+        until(there, 60, "the session to be there again")
+
     def ask(self, method: str, body: Any) -> Answer:
         return self.do(self.peer.question(method, encode_body(body), seconds=60.0))
 
@@ -141,7 +154,7 @@ def test_a_shard_survives_its_holders_kill_and_is_handed_back_when_it_leaves(tow
             buyer.ask("write", write)
         holder.kill()
         holder.start(*lends)
-        until(lambda: buyer.peer.is_open, 60, "the session to be there again")
+        buyer.back()
         here = m.decode_here(buyer.ask("open", begun).body).leaves
         assert here == 28, "what was acknowledged is there"
         for write in shard.writes(first=here):
@@ -155,7 +168,7 @@ def test_a_shard_survives_its_holders_kill_and_is_handed_back_when_it_leaves(tow
 
         holder.kill()
         holder.start(*lends)
-        until(lambda: buyer.peer.is_open, 60, "the session to be there again")
+        buyer.back()
         assert shown(buyer, shard, 1)
         leaves = m.decode_leaves(buyer.ask("read", m.Read(shard.deal, 40, 6)).body)
         assert verify_range(shard.tree.root, len(shard.data), 40, leaves.data, leaves.proof)
@@ -168,7 +181,7 @@ def test_a_shard_survives_its_holders_kill_and_is_handed_back_when_it_leaves(tow
         until(stands, 60, "its status to be written")
         holder.stop()
         holder.start("--leave")
-        until(lambda: buyer.peer.is_open, 60, "the session to be there again")
+        buyer.back()
         assert m.decode_listed(buyer.ask("list", m.ListDeals(b"", 9)).body).leaving
         assert shown(buyer, shard, 2)
         dropped = buyer.ask("drop", m.Drop(shard.deal, KEEPER.sign(Release(shard.deal).digest(domain))))

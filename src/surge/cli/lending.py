@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from surge.core.network import NetworkFile
     from surge.core.signing import Signer
     from surge.core.types import Address
+    from surge.ledger import Ledger
     from surge.storage.service import Storage, StorageConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -74,6 +76,34 @@ def storage_service(network: NetworkFile, folder: Path, config: StorageConfig, d
     from surge.storage.service import Storage, pledge_domain
 
     return Storage(folder, config, device=device, operator=operator, domain=pledge_domain(network))
+
+
+def attend(
+    network: NetworkFile, chain: Ledger, storage: Storage, device: Signer, operator: Address, paid: Signer | None, stop: asyncio.Event
+) -> list[asyncio.Task[None]]:
+    """What goes on beside the service: a device that leaves stops in the end, and challenges on the ledger are answered.
+
+    Args:
+        network: the network.
+        chain: its ledger.
+        storage: the service.
+        device: pledges, and pays for answers.
+        operator: whose bond answers.
+        paid: collects what answers are paid, where its key is here.
+        stop: set once a device that leaves has nothing left.
+    """
+    from surge.storage.answering import Answering
+
+    async def leave() -> None:
+        await storage.gone.wait()
+        err.print("nothing is kept here any more: leaving", style="dim")
+        stop.set()
+
+    tasks = [asyncio.create_task(leave(), name="waiting until nothing is kept")]
+    if network.challenges is not None:
+        answering = Answering(chain.challenges, storage.shelf, device, operator)
+        tasks.append(asyncio.create_task(answering.run(paid), name="answering challenges"))
+    return tasks
 
 
 def usual_room(data: Path, providers: int) -> int:

@@ -20,7 +20,7 @@ from surge.cli.children import say_ready, stop_event, stopped
 from surge.cli.children import with_parent as die_with_parent
 from surge.cli.console import Amount, Size, err, in_tokens
 from surge.cli.duty import court_services, defend, juror_config, juror_options
-from surge.cli.lending import storage_config, storage_options, storage_service
+from surge.cli.lending import attend, storage_config, storage_options, storage_service
 from surge.cli.options import Existing, network_option
 from surge.cli.places import passphrase
 from surge.core import network as network_file
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from surge.provider.config import ProviderConfig
     from surge.provider.juror import JurorConfig
     from surge.provider.service import Service
-    from surge.storage.service import Storage, StorageConfig
+    from surge.storage.service import StorageConfig
     from surge.wallet import KeySigner, Keystore
 
 
@@ -319,10 +319,7 @@ async def _provide(
         sending = asyncio.create_task(chain.run(), name="sending transactions again")
         stack.callback(sending.cancel)
         if disk is not None:
-            storage = storage_service(network, shelf, disk, device, operator)
-            services.append(storage)
-            leaving = asyncio.create_task(leave(storage, stop), name="waiting until nothing is kept")
-            stack.callback(leaving.cancel)
+            services.append(storage := storage_service(network, shelf, disk, device, operator))
 
         async def bond() -> tuple[int, int]:
             return await chain.bonds.own_stake(operator), await chain.bonds.min_bond()
@@ -354,6 +351,9 @@ async def _provide(
         await provider.ready()
         if config.lends and (short := short_bond(*await bond())):
             err.print(in_tokens(short), style="yellow", markup=False, soft_wrap=True)
+        if disk is not None:
+            for task in attend(network, chain, storage, device, operator, None if paid else wallet, stop):
+                stack.callback(task.cancel)
         err.print(f"device {device.address} of operator {operator}", style="dim", markup=False, soft_wrap=True)
         say_ready()
         lending = asyncio.create_task(provider.run(stop), name="lending")
@@ -362,13 +362,6 @@ async def _provide(
         for task in done:
             task.result()
         err.print("draining", style="dim")
-
-
-async def leave(storage: Storage, stop: asyncio.Event) -> None:
-    """Stop once a device that leaves has nothing left to keep."""
-    await storage.gone.wait()
-    err.print("nothing is kept here any more: leaving", style="dim")
-    stop.set()
 
 
 def provider_config(options: dict[str, Any]) -> ProviderConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +27,9 @@ MIGRATIONS = (
     CREATE INDEX owners ON deals (owner, id);
     CREATE INDEX untils ON deals (kept, until);
     CREATE TABLE crowns (deal BLOB PRIMARY KEY, nodes BLOB NOT NULL);
-    CREATE TABLE dropped (deal BLOB PRIMARY KEY, keeper TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE dropped (
+        deal BLOB PRIMARY KEY, keeper TEXT NOT NULL, signature BLOB NOT NULL, at INTEGER NOT NULL
+    ) WITHOUT ROWID;
     CREATE TABLE renewals (subject BLOB, deal BLOB, until INTEGER NOT NULL, PRIMARY KEY (subject, deal)) WITHOUT ROWID;
     CREATE INDEX waiting ON renewals (deal);
     CREATE TABLE channels (id BLOB PRIMARY KEY, paid INTEGER NOT NULL, stopped INTEGER NOT NULL) WITHOUT ROWID;
@@ -57,6 +60,16 @@ def _row(deal: Deal) -> tuple[Any, ...]:
         deal.id, deal.channel, deal.buyer, deal.owner, deal.keeper, deal.root, deal.size, deal.tag, str(deal.price), str(deal.penalty),
         deal.since, deal.until, deal.ends, deal.paid, deal.proved, deal.kept,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A keeper's word that a shard was not wanted any more."""
+
+    keeper: Address
+    """Whose."""
+    signature: bytes
+    """Over `core.storage.pledges.Release`."""
 
 
 class Index:
@@ -135,21 +148,21 @@ class Index:
         row = self._one("SELECT nodes FROM crowns WHERE deal = ?", (identity,))
         return None if row is None else row[0]
 
-    async def forget(self, deal: Deal, dropped: int = 0) -> None:
-        """A deal is over; `dropped` says when its keeper released it, if it did."""
+    async def forget(self, deal: Deal, release: bytes = b"", at: int = 0) -> None:
+        """A deal is over; its keeper's `release` is kept, if there was one, with its time."""
 
         def change(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM deals WHERE id = ?", (deal.id,))
             connection.execute("DELETE FROM crowns WHERE deal = ?", (deal.id,))
-            if dropped:
-                connection.execute("INSERT OR REPLACE INTO dropped VALUES (?, ?, ?)", (deal.id, deal.keeper, dropped))
+            if release:
+                connection.execute("INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?)", (deal.id, deal.keeper, release, at))
 
         await self._change(change)
 
-    def released(self, identity: bytes) -> Address | None:
-        """The keeper of a deal that was dropped on its word not long ago."""
-        row = self._one("SELECT keeper FROM dropped WHERE deal = ?", (identity,))
-        return None if row is None else Address(row[0])
+    def released(self, identity: bytes) -> Released | None:
+        """On whose word a deal was dropped not long ago."""
+        row = self._one("SELECT keeper, signature FROM dropped WHERE deal = ?", (identity,))
+        return None if row is None else Released(Address(row[0]), row[1])
 
     def shown(self, deals: Iterable[Deal]) -> None:
         """Deals were proved, the first time since they were paid. Does not wait: a disk that is full keeps nobody from showing."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from surge.core import canonical
-from surge.core.eip712 import Domain
+from surge.core.eip712 import Domain, challenges_domain
 from surge.core.messages import encode_body
 from surge.core.messages import storage as m
 from surge.core.messages.fields import wei
@@ -65,7 +65,7 @@ class StorageConfig:
 
 def pledge_domain(network: NetworkFile) -> Domain:
     """Where pledges hold: the network's contract for challenges; on a network without one they bind nobody."""
-    return Domain("Surge challenges", network.chain_id, Address("0x" + "00" * 20))
+    return network.challenges_domain if network.challenges else challenges_domain(network.chain_id, Address("0x" + "00" * 20))
 
 
 class Storage:
@@ -279,13 +279,13 @@ class Storage:
     async def drop(self, asked: m.Drop, context: Context) -> Reply:
         """Forget a shard, on its keeper's word."""
         deal = self.shelf.index.deal(asked.deal)
-        keeper = deal.keeper if deal is not None else self.shelf.index.released(asked.deal)
-        if keeper is None:
+        known = deal or self.shelf.index.released(asked.deal)
+        if known is None:
             raise NotAgreed("missing", "this shard is not here", deal=asked.deal)
-        Release(asked.deal).verify(self._domain, asked.release, keeper)
+        Release(asked.deal).verify(self._domain, asked.release, known.keeper)
         if deal is None:
             return Reply(b"")
-        came = await self.shelf.forget(deal, self._now())
+        came = await self.shelf.forget(deal, asked.release, self._now())
         self.tolls.given_up(deal.channel, came)
         if not deal.kept:
             return Reply(b"")

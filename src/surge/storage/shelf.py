@@ -297,9 +297,9 @@ class Shelf:
 
     # What goes
 
-    async def forget(self, deal: Deal, dropped: int = 0) -> int:
-        """Remove a shard. Gives the bytes that came of one that was not kept."""
-        await self.index.forget(deal, dropped)
+    async def forget(self, deal: Deal, release: bytes = b"", at: int = 0) -> int:
+        """Remove a shard, on its keeper's `release` at a time or without. Gives the bytes that came of one that was not kept."""
+        await self.index.forget(deal, release, at)
         coming = self._coming.pop(deal.id, None)
         await self.reserve(-deal.size)
         if deal.kept:

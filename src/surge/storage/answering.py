@@ -1,0 +1,83 @@
+"""Answering on the ledger: who is challenged for a pledge shows the leaf there before the deadline, or its keeper's release.
+
+Anyone may challenge a pledge, for a fee that goes to whoever answers well. Silence costs a part of the operator's bond, so a holder looks
+several times within a deadline, and answers from what its shelf has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from surge.core.signing import Signer
+from surge.core.storage.deals import NotAgreed
+from surge.core.types import Address
+from surge.errors import LedgerError, Unavailable
+from surge.ledger.challenges import Challenge, Challenges
+from surge.storage.shelf import Shelf
+
+log = logging.getLogger("surge.storage")
+
+LOOKS = 20
+"""Looks at the ledger within a deadline."""
+
+QUICKEST, SLOWEST = 0.5, 300.0
+"""Seconds between looks, at least and at most."""
+
+COLLECT_SECONDS = 600.0
+"""Seconds between looks at what the contract owes."""
+
+
+class Answering:
+    """Watches for challenges against the pledges of one device.
+
+    Args:
+        ledger: the network's challenges.
+        shelf: what the device has; started by whoever owns it.
+        device: whose pledges these are; it pays for answers.
+        operator: whose bond answers for them.
+    """
+
+    def __init__(self, ledger: Challenges, shelf: Shelf, device: Signer, operator: Address) -> None:
+        self._ledger, self._shelf, self._device, self._operator = ledger, shelf, device, operator
+        self._warned: set[int] = set()
+
+    async def run(self, operator: Signer | None = None) -> None:
+        """Answer until cancelled; with the operator's key, also collect the fees."""
+        pause, collected = QUICKEST, -COLLECT_SECONDS
+        while True:
+            try:
+                pause = min(SLOWEST, max(QUICKEST, (await self._ledger.parameters()).deadline_seconds / LOOKS))
+                await self.look()
+                if operator is not None and time.monotonic() > collected + COLLECT_SECONDS:
+                    collected = time.monotonic()
+                    await self._ledger.collect(operator)
+            except (Unavailable, LedgerError) as error:
+                log.warning("whether shards are asked for on the ledger cannot be seen now: %s", error)
+            await asyncio.sleep(pause)
+
+    async def look(self) -> None:
+        """Answer every challenge of this device that waits, the first deadline first."""
+        for challenge in await self._ledger.against(self._operator):
+            if challenge.pledge.device == self._device.address:
+                try:
+                    await self._answer(challenge)
+                except LedgerError as error:  # another was quicker, or the time is over: the next look says
+                    log.info("challenge %d: %s", challenge.number, error)
+
+    async def _answer(self, challenge: Challenge) -> None:
+        deal, number = challenge.pledge.deal, challenge.number
+        try:
+            leaf, path = await asyncio.to_thread(self._shelf.prove, deal, challenge.index)
+        except NotAgreed as error:
+            released = self._shelf.index.released(deal)
+            if released is not None:
+                await self._ledger.release(self._device, challenge, released.signature)
+                log.warning("challenge %d: its keeper's release is shown", number)
+            elif number not in self._warned:
+                self._warned.add(number)
+                log.error("challenge %d about deal %s cannot be answered: %s", number, deal.hex(), error)
+            return
+        await self._ledger.answer(self._device, challenge, leaf, path)
+        log.warning("challenge %d: the leaf is shown", number)
