@@ -250,8 +250,11 @@ async def test_a_renewal_that_is_refused_does_not_pay(holder: Holder) -> None:
         await user.put(shard, began)
         holder.clock.now += PERIOD
         _, receipt = await user.owes("renew", m.Renew(0, began, holder.now, holder.now + PERIOD, [shard.deal]))
+        index = holder.storage.shelf.index
+        assert index.waiting(shard.deal)
         await user.acknowledge(receipt, accepted=False)
-        deal = holder.storage.shelf.index.deal(shard.deal)
+        await until(lambda: not index.waiting(shard.deal))
+        deal = index.deal(shard.deal)
         assert deal is not None
         assert deal.paid == began
 

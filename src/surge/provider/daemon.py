@@ -368,7 +368,7 @@ class Provider:
             "buyers_connected": len(self._sessions),
             "under_way": sum(len(desk.works) for desk in self.reception.desks),
             "storage": self._journal.batches.fault,
-            "lends": {service.name: service.status() for service in self._services.values() if isinstance(service, Telling)},
+            "lends": {each.name: each.status() for each in self._services.values() if isinstance(each, Telling)},
             "earnings_wait_for": self.earnings.waits_for,
             "earnings_kept": self.earnings.kept,
             "earnings_set_aside": {"0x" + channel.hex(): why for channel, why in self.earnings.set_aside.items()},

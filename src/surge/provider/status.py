@@ -72,7 +72,7 @@ def stands(status: Mapping[str, Any] | None, now: int) -> str:
         said = str(status["waiting"]) or "it works"
         if status["earnings_wait_for"]:
             said += f"; its earnings wait for {status['earnings_wait_for']}"
-    if (disk := status.get("lends", {}).get("storage")) is not None:
+    if disk := status.get("lends", {}).get("storage"):
         leaving = " and leaves" if disk["leaving"] else ""
         said += f"; it keeps {counted(disk['shards'], 'shard')} ({gigabytes(disk['kept'])} of {gigabytes(disk['room'])} lent){leaving}"
         said += f", which earned {disk['earned']} wei"

@@ -106,9 +106,10 @@ class Storage:
 
     async def start(self) -> None:
         """See `Service`."""
-        self._up = self._now()
-        await self.shelf.start(self._up)
+        now = self._now()
+        await self.shelf.start(now)
         self.tolls = Tolls(self.shelf.index)
+        self._up = now
         self._looking = asyncio.create_task(self._run(), name="looking after shards")
 
     async def close(self) -> None:
@@ -127,7 +128,9 @@ class Storage:
         await self.recorder.visit(link)
 
     def status(self) -> dict[str, Any]:
-        """See `Telling`. `kept`, `free` and `room` are bytes, `earned` wei."""
+        """See `Telling`. `kept`, `free` and `room` are bytes, `earned` wei. Empty before the start."""
+        if not self._up:
+            return {}
         shards, kept = self.shelf.totals
         return {
             "shards": shards,
