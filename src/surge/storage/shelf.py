@@ -334,17 +334,13 @@ def _same(one: Deal, other: Deal) -> bool:
 
 
 def _append(path: Path, at: int, data: bytes) -> None:
-    """Write at the end of what is here; what was written half is cut off again."""
+    """Write at the end of what is here; what was written half before, and nobody was told of, is cut off."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with open(path, "ab", buffering=0) as file:
         file.truncate(at)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
-        except OSError:
-            file.truncate(at)
-            raise
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
 
 
 def _put(beside: Path, place: Path) -> None:
