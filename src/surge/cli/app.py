@@ -32,7 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "receipt": ("surge.cli.receipts:receipt", "List, show, export, verify and replay receipts."),
     "dispute": ("surge.cli.disputes:dispute", "Dispute receipts before the court."),
     "network": ("surge.cli.networks:network", "Deploy a network's contracts, look at one and its offers, trust one."),
-    "simulate": ("surge.cli.simulations:simulate", "Simulate the network's economy over years."),
+    "simulate": ("surge.cli.simulations:simulate", "Simulate the network's economy and storage over years."),
     "doctor": ("surge.cli.doctor:doctor", "What this machine lacks, and the command that mends it."),
     "completion": ("surge.cli.doctor:completion", "Print the line that switches on completion in your shell."),
 }

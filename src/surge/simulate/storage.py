@@ -100,7 +100,7 @@ class Run:
     uptime: float
     """Of all devices: the part of the time for which they were there."""
     held_uptime: float
-    """The same of those that hold shards, counted by shards."""
+    """The same of those living that hold shards, counted by shards."""
     waits: tuple[float, ...]
     """Hours from a device's end to when it is believed: twenty of them, spread evenly over all."""
     false: int
@@ -293,8 +293,10 @@ class _Keeper:
             if hour % 24 == 0:
                 group.by_day.append(0.0)
             group.by_day[-1] += float(can.mean()) * LOOK / 24 if len(can) else 0.0
-        if hour % 240 == 0:
-            self.held += [float(self.online[group.holder[group.kept]].mean()) for group in self.groups if group.kept.any()]
+        if hour % 51 == 0:  # every hour of the day in its turn
+            for group in self.groups:
+                holders = group.holder[group.kept]
+                self.held.append(float(self.online[holders].sum() / max(living[holders].sum(), 1)))
 
 
 def _key(code: int, segment: int) -> bytes:

@@ -36,7 +36,7 @@ def data(result: Result) -> dict[str, Any]:
             "poisson": [
                 {"k": k, "n": n, "published": said, "recomputed": 100 * published.kept(k, n, 0.1)} for k, n, said in published.POISSON
             ],
-            "decisions": [{**asdict(each), **_recomputed(each)} for each in published.DECISIONS],
+            "decisions": [{**asdict(each), **recomputed(each)} for each in published.DECISIONS],
         },
     }
 
@@ -195,7 +195,8 @@ def _plots(result: Result) -> Iterator[str]:
     )
 
 
-def _recomputed(row: published.Decision) -> dict[str, float]:
+def recomputed(row: published.Decision) -> dict[str, float]:
+    """What a published row comes to, by its own formulas and by our models."""
     decay = Decay(row.months * 365 / 12, published.REBUILDING * 365 / 12)
     return {
         "traffic_recomputed": published.traffic(row),
@@ -213,7 +214,7 @@ def _compared(decay: Decay) -> Iterator[str]:
         "the losses if rebuilding takes half a day, which it does not say. Beside them stand this page's models, at the same lifetimes and "
         "half a day. Its loss is a rate for each rebuilding time, ours is for a year.</p>"
     )
-    rows = [(each, _recomputed(each)) for each in published.DECISIONS]
+    rows = [(each, recomputed(each)) for each in published.DECISIONS]
     yield table(
         [
             "months of life",
