@@ -178,6 +178,10 @@ def test_a_small_slash_of_a_pool_that_was_slashed_often_takes_no_more_than_it_sa
     bonds.by(ALICE, "pay", OPERATOR.address, ETHER)
     assert 0 <= earned + ETHER - bonds.claimable(ALICE) < 10**9
     wait()
+    assert bonds.reserve(10**9) == 10**9
+    with boa.reverts("bonds: reserved"):
+        bonds.withdraw(OPERATOR, ticket)
+    bonds.release(10**9)
     for who, number in ((BOB, leaving), (OPERATOR, ticket)):
         assert bonds.withdraw(who, number) > 0
     assert bonds.pool().leaving_assets < 10**6
