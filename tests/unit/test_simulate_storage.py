@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from surge.core.types import Address
 from surge.errors import InvalidInput
 from surge.simulate import storage, storage_published, storage_rules
 from surge.simulate.storage import Settings, simulate
-from surge.simulate.storage_rare import Life, loss_a_year, regions_of
+from surge.simulate.storage_rare import Life, disaster_loss, loss_a_year, regions_of
 from surge.simulate.storage_rules import Market
 from surge.simulate.storage_sweep import Result, bound, sweep
 from surge.simulate.storage_world import REGIONS, Churn, drawn
@@ -136,6 +137,15 @@ def test_a_loss_that_is_not_reached_has_a_bound() -> None:
     found = loss_a_year(Life(1e6, (0.1,)), 20, 30, 27, 50, 1)
     assert found.chance == found.low == 0.0
     assert 0.0 < found.high <= 0.06
+
+
+def test_disasters_are_summed_up_as_splitting_finds_them() -> None:
+    life, code = Life(30.0, (1.0,), (0.5, 0.3, 0.2), 0.3, 0.8), (3, 8, 6)
+    alone = loss_a_year(replace(life, disasters=0.0), *code, 300, 5).chance
+    found = loss_a_year(life, *code, 1000, 6).chance
+    assert found > 3 * alone
+    assert disaster_loss(life, *code) + alone == pytest.approx(found, rel=0.4)
+    assert disaster_loss(Life(100.0, (1.0,)), 3, 8, 6) == 0.0
 
 
 def test_regions_get_no_more_than_their_cap() -> None:

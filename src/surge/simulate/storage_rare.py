@@ -6,8 +6,11 @@ parts. That is unbiased for any process whose whole state is carried over (Kahn 
 time, when each shard died, how long its device is waited for, and its region. It is repeated, and the spread of the repetitions gives the
 interval.
 
-Beside the models of `core.storage.odds` it knows what those leave out: that every shard is missed at its own time, that a repair rebuilds
-only what is known to be lost, and that a disaster takes the shards of one region.
+Beside the models of `core.storage.odds` it knows what those leave out: that every shard is missed at its own time, and that a repair
+rebuilds only what is known to be lost.
+
+Disasters take all steps in one, and stages find those only by luck. So where they are rare their part is summed up instead
+(`disaster_loss`): over every region, over how many shards live when it is struck, and over how many of these it loses.
 """
 
 from __future__ import annotations
@@ -84,6 +87,28 @@ def loss_a_year(life: Life, k: int, n: int, threshold: int, particles: int, seed
         return Estimate(0.0, 0.0, min(bound for _, bound in found))
     half = STUDENT * float(chances.std(ddof=1)) / math.sqrt(REPEATS)
     return Estimate(mean, max(0.0, mean - half), mean + half)
+
+
+def disaster_loss(life: Life, k: int, n: int, threshold: int) -> float:
+    """The chance that a disaster loses a segment within a year: at once, or since too few are left until the repair.
+
+    How many shards live is taken from the cycle of repairs: each number above the threshold for as long as the next death takes, and while
+    a repair is waited for those that are left of the threshold's, in the middle of the wait.
+    """
+    wait = sum(life.waits) / len(life.waits)
+    lasting = {left: life.lifetime / left for left in range(threshold + 1, n + 1)}
+    half, whole = (-math.expm1(-part * wait / life.lifetime) for part in (0.5, 1.0))
+    for gone in range(threshold + 1):
+        lasting[threshold - gone] = wait * odds.binomial(threshold, gone, half)
+    total, rate = math.fsum(lasting.values()), 0.0
+    for count in np.bincount(regions_of(life, k, n)).tolist():
+        for left, days in lasting.items():
+            for inside in range(max(0, count - (n - left)), min(count, left) + 1):
+                share = math.comb(count, inside) * math.comb(n - count, left - inside) / math.comb(n, left)
+                for hit in range(1, inside + 1):
+                    after = 1.0 if left - hit < k else odds.binomial_loss(k, left - hit, whole)
+                    rate += life.disasters * days / total * share * odds.binomial(inside, hit, life.share) * after
+    return -math.expm1(-rate)
 
 
 def _once(life: Life, k: int, n: int, threshold: int, particles: int, random: Any) -> tuple[float, float]:

@@ -67,11 +67,23 @@ def _sections(result: Result) -> Iterator[str]:
     yield "<h2>Durability: it will come back</h2>"
     yield (
         "<p>Loss of a segment within a year. What was seen is direct simulation, with the rate that would have shown more with 95 %. Rare "
-        "losses are estimated by importance splitting (eight repetitions, with an interval of 95 %), which has disasters of regions. The "
+        "losses are estimated by importance splitting (eight repetitions, an interval of 95 %), disasters of regions by enumeration. The "
         "binomial model has repairs of one length, the chain exponential ones; neither has disasters.</p>"
     )
     yield table(
-        ["k/n/threshold", "segment years", "lost", "seen, below", "by splitting", "from", "to", "nines", "binomial model", "Markov chain"],
+        [
+            "k/n/threshold",
+            "segment years",
+            "lost",
+            "seen, below",
+            "estimated",
+            "from",
+            "to",
+            "nines",
+            "of it by disasters",
+            "binomial model",
+            "Markov chain",
+        ],
         [
             [
                 name(each.code),
@@ -82,6 +94,7 @@ def _sections(result: Result) -> Iterator[str]:
                 _chance(each.loss.low),
                 _chance(each.loss.high),
                 f"{nines(each.loss.chance or each.loss.high):.1f}",
+                _chance(each.disaster),
                 _chance(each.window),
                 _chance(each.chain),
             ]

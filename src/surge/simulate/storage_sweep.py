@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from surge.core.storage import odds
 from surge.core.storage.odds import Decay
 from surge.simulate.storage import Code, Group, Run, Settings, simulate
-from surge.simulate.storage_rare import Estimate, Life, loss_a_year
+from surge.simulate.storage_rare import Estimate, Life, disaster_loss, loss_a_year
 from surge.simulate.storage_world import REGIONS, Churn
 
 REBUILDING = 1.0
@@ -27,7 +27,9 @@ class Row:
     lost_high: float
     """Losses a segment and year that would have been seen with 95 %: an upper bound."""
     loss: Estimate
-    """By importance splitting."""
+    """By importance splitting, and disasters."""
+    disaster: float
+    """The part of disasters in it."""
     window: float
     """By the binomial model, without disasters."""
     chain: float
@@ -112,6 +114,8 @@ def _row(run: Run, group: Group, at: int) -> Row:
         disasters=churn.disasters,
         share=churn.disaster_share,
     )
+    alone = loss_a_year(replace(life, disasters=0.0), k, n, threshold, settings.particles, settings.seed * 1_000 + at)
+    struck = disaster_loss(life, k, n, threshold)
     years = group.segment_years or math.inf
     seen = float(group.left.sum()) or 1.0
     missed = math.fsum(
@@ -124,7 +128,8 @@ def _row(run: Run, group: Group, at: int) -> Row:
         segment_years=group.segment_years,
         lost=group.lost,
         lost_high=bound(group.lost, group.segment_years),
-        loss=loss_a_year(life, k, n, threshold, settings.particles, settings.seed * 1_000 + at),
+        loss=Estimate(alone.chance + struck, alone.low + struck, alone.high + struck),
+        disaster=struck,
         window=model.window_loss(k, n, threshold),
         chain=model.loss(k, n, threshold),
         availability=group.readable / group.looks if group.looks else 0.0,
