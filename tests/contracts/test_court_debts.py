@@ -9,7 +9,7 @@ import boa
 import pytest
 
 from contracts_support import BUYER, DEVICE, OPERATOR, STRANGER, key, rich
-from court_support import ENGINE, ETHER, FALSE, FEE, PARAMETERS, THIRD, TRUE, UNAVAILABLE, Courthouse
+from court_support import ENGINE, ETHER, FALSE, FEE, PARAMETERS, SECRET, THIRD, TRUE, UNAVAILABLE, Courthouse
 from surge.core import court as rules
 from surge.core.court import Outcome
 from surge.core.types import address
@@ -159,6 +159,21 @@ def test_a_debt_is_no_more_than_what_was_hidden_and_takes_nothing_that_comes_lat
     last = courthouse.open(worth=WORTH)
     courthouse.decide(last, [UNAVAILABLE] * 5)
     assert courthouse.bonds.bond_of(OPERATOR.address) == 5 * ETHER
+
+
+def test_a_debt_ends_when_what_it_was_to_be_taken_of_is_slashed_otherwise(courthouse: Courthouse) -> None:
+    courthouse.seat(24)
+    courthouse.accuse(bond=DUE)
+    friends = friend_opens(courthouse)
+    case = courthouse.open(worth=WORTH)
+    courthouse.court.answer(friends, courthouse.link(1))
+    courthouse.decide(case, [TRUE] * 5)
+    assert courthouse.court.debts(OPERATOR.address) == DUE
+    assert courthouse.court.draw(friends, SECRET)
+    courthouse.vote(friends, courthouse.jury(friends), [TRUE] * 5)
+    courthouse.court.advance(friends)
+    assert courthouse.state(friends).outcome == Outcome.CONVICTED
+    assert courthouse.court.debts(OPERATOR.address) == 0
 
 
 def test_a_bond_behind_seats_is_slashed_when_they_are_released_and_the_seats_are_lost(courthouse: Courthouse) -> None:
