@@ -63,6 +63,10 @@ def test_structs_and_lists_of_them_are_written_out() -> None:
     assert function_of("channels", "redeem_many").inputs[0].endswith(")[]")
 
 
+def test_of_a_function_whose_arguments_have_defaults_all_are_given() -> None:
+    assert function_of("bonds", "set_slasher").inputs == ("address", "uint256")
+
+
 def test_what_is_no_argument_is_said_to_be_none() -> None:
     asked = function_of("token", "transfer")
     for args in ([SOMEBODY], [SOMEBODY, -1], [SOMEBODY, 2**256], ["somebody", 1]):

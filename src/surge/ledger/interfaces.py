@@ -50,8 +50,9 @@ class Function:
 
 @lru_cache
 def function_of(contract: str, name: str) -> Function:
-    """A function of the contract that goes by this name in network files."""
-    (entry,) = (each for each in artifact(source_of(contract))["abi"] if each.get("name") == name and each["type"] == "function")
+    """A function of the contract that goes by this name in network files; with all its arguments, where some have defaults."""
+    found = [each for each in artifact(source_of(contract))["abi"] if each.get("name") == name and each["type"] == "function"]
+    entry = max(found, key=lambda each: len(each["inputs"]))
     return Function(name, tuple(map(_type, entry["inputs"])), tuple(map(_type, entry["outputs"])))
 
 

@@ -17,14 +17,15 @@ from statistics import median_low
 from typing import TypeVar
 
 from surge.core.storage import odds
+from surge.core.storage.layout import MOST_SHARDS
 from surge.core.types import Address
 from surge.errors import InvalidInput
 
 K, N = 20, 30
 """The code where there are devices enough: a third of them may be gone, for half as much again."""
 
-MOST_N = 60
-"""Shards of a segment at most, where devices are so seldom there that fewer would not do."""
+MOST_N = MOST_SHARDS
+"""Shards of a segment at most: what the format has, and the erasure code."""
 
 LEAST_EXPANSION, MOST_EXPANSION = 1.5, 3.0
 """Shards for each needed one. Below, a third of the devices may not go; above, reading is better helped by better devices."""
