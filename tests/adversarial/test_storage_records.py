@@ -107,13 +107,15 @@ async def test_records_go_with_the_last_shard_of_who_pays(holder: Holder) -> Non
     async with holder.running():
         user = await holder.user()
         await user.put(shard, holder.now)
+        other, long = await holder.user(51), 20 * UNKEPT_SECONDS
+        await other.put(Shard.made(seed=2), holder.now, until=holder.now + long, ends=holder.now + long)
         await put(user, record(1))
         await holder.storage.look(holder.now)
         assert await got(user) == record(1).encode()
         holder.clock.now += PERIOD + UNKEPT_SECONDS + 1
         await holder.storage.look(holder.now)
         assert await got(user) == b""
-        assert holder.storage.shelf.free() == ROOM
+        assert holder.storage.shelf.free() == ROOM - 200_000
 
 
 class Visitor:

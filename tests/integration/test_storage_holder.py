@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from holder_support import DOMAIN, PERIOD, PRICE, ROOM, Holder, Shard, User, replace, seed
+from provider_support import until
 from surge.core import offers
 from surge.core.messages import Answer, ChannelOpened, encode_body
 from surge.core.messages import storage as m
@@ -125,7 +126,9 @@ async def test_a_renewal_pays_for_the_time_that_ended_and_pledges_on(holder: Hol
             assert (again.body, again.receipt) == (body, receipt), "a call whose answer was lost is answered the same"
             await user.acknowledge(receipt)
             await user.refused("renew", asked, "invalid", "renewed before")
-        deal = holder.storage.shelf.index.deal(shards[0].deal)
+        index = holder.storage.shelf.index
+        await until(lambda: not index.waiting(shards[0].deal))
+        deal = index.deal(shards[0].deal)
         assert deal is not None
         assert (deal.paid, deal.proved, deal.until) == (now, 0, now + PERIOD)
 

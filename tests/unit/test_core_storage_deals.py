@@ -117,6 +117,7 @@ def test_no_second_is_paid_twice_whatever_a_keeper_states(steps: list[tuple[int,
 
 
 def test_grace_is_as_long_as_the_pledge_was_within_bounds() -> None:
-    assert DEAL.grace == DEAL.until + HOUR_SECONDS
-    assert replace(DEAL, until=NOW + 2 * HOUR_SECONDS).grace == NOW + 4 * HOUR_SECONDS
-    assert replace(DEAL, until=NOW + 100 * MOST_PLEDGED).grace == NOW + 101 * MOST_PLEDGED
+    assert DEAL.stays() == DEAL.until + HOUR_SECONDS
+    assert DEAL.stays(86400) == DEAL.until + 86400, "a challenge may wait for its answer for so long"
+    assert replace(DEAL, until=NOW + 2 * HOUR_SECONDS).stays() == NOW + 4 * HOUR_SECONDS
+    assert replace(DEAL, until=NOW + 100 * MOST_PLEDGED).stays() == NOW + 101 * MOST_PLEDGED

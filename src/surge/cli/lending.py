@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -71,10 +72,16 @@ def storage_config(options: dict[str, Any], folder: Path) -> StorageConfig | Non
     return StorageConfig(room, price, leaving=leaving)
 
 
-def storage_service(network: NetworkFile, folder: Path, config: StorageConfig, device: Signer, operator: Address) -> Storage:
-    """The service that keeps shards."""
+async def storage_service(
+    network: NetworkFile, chain: Ledger, folder: Path, config: StorageConfig, device: Signer, operator: Address
+) -> Storage:
+    """The service that keeps shards, each until no challenge about it can wait for an answer any more."""
+    from surge.core.storage.deals import SKEW
     from surge.storage.service import Storage, pledge_domain
 
+    if network.challenges is not None:
+        deadline = (await chain.challenges.parameters()).deadline_seconds + SKEW
+        config = replace(config, grace=max(config.grace, deadline))
     return Storage(folder, config, device=device, operator=operator, domain=pledge_domain(network))
 
 

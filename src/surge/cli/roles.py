@@ -319,7 +319,7 @@ async def _provide(
         sending = asyncio.create_task(chain.run(), name="sending transactions again")
         stack.callback(sending.cancel)
         if disk is not None:
-            services.append(storage := storage_service(network, shelf, disk, device, operator))
+            services.append(storage := await storage_service(network, chain, shelf, disk, device, operator))
 
         async def bond() -> tuple[int, int]:
             return await chain.bonds.own_stake(operator), await chain.bonds.min_bond()

@@ -24,6 +24,7 @@ from surge.core.network import NetworkFile
 from surge.core.receipts import Receipt, ReceiptKind
 from surge.core.signing import Signer
 from surge.core.storage import accounts, deals
+from surge.core.storage.accounts import HOUR_SECONDS
 from surge.core.storage.deals import Deal, NotAgreed, Policy
 from surge.core.storage.layout import PROOF_LEAF
 from surge.core.storage.pledges import Pledge, Release
@@ -61,6 +62,8 @@ class StorageConfig:
     """Whether it leaves."""
     spare: int = SPARE
     """Bytes of the disk that are left free."""
+    grace: int = HOUR_SECONDS
+    """Seconds that a shard stays at least after its pledge: no less than a challenge on the ledger may wait for its answer."""
 
 
 def pledge_domain(network: NetworkFile) -> Domain:
@@ -154,7 +157,7 @@ class Storage:
 
     async def look(self, now: int) -> None:
         """Forget what is over, at `now` in Unix seconds."""
-        for deal, came in await self.shelf.expire(now):
+        for deal, came in await self.shelf.expire(now, self.config.grace):
             log.info("deal %s ended: %s", deal.id.hex()[:8], "it was not renewed" if deal.kept else "it was not finished")
             if came:
                 self.tolls.given_up(deal.channel, came)

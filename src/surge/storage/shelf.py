@@ -308,15 +308,18 @@ class Shelf:
             await asyncio.to_thread(path.unlink, missing_ok=True)
         return 0 if coming is None else coming.here
 
-    async def expire(self, now: int) -> list[tuple[Deal, int]]:
-        """Forget what nobody finished or renewed in time. Gives the deals, and the bytes that came of those that were not kept."""
+    async def expire(self, now: int, least: int) -> list[tuple[Deal, int]]:
+        """Forget what nobody finished or renewed in time; `least` as in `Deal.stays`.
+
+        Gives the deals, and the bytes that came of those that were not kept.
+        """
         gone = []
         for coming in list(self._coming.values()):
             async with self.turn(coming.deal.id):
                 if coming.touched + UNKEPT_SECONDS < now and coming.deal.id in self._coming:
                     gone.append((coming.deal, await self.forget(coming.deal)))
         for deal in self.index.over(now):
-            if deal.grace < now:
+            if deal.stays(least) < now:
                 async with self.turn(deal.id):
                     gone.append((deal, await self.forget(deal)))
         return gone

@@ -76,10 +76,9 @@ class Deal:
     kept: bool = False
     """Whether the shard is here whole."""
 
-    @property
-    def grace(self) -> int:
-        """Until when the shard stays, renewed or not."""
-        return self.until + min(max(self.until - self.since, HOUR_SECONDS), MOST_PLEDGED)
+    def stays(self, least: int = HOUR_SECONDS) -> int:
+        """Until when the shard stays, renewed or not: for as long again as its pledge was, and for `least` seconds in any case."""
+        return self.until + max(min(self.until - self.since, MOST_PLEDGED), least)
 
 
 @dataclass(frozen=True, slots=True)
