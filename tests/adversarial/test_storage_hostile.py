@@ -101,7 +101,7 @@ async def test_a_deal_is_what_it_was_opened_as(holder: Holder) -> None:
     [
         ({"price": wei_bytes(PRICE - 1)}, "price"),
         ({"price": wei_bytes(10**31)}, "price"),
-        ({"penalty": wei_bytes(10**17 + 1)}, "price"),
+        ({"penalty": wei_bytes(10**19 + 1)}, "price"),
         ({"starts": -SKEW - 10}, "invalid"),
         ({"starts": SKEW + 10}, "invalid"),
         ({"until": 0}, "invalid"),
