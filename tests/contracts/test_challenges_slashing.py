@@ -153,7 +153,7 @@ def test_unbonding_in_front_of_a_challenge_does_not_escape_it(storage: Storage) 
     number = storage.challenge(pledge)
     storage.wait()
     assert storage.settle(number, pledge) == 2 * ETHER
-    assert storage.owed(BUYER) == 0, "what leaves is not the operator's own any more, for all the contract is told"
+    assert storage.owed(BUYER) == ETHER, "what leaves is the operator's own too"
     storage.wait(UNBONDING)
     assert storage.by(OPERATOR, storage.bonds, "withdraw", ticket) == 38 * ETHER
 

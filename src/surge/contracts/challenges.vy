@@ -296,7 +296,7 @@ def settle(id: uint256, pledge: pledges.Pledge) -> uint256:
     self.failed[found.pledge] = True
     self._kept[id] = empty(Kept)
     slashed: uint256 = dues._seize(operator, found.reserved, pledge.penalty)
-    owner_part: uint256 = self._owner_part(operator, slashed)
+    owner_part: uint256 = dues._reward(operator, slashed, slashed // BURNT_PART)
     dues._slash(operator, slashed, owner_part)
     log Failed(challenge=id, operator=operator, deal=pledge.deal, slashed=slashed, owner_part=owner_part)
     dues._credit(pledge.owner, id, owner_part)
@@ -364,18 +364,3 @@ def _room(operator: address) -> uint256:
     bond: dues.Bond = staticcall dues.Bonds(dues.bonds).pool(operator)
     most: uint256 = (bond.assets + bond.leaving_assets) // HELD_PART
     return most - min(most, dues._held(operator))
-
-
-@internal
-@view
-def _owner_part(operator: address, slashed: uint256) -> uint256:
-    """
-    @dev What an owner gets of a slash: what is not burnt, and no
-         more than the operator's own active stake loses.
-    """
-    bond: dues.Bond = staticcall dues.Bonds(dues.bonds).pool(operator)
-    whole: uint256 = bond.assets + bond.leaving_assets
-    if whole == 0:
-        return 0
-    own: uint256 = staticcall dues.Bonds(dues.bonds).own_stake(operator)
-    return min(slashed // BURNT_PART, slashed * own // whole)

@@ -138,7 +138,7 @@ class Release:
 
 
 def owner_part(slashed: int, own: int, bond: int) -> int:
-    """What a pledge's owner gets, in wei, of what is slashed of a bond in which the operator has `own` active stake itself.
+    """What a pledge's owner gets, in wei, of what is slashed of a bond of which `own` is the operator's itself, active and leaving.
 
     Half is burnt at least. Nobody gets more than the operator itself loses: otherwise one who has little in a bond of others' stake would
     fail a pledge to a friend.
