@@ -184,3 +184,13 @@ def test_using_a_wallet_keeps_the_bound_on_recursion() -> None:
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert found.stdout == "True\n"
+
+
+def test_what_follows_from_a_key_is_the_same_on_every_machine_and_another_for_every_purpose(tmp_path: Path) -> None:
+    secret = "22" * 32
+    here, there = Keystore(tmp_path / "here"), Keystore(tmp_path / "there")
+    first, second = here.import_key("default", secret), there.import_key("restored", secret)
+    assert first.derive(b"files") == second.derive(b"files") == there.derive("restored", b"files")
+    assert first.derived(b"files").address == second.derived(b"files").address
+    assert len({first.derive(purpose) for purpose in (b"files", b"files ", b"receiving", b"")}) == 4
+    assert first.derived(b"files").address != first.address

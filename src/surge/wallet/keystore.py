@@ -69,6 +69,14 @@ class KeySigner:
         signature = self._key.sign_recoverable(digest, hasher=None)
         return bytes(signature[:64] + bytes((signature[64] + 27,)))
 
+    def derive(self, purpose: bytes) -> bytes:
+        """A secret of 32 bytes that follows from the key and a purpose, by HKDF-SHA256 (RFC 5869): it tells nothing about the key."""
+        return HKDF(SHA256(), 32, salt=None, info=b"surge derived 1 " + purpose).derive(self._key.secret)
+
+    def derived(self, purpose: bytes) -> KeySigner:
+        """The key that follows from this one and a purpose."""
+        return KeySigner(self.derive(purpose))
+
     def __repr__(self) -> str:
         return f"KeySigner({self._address})"
 
@@ -112,11 +120,11 @@ class Keystore:
         return ReceivingKey(self.derive(name, b"receiving", passphrase))
 
     def derive(self, name: str, purpose: bytes, passphrase: str | None = None) -> bytes:
-        """A secret of 32 bytes that follows from a key and a purpose, by HKDF-SHA256 (RFC 5869): it tells nothing about the key.
+        """What follows from the key of this name and a purpose: see `KeySigner.derive`.
 
         Raises `InvalidInput` if there is no such key or the passphrase is wrong.
         """
-        return HKDF(SHA256(), 32, salt=None, info=b"surge derived 1 " + purpose).derive(self._secret(name, passphrase))
+        return self.load(name, passphrase).derive(purpose)
 
     def has(self, name: str) -> bool:
         """Whether there is a key of this name."""
