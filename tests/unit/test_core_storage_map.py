@@ -23,7 +23,7 @@ LAYOUT = Layout(70 * MIB - 5, MIB, 2, 4)
 def shard(segment: int, index: int) -> Shard:
     name = f"{segment:04}{index:04}".encode()
     device, operator = Address(f"0x{index:040x}"), Address(f"0x{index + 1000:040x}")
-    return Shard(name * 2, Placed(device, operator, name * 4, name[::-1] * 4))
+    return Shard(name * 2, Placed(device, operator, name * 4, name[::-1] * 4, 10**15, 1 << 31))
 
 
 def page(number: int = 0, layout: Layout = LAYOUT) -> Page:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from surge.core import canonical
+from surge.core.pricing import MAX_PRICE
 from surge.core.signing import Signer
 from surge.core.storage import sealing
 from surge.core.storage.layout import LEAST_SEGMENT, MOST_SIZE, Layout, SegmentLayout, divided
@@ -37,6 +38,10 @@ class Placed:
     """The deal's id: 32 bytes."""
     root: bytes
     """The root of the tree over the masked shard: 32 bytes."""
+    price: int
+    """Wei for a gigabyte over a month: what the deal pays."""
+    ends: int
+    """When the deal's term ends, in Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +161,8 @@ def _shard_fields(shard: Shard) -> list[Any]:
     placed = shard.placed
     if placed is None:
         return [shard.check]
-    return [shard.check, address_bytes(placed.device), address_bytes(placed.operator), placed.deal, placed.root]
+    holder = [address_bytes(placed.device), address_bytes(placed.operator)]
+    return [shard.check, *holder, placed.deal, placed.root, placed.price, placed.ends]
 
 
 def _segment(value: Any) -> Segment:
@@ -168,10 +174,12 @@ def _shard(value: Any) -> Shard:
     if isinstance(value, list) and len(value) == 1:
         (check,) = _row(value, (bytes,))
         return Shard(check, None)
-    check, device, operator, deal, root = _row(value, (bytes,) * 5)
+    check, device, operator, deal, root, price, ends = _row(value, (*(bytes,) * 5, int, int))
     if len(device) != 20 or len(operator) != 20:
         raise InvalidInput("an address is 20 bytes")
-    return Shard(check, Placed(Address("0x" + device.hex()), Address("0x" + operator.hex()), deal, root))
+    if not 0 <= price <= MAX_PRICE or not 0 <= ends < 1 << 40:
+        raise InvalidInput("a deal's price or end is out of bounds")
+    return Shard(check, Placed(Address("0x" + device.hex()), Address("0x" + operator.hex()), deal, root, price, ends))
 
 
 def _row(value: Any, kinds: Sequence[type]) -> list[Any]:
