@@ -142,12 +142,12 @@ def audit(asked: Asked, outcome: Outcome, wire: SignedReceipt, party: Party) -> 
 
 def audit_transfer(wire: SignedReceipt, content: bytes, size: int, prices: Prices, party: Party) -> tuple[Receipt, bytes]:
     """The receipt for an upload of `size` bytes, and its digest. Raises `PeerFault`."""
-    return _audit_simple(wire, ReceiptKind.TRANSFER, content, content, size, transfer_amount(prices, size), party)
+    return audit_simple(wire, ReceiptKind.TRANSFER, content, content, size, transfer_amount(prices, size), party)
 
 
 def audit_compile(wire: SignedReceipt, image: bytes, engine: bytes, size: int, prices: Prices, party: Party) -> tuple[Receipt, bytes]:
     """The receipt for compiling a module of `size` bytes, and its digest. Raises `PeerFault`."""
-    return _audit_simple(wire, ReceiptKind.COMPILE, image, engine, size, compile_amount(prices, size), party)
+    return audit_simple(wire, ReceiptKind.COMPILE, image, engine, size, compile_amount(prices, size), party)
 
 
 def audit_carriage(wire: SignedReceipt, about: bytes, counted: int, prices: Prices, party: Party) -> tuple[Receipt, bytes]:
@@ -156,7 +156,7 @@ def audit_carriage(wire: SignedReceipt, about: bytes, counted: int, prices: Pric
     How much of that it bills, and whether it is believed, is for the device to judge.
     """
     price, stated = transfer_amount(prices, wire.quantity), carriage.result(about, counted)
-    return _audit_simple(wire, ReceiptKind.RELAY, about, stated, wire.quantity, price, party)
+    return audit_simple(wire, ReceiptKind.RELAY, about, stated, wire.quantity, price, party)
 
 
 def audit_retainer(wire: SignedReceipt, about: bytes, cores: int, price: int, claim: int, party: Party) -> tuple[Receipt, bytes]:
@@ -164,12 +164,13 @@ def audit_retainer(wire: SignedReceipt, about: bytes, cores: int, price: int, cl
     if wire.quantity > claim:
         raise PeerFault(f"a receipt bills {wire.quantity} seconds where {claim} were counted", quantity=wire.quantity, claim=claim)
     amount = retainers.amount(price, cores, wire.quantity)
-    return _audit_simple(wire, ReceiptKind.RETAINER, about, retainers.result(about, cores, price), wire.quantity, amount, party)
+    return audit_simple(wire, ReceiptKind.RETAINER, about, retainers.result(about, cores, price), wire.quantity, amount, party)
 
 
-def _audit_simple(
+def audit_simple(
     wire: SignedReceipt, kind: ReceiptKind, subject: bytes, result: bytes, quantity: int, price: int, party: Party
 ) -> tuple[Receipt, bytes]:
+    """A receipt that must say exactly this, and its digest. Raises `PeerFault`."""
     signed = party.receipt(wire)
     receipt = signed.receipt
     claimed = (receipt.kind, receipt.subject, receipt.result, receipt.quantity)

@@ -82,9 +82,9 @@ class Market:
 
     # Offers
 
-    async def offers(self) -> list[SignedOffer]:
-        """What is offered now, by devices whose operators the registry confirms."""
-        found = await self._relays.offers(OfferQuery(service=self._service))
+    async def offers(self, service: str | None = None) -> list[SignedOffer]:
+        """What is offered now of a service, or of the market's own, by devices whose operators the registry confirms."""
+        found = await self._relays.offers(OfferQuery(service=service or self._service))
         found = [signed for signed in found if signed.offer.network == self._network.network_id]
         return await self._operators.confirmed(found)
 

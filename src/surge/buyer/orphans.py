@@ -31,7 +31,8 @@ from surge.core.credibility import CERTAINTY
 from surge.core.messages import Refusal, SignedReceipt, UnitDone, decode_unit_done
 from surge.core.messages.fields import wei
 from surge.core.pricing import Prices
-from surge.core.receipts import Signed
+from surge.core.receipts import ReceiptKind, Signed
+from surge.core.types import ZERO
 from surge.core.units import Limits, OutputVerifier, Status
 from surge.errors import PeerFault, Unavailable
 
@@ -42,6 +43,9 @@ log = logging.getLogger("surge.buyer")
 
 ANSWER_SECONDS = 60.0
 """How long an answer that exists already may take."""
+
+STATED = (ReceiptKind.RELAY, ReceiptKind.RETAINER, ReceiptKind.STORAGE, ReceiptKind.DROPPED)
+"""Kinds of receipts for what no job asks for: who asked states it again."""
 
 LOOK_SECONDS = 1.0
 """Between looks at whether a job still asks for an orphan itself."""
@@ -156,15 +160,19 @@ class Orphans:
             running.paid(audited.receipt)
 
     async def _settle_once(self, peer: Peer, signed: Signed, digest: bytes) -> None:
-        """Answer a receipt for an upload or a compilation.
+        """Answer a receipt for something that is asked for once.
 
-        1. One of our jobs asked for it, at this price, and has not paid it.
-        2. The job's budget covers it.
+        1. A period that a service of ours states is stated again by it, and paid then.
+        2. Otherwise one of our jobs asked for it, at this price, and has not paid it; or it is a transfer for no job.
+        3. The job's budget covers it.
         """
         receipt, intents = signed.receipt, peer.payer.intents
         # 1
-        job = intents.job_of(receipt, peer.terms.engine)
+        if receipt.kind in STATED and intents.is_unpaid(ReceiptKind(receipt.kind), receipt.subject, ZERO):
+            return
         # 2
+        job = intents.job_of(receipt, peer.terms.engine)
+        # 3
         if job is not None and (not await self._affords(peer, job, receipt.amount) or not intents.is_open(receipt, job)):
             job = None
         if job is None:
@@ -176,6 +184,8 @@ class Orphans:
                 running.paid(receipt)
 
     async def _affords(self, peer: Peer, job: bytes, amount: int) -> bool:
+        if job == ZERO:
+            return True
         running = self._running(job)
         if running is not None:
             return (left := running.purse.left_on(peer.terms.channel)) is None or left >= amount

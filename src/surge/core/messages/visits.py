@@ -71,7 +71,7 @@ def decode_for_opener(data: bytes) -> ToOpener:
     return decode(_for_opener, data, "a juror's message")
 
 
-def encode_visit(message: ToJuror | ToOpener) -> bytes:
+def encode_visit(message: Message) -> bytes:
     """The message's bytes."""
     return _encoder.encode(message)
 
