@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from holder_support import KEEPER, OWNER, PERIOD, PRICE, ROOM, Holder, Shard, seed
+from holder_support import DOMAIN, KEEPER, OWNER, PERIOD, PRICE, ROOM, Holder, Shard, seed
 from provider_support import until
 from surge.core.messages import Refusal, encode_body
 from surge.core.messages import storage as m
-from surge.core.messages.fields import wei_bytes
+from surge.core.messages.fields import wei, wei_bytes
 from surge.core.storage import accounts, deals
 from surge.core.storage.deals import SKEW, UNKEPT_SECONDS
 from surge.core.storage.layout import TRANSFER_LEAF
@@ -141,7 +141,7 @@ async def test_thousands_of_deals_that_nobody_keeps_cost_a_bound_and_an_hour(hol
 # Who may do what
 
 
-async def test_what_is_anothers_is_neither_written_kept_proved_renewed_listed_nor_dropped(holder: Holder) -> None:
+async def test_what_is_anothers_is_neither_written_kept_nor_dropped(holder: Holder) -> None:
     shard, coming = Shard.made(seed=1), Shard.made(seed=2)
     async with holder.running():
         user, stranger, now = await holder.user(), await holder.user(51), holder.now
@@ -149,13 +149,25 @@ async def test_what_is_anothers_is_neither_written_kept_proved_renewed_listed_no
         await user.done("open", coming.open(now))
         await stranger.refused("write", coming.writes()[0], "missing")
         await stranger.refused("keep", m.Keep(shard.deal), "missing")
-        assert await stranger.shown(seed(), shard) == [None]
-        await stranger.refused("renew", m.Renew(0, now, now, now + PERIOD, [shard.deal]), "missing")
+        assert m.decode_listed((await stranger.done("list", m.ListDeals(b"", 10))).body).deals == []
         for signer in (OWNER, stranger.session_key):
             await stranger.refused("drop", m.Drop(shard.deal, shard.release(signer)), "invalid", "signed by")
         await stranger.refused("drop", m.Drop(shard.deal, coming.release()), "invalid", "signed by")
         await stranger.refused("drop", m.Drop(bytes(32), shard.release()), "missing")
         assert shard.shows(seed(), (await user.shown(seed(), shard))[0])
+
+
+async def test_a_keeper_with_another_wallet_has_a_deal_shown_and_pays_for_it(holder: Holder) -> None:
+    shard = Shard.made()
+    async with holder.running():
+        user, keeper = await holder.user(), await holder.user(51)
+        began = holder.now
+        await user.put(shard, began)
+        holder.clock.now += PERIOD // 2
+        assert shard.shows(seed(), (await keeper.shown(seed(), shard))[0])
+        body, receipt = await keeper.owes("renew", m.Renew(0, began, holder.now, holder.now + PERIOD, [shard.deal]))
+        shard.pledge(holder.now, holder.now + PERIOD).verify(DOMAIN, m.decode_renewed(body).signatures[0])
+        assert wei(receipt.amount) == accounts.amount(PRICE, len(shard.data), holder.now - began)
 
 
 async def test_whoever_names_a_deal_reads_it_and_pays(holder: Holder) -> None:

@@ -204,8 +204,15 @@ class Storage:
 
     def _deal(self, identity: bytes, context: Context) -> Deal:
         """A deal that this buyer pays for or owns. Raises `NotAgreed`."""
+        deal = self._named(identity)
+        if context.buyer not in (deal.buyer, deal.owner):
+            raise NotAgreed("missing", "this shard is not here", deal=identity)
+        return deal
+
+    def _named(self, identity: bytes) -> Deal:
+        """A deal, for whoever knows its id. Raises `NotAgreed`."""
         deal = self.shelf.index.deal(identity)
-        if deal is None or context.buyer not in (deal.buyer, deal.owner):
+        if deal is None:
             raise NotAgreed("missing", "this shard is not here", deal=identity)
         return deal
 
@@ -237,20 +244,20 @@ class Storage:
         """What was read, by the smaller count."""
         return Reply(b"", self.tolls.bill(context, asked.period, asked.size))
 
-    async def prove(self, asked: m.Prove, context: Context) -> bytes:
-        """One leaf of each shard, for those who pay for them."""
+    async def prove(self, asked: m.Prove) -> bytes:
+        """One leaf of each shard, for whoever names the deals: an owner, or its keeper, who has another wallet."""
         now = self._now()
-        found = await asyncio.to_thread(self._proofs, asked, context)
+        found = await asyncio.to_thread(self._proofs, asked)
         shown = [deals.shown(deal, now) for deal, _ in found if deal is not None and not deal.proved]
         if shown:
             self.shelf.index.shown(shown)
         return encode_body(m.Proofs([proof for _, proof in found]))
 
-    def _proofs(self, asked: m.Prove, context: Context) -> list[tuple[Deal | None, m.Proof | None]]:
+    def _proofs(self, asked: m.Prove) -> list[tuple[Deal | None, m.Proof | None]]:
         found: list[tuple[Deal | None, m.Proof | None]] = []
         for identity in asked.deals:
             try:
-                deal = self._deal(identity, context)
+                deal = self._named(identity)
                 leaf, path = self.shelf.prove(identity, leaf_asked(asked.seed, deal.id, deal.size))
                 found.append((deal, m.Proof(leaf, path)))
             except NotAgreed:
@@ -260,7 +267,7 @@ class Storage:
     # Pay
 
     async def renew(self, asked: m.Renew, context: Context) -> Reply:
-        """Pledge deals on, for the receipt over the time that ended."""
+        """Pledge deals on, for the receipt over the time that ended; for whoever pays."""
         self.tolls.require_good(context.channel)
         subject = accounts.subject(context.channel, asked.period)
         if context.issued(ReceiptKind.STORAGE, subject):
@@ -269,7 +276,7 @@ class Storage:
             raise PeerFault("a renewal names a deal twice")
         now, renewed = self._now(), []
         for identity in asked.deals:
-            deal = self._deal(identity, context)
+            deal = self._named(identity)
             waiting = (until for each, until in self.shelf.index.waiting(identity) if context.issued(ReceiptKind.STORAGE, each))
             deal = replace(deal, paid=max([deal.paid, *waiting]))
             renewed.append(deals.renewed(deal, asked.since, asked.until, asked.pledged, policy=self._policy, now=now, up=self._up))
@@ -323,7 +330,7 @@ class Storage:
             return _Order(lambda: self.bill(billed, context), self.shelf, subject=accounts.reads(context.channel, billed.period))
         if method == "prove":
             proved = m.decode_prove(body)
-            return self._free(lambda: self.prove(proved, context))
+            return self._free(lambda: self.prove(proved))
         if method == "renew":
             renewed = m.decode_renew(body)
             subject = accounts.subject(context.channel, renewed.period)
