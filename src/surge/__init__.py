@@ -6,7 +6,7 @@
         for result in network.map(function, items):
             print(result)
 
-`connect` joins a network; everything else is a method of what it returns (`surge.buyer.api.Network`). Errors form one tree, drawn in
+`connect` joins a network; everything else is a method of what it returns (`surge.api.Network`). Errors form one tree, drawn in
 `surge.errors`. Importing this module is quick: what is heavy is loaded when it is first used.
 """
 
@@ -31,7 +31,7 @@ from surge.errors import (
 )
 
 if TYPE_CHECKING:
-    from surge.buyer.api import Network, connect
+    from surge.api import Network, connect
     from surge.buyer.cases import replay_case, verify_case
     from surge.buyer.encoding import Run, RunResult
 
@@ -60,8 +60,8 @@ __all__ = [
 ]
 
 _LATER = {
-    "Network": "surge.buyer.api",
-    "connect": "surge.buyer.api",
+    "Network": "surge.api",
+    "connect": "surge.api",
     "Run": "surge.buyer.encoding",
     "RunResult": "surge.buyer.encoding",
     "replay_case": "surge.buyer.cases",

@@ -190,7 +190,7 @@ async def test_what_a_function_imports_when_called_can_be_loaded_by_setup(make: 
 async def test_surge_is_inert_in_the_guest(make: Make) -> None:
     job = make(
         "import surge\nimport surge.errors as errors\nfrom surge import InvalidInput, RemoteError, connect\n"
-        "from surge.buyer.api import Network\n"
+        "from surge.api import Network\n"
         "LIMITS = surge.Limits(memory=1)\n"
         "def g(network: Network | None, other: connect | None) -> surge.Network: ...\n"
         "class Mine(surge.Network, RemoteError): pass\n"

@@ -1,8 +1,4 @@
-"""The public API: a network, and what can be asked of it.
-
-    with surge.connect() as network:
-        for result in network.map(function, items):
-            ...
+"""What a buyer can ask of a network: maps, calls, retainers. `surge.api` puts the whole public API together.
 
 Everything here is blocking and may be called from any thread; the work happens on one event loop in the background.
 """
@@ -22,7 +18,6 @@ from surge.buyer.bundle import Files
 from surge.buyer.client import Client
 from surge.buyer.disputing import Disputing
 from surge.buyer.encoding import Run, RunResult, decode_run, encode_run, encode_value
-from surge.buyer.home import find_home
 from surge.buyer.intake import Intake
 from surge.buyer.job import Job
 from surge.buyer.journal import DONE
@@ -35,7 +30,6 @@ from surge.buyer.retainer import Retainer, hours_of
 from surge.buyer.sizes import AIM_SECONDS
 from surge.buyer.staking import Staking
 from surge.buyer.submitting import CALL_SECONDS, Calls, Executor
-from surge.core.signing import Signer
 from surge.core.text import counted
 from surge.errors import InvalidInput
 
@@ -45,39 +39,8 @@ EAGER = 1 << 40
 """Items a sized input is spooled ahead: all of them, so that the job can be finished after a kill."""
 
 
-def connect(
-    network: str | Path | None = None,
-    *,
-    wallet: str | Signer | None = None,
-    home: str | Path | None = None,
-    offline: bool = False,
-) -> Network:
-    """Join a network.
-
-    Args:
-        network: a network.json or its folder; by default `$SURGE_NETWORK`, ./network.json, or the running `surge up`.
-        wallet: the name of the key that pays, or a signer; by default the network's own buyer, or the user's default key.
-        home: where this buyer's journal lies; by default beside an embedded network, or in the user's data folder.
-        offline: read local state only; nothing is reached before something needs it anyway.
-
-    Raises:
-        InvalidInput: there is no such network, no such key, or the network was not made here and is not trusted yet.
-        Unavailable: the ledger, or all relays, are away.
-    """
-    place = find_home(network, home)
-    background = Background()
-    try:
-        client = background.call(Client.open(place, wallet))
-        if not offline:
-            background.call(client.online())
-    except BaseException:
-        background.stop()
-        raise
-    return Network(client, background)
-
-
 class Network(Disputing, Staking):
-    """A network, joined with one wallet. `surge.connect` makes it; leaving its `with` block closes it."""
+    """A network, joined with one wallet, as a buyer of work uses it."""
 
     def __init__(self, client: Client, background: Background) -> None:
         super().__init__(client, background)

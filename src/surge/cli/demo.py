@@ -19,7 +19,7 @@ from surge.core.text import counted
 from surge.errors import Unavailable
 
 if TYPE_CHECKING:
-    from surge.buyer.api import Network
+    from surge.api import Network
     from surge.cli.up import Parts
     from surge.ledger import Redemption
 
@@ -72,7 +72,7 @@ async def _job(parts: Parts, providers: int, limit: int | None, *, quiet: bool) 
 
 def _work(network: Path, providers: int, limit: int | None, *, quiet: bool) -> tuple[dict[str, Any], set[str]]:
     """The job, and the redemptions that there were before it."""
-    from surge.buyer.api import connect
+    from surge.api import connect
 
     with connect(network) as surge:
         surge.wait_for_providers(providers, 60.0)
@@ -87,7 +87,7 @@ def _work(network: Path, providers: int, limit: int | None, *, quiet: bool) -> t
 
 def _proof(network: Path, report: dict[str, Any], before: set[str], *, quiet: bool) -> dict[str, Any]:
     """What the job was paid, and a receipt of it."""
-    from surge.buyer.api import connect
+    from surge.api import connect
 
     with connect(network) as surge:
         receipt = next(row["receipt"] for row in surge.receipts(report["job"]) if row["kind"] == 1)

@@ -14,7 +14,7 @@ from surge.core.receipts import FUELLED
 from surge.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from surge.buyer.api import Network
+    from surge.api import Network
 
 LOST = (Outcome.ACQUITTED, Outcome.NO_INPUTS, Outcome.NO_SECRET, Outcome.UNFIT)
 """Outcomes that cost the opener its bond."""

@@ -20,7 +20,7 @@ from surge.cli.places import passphrase
 from surge.core.types import address
 
 if TYPE_CHECKING:
-    from surge.buyer.api import Network
+    from surge.api import Network
     from surge.buyer.home import Home
     from surge.wallet import KeySigner
 

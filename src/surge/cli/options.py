@@ -15,7 +15,7 @@ from surge.cli.console import Amount, Fuel, Size, heeding_sigterm
 from surge.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from surge.buyer.api import Network
+    from surge.api import Network
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -165,7 +165,7 @@ def constraints(command: F) -> F:
 @contextlib.contextmanager
 def opened(network: str | Path | None, *, offline: bool = False) -> Iterator[Network]:
     """The network meant, connected; `offline` reads local state only."""
-    from surge.buyer.api import connect
+    from surge.api import connect
     from surge.cli.places import find_network
 
     with heeding_sigterm(), connect(find_network(network), offline=offline) as found:

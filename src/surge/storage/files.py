@@ -1,0 +1,227 @@
+"""`network.files`: an owner's files, for callers without an event loop.
+
+network.files.put("scan.tif")
+with network.files.open("scan.tif", "rb") as file:
+    file.seek(1000)
+    header = file.read(64)
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import io
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import IO, Any, BinaryIO, TypeVar, cast
+
+from surge.buyer.background import Background
+from surge.buyer.client import Client
+from surge.core.storage.header import Kind
+from surge.core.storage.layout import SEGMENT
+from surge.errors import InvalidInput
+from surge.storage import getting, objects
+from surge.storage.client import Storage, Stored
+from surge.storage.deals import FOREVER
+from surge.storage.packing import content_of
+from surge.storage.ranges import RangeReader
+
+T = TypeVar("T")
+
+DAYS = 30.0
+"""For how long something is kept, unless its owner says otherwise."""
+
+BUFFER = 1 << 20
+"""Bytes that an open file reads ahead."""
+
+
+class Files:
+    """Files on a network. Every method may be called from any thread."""
+
+    def __init__(self, client: Client, background: Background) -> None:
+        self._client = client
+        self._background = background
+        self._storage: Storage | None = None
+
+    def _call(self, work: Callable[[Storage], Coroutine[Any, Any, T]]) -> T:
+        async def run() -> T:
+            if self._storage is None:
+                self._storage = await Storage.open(self._client)
+            return await work(self._storage)
+
+        return self._background.call(run())
+
+    def close(self) -> None:
+        """Pay what was read. `Network.close` does it."""
+        storage, self._storage = self._storage, None
+        if storage is not None:
+            self._background.call(storage.close())
+
+    # Whole files
+
+    def put(
+        self,
+        source: str | Path | bytes,
+        name: str | None = None,
+        *,
+        days: float = DAYS,
+        code: tuple[int, int] | None = None,
+        max_price: int | None = None,
+        segment_size: int = SEGMENT,
+        told: Callable[[int], None] = lambda _: None,
+    ) -> Stored:
+        """Store a file, a folder or bytes; returns once as many devices hold their shards as a third may go of.
+
+        Args:
+            source: a path, or bytes.
+            name: what it is called; by default the last part of the path.
+            days: for how long it is kept and paid for; 0 for as long as its keeper goes on.
+            code: how many shards of a segment are enough, and how many there are, such as (20, 30); by default as the devices allow.
+            max_price: wei for a gigabyte over a month, at most.
+            segment_size: bytes that are coded together: a power of two, 1 to 256 MiB.
+            told: called from time to time with the bytes that are safe.
+
+        Raises:
+            InvalidInput: there is no such file, or it has no name.
+            Unavailable: too few devices take it. The same call again goes on from there.
+        """
+        content = content_of(source)
+        called = name if name is not None else ("" if isinstance(source, bytes) else Path(source).resolve().name)
+        if not called:
+            raise InvalidInput("bytes need a name: put(data, name)")
+        seconds = round(days * 86_400) if days else FOREVER
+        return self._call(
+            lambda storage: objects.put(
+                storage, content, called, seconds=seconds, code=code, max_price=max_price, segment_size=segment_size, told=told
+            )
+        )
+
+    def get(self, name: str, to: str | Path | None = None, *, told: Callable[[int], None] = lambda _: None) -> Path:
+        """Get a file or a folder, to a path; by default its own name, here. What was cut off goes on.
+
+        Raises:
+            InvalidInput: nothing is stored as that.
+            Unavailable: too few of its devices are there now, or the disk is full.
+        """
+        path = Path(to if to is not None else name.rstrip("/").rsplit("/", 1)[-1])
+        if path.is_dir() and self.stat(name).kind == Kind.FILE:
+            path = path / name.rsplit("/", 1)[-1]
+        return self._call(lambda storage: getting.get(storage, name, path, told))
+
+    def read(self, name: str) -> bytes:
+        """All bytes of a file, in memory."""
+        with self.open(name) as file:
+            return file.read()
+
+    # Open files
+
+    def open(self, name: str, mode: str = "rb", **put: Any) -> BinaryIO:
+        """Open a stored file: "rb" to read it wherever one likes, "wb" to write one, which is put when it is closed.
+
+        Only what is read is fetched. `put` is what `put` takes besides, for writing.
+        """
+        if mode in ("rb", "r"):
+            ranges = self._call(lambda storage: RangeReader.open(storage, name))
+            return cast(BinaryIO, io.BufferedReader(_Reading(self._background, ranges), BUFFER))
+        if mode in ("wb", "w"):
+            return cast(BinaryIO, _Writing(lambda path: self.put(path, name, **put)))
+        raise InvalidInput(f'a stored file is opened with "rb" or "wb", not {mode!r}', mode=mode)
+
+    # Names
+
+    def ls(self, below: str = "") -> list[Stored]:
+        """What is stored, by name; below a folder where one is named."""
+        return self._call(lambda storage: objects.listed(storage, below))
+
+    def glob(self, pattern: str) -> list[str]:
+        """Names that a pattern matches, such as `genomes/*.fa`; `*` also stands for `/`."""
+        folder = pattern.partition("*")[0].rpartition("/")[0]
+        return [each.name for each in self.ls(folder) if fnmatch.fnmatchcase(each.name, pattern)]
+
+    def stat(self, name: str) -> Stored:
+        """What a name stands for. Raises `InvalidInput`."""
+        return self._call(lambda storage: objects.described(storage, name))
+
+    def mv(self, name: str, to: str) -> None:
+        """Give it another name. Raises `InvalidInput` where the other is taken."""
+        self._call(lambda storage: storage.move(name, to))
+
+    def rm(self, name: str) -> int:
+        """Remove it: its key is destroyed, and its holders are told to drop the shards. How many of them signed that they did."""
+        return self._call(lambda storage: objects.remove(storage, name))
+
+
+class _Reading(io.RawIOBase):
+    """A stored file as Python reads files."""
+
+    def __init__(self, background: Background, ranges: RangeReader) -> None:
+        self._background = background
+        self._ranges = ranges
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._ranges.size}[whence]
+        if base + offset < 0:
+            raise InvalidInput(f"{base + offset} is before the file's beginning", offset=offset)
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        start = min(self._at, self._ranges.size)
+        end = min(start + len(view), self._ranges.size)
+        if start < end:
+            view[: end - start] = self._background.call(self._ranges.read(start, end))
+        self._at = end if start < end else self._at
+        return end - start
+
+
+class _Writing(io.RawIOBase):
+    """Collects what is written, and puts it when it is closed; nothing, if what wrote it failed."""
+
+    def __init__(self, put: Callable[[Path], object]) -> None:
+        self._put = put
+        self._folder = tempfile.TemporaryDirectory(prefix="surge-")
+        self._path = Path(self._folder.name) / "content"
+        self._file: IO[bytes] = self._path.open("w+b")
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._file.write(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._file.close()
+            try:
+                self._put(self._path)
+            finally:
+                self._folder.cleanup()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is None:
+            self.close()
+        else:
+            super().close()
+            self._file.close()
+            self._folder.cleanup()

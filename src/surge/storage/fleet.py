@@ -1,0 +1,171 @@
+"""The devices that lend disk, as one wallet sees them: what they offer, and sessions to those that are used."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from surge.buyer.calls import Refused
+from surge.buyer.market import Market
+from surge.buyer.purse import Purse
+from surge.buyer.treasury import Bearer
+from surge.core.messages import encode_visit, visit_context
+from surge.core.messages.storage import AskRecord, NotNow, decode_for_reader
+from surge.core.network import NetworkFile
+from surge.core.offers import SignedOffer
+from surge.core.signing import Signer
+from surge.core.types import ZERO, Address
+from surge.errors import PeerFault, SurgeError, Unavailable
+from surge.storage.holder import SERVICE, Holder
+
+if TYPE_CHECKING:
+    from surge.relay.client import Relays
+
+T = TypeVar("T")
+
+log = logging.getLogger("surge.storage")
+
+OPEN_SECONDS: Final = 20.0
+"""How long a device may take to open a channel in a session."""
+
+VISIT_SECONDS: Final = 10.0
+"""How long a device may take to tell a record."""
+
+FRESH_SECONDS: Final = 5.0
+"""How long offers are taken as they were read."""
+
+SHUNNED_SECONDS: Final = 60.0
+"""How long a device that failed is tried after all others."""
+
+
+class Fleet:
+    """Holders by device. Sessions are shared with the wallet's jobs, and stay up until the market is closed."""
+
+    def __init__(self, network: NetworkFile, market: Market, relays: Relays, login: Signer) -> None:
+        self._network = network
+        self._market = market
+        self._relays = relays
+        self._login = login
+        self._holders: dict[Address, Holder] = {}
+        self._offers: dict[Address, SignedOffer] = {}
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+        self._failed: dict[Address, float] = {}
+        self._faulty: dict[Address, SurgeError] = {}
+
+    async def offers(self) -> dict[Address, SignedOffer]:
+        """What devices offer for storage now, by device."""
+        async with self._reading:
+            if time.monotonic() - self._read_at > FRESH_SECONDS:
+                found = await self._market.offers(SERVICE)
+                self._offers = {signed.offer.device: signed for signed in found if signed.offer.storage > 0}
+                self._read_at = time.monotonic()
+        return self._offers
+
+    async def holder(self, device: Address) -> Holder:
+        """A device with a session. Raises `Unavailable` when it cannot be had now, and what else kept a channel from being opened."""
+        if (fault := self._faulty.get(device)) is not None:
+            raise Unavailable(f"{device} broke the protocol, and is not used any more: {fault}", device=device) from fault
+        known = self._holders.get(device)
+        if known is not None and known.peer.gone is None:
+            if not known.peer.is_open:
+                await self._noting(device, known.peer.wait_open(OPEN_SECONDS))
+            return known
+        signed = (await self.offers()).get(device)
+        if signed is None:
+            raise Unavailable(f"{device} offers no storage now", device=device)
+
+        async def open_it() -> Holder:
+            peer = await self._market.peer(signed, Bearer(ZERO, Purse(None), lambda: True))
+            await peer.wait_open(OPEN_SECONDS)
+            return Holder(peer, signed.offer)
+
+        holder = await self._noting(device, open_it())
+        return self._holders.setdefault(device, holder) if known is None else self._replace(device, holder)
+
+    def _replace(self, device: Address, holder: Holder) -> Holder:
+        self._holders[device] = holder
+        return holder
+
+    async def _noting(self, device: Address, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except SurgeError as error:
+            self.failed(device, error)
+            raise
+
+    def failed(self, device: Address, error: SurgeError) -> None:
+        """A device did not do what was asked: others come first for a while. One that broke the protocol is not used again."""
+        self._failed[device] = time.monotonic()
+        if isinstance(error, PeerFault):
+            self._faulty[device] = error
+            if (holder := self._holders.get(device)) is not None:
+                holder.peer.drop(error)
+        if not isinstance(error, Refused):
+            log.info("%s: %s", device, error)
+
+    def is_shunned(self, device: Address) -> bool:
+        """Whether it failed a short while ago."""
+        return time.monotonic() - self._failed.get(device, float("-inf")) < SHUNNED_SECONDS
+
+    async def known(self) -> list[Holder]:
+        """Those with a session that stands."""
+        return [each for each in self._holders.values() if each.peer.gone is None and each.peer.is_open]
+
+    async def record_at(self, device: Address, author: Address, label: bytes) -> bytes:
+        """A record as a device has it, in canonical bytes that are not verified yet; empty where it has none.
+
+        By a visit, where there is no session.
+        """
+        known = self._holders.get(device)
+        if known is not None and known.peer.gone is None and known.peer.is_open:
+            return await known.get_record(author, label)
+        return (await self.visit(device, author, [label]))[0]
+
+    async def visit(self, device: Address, author: Address, labels: list[bytes]) -> list[bytes]:
+        """Several records of an author, as `record_at` gives each. Raises `Unavailable`, `PeerFault`."""
+        context = visit_context(self._network.network_id, SERVICE)
+        found: list[bytes] = []
+        try:
+            async with asyncio.timeout(VISIT_SECONDS):
+                session = await self._relays.dial(device, identity=self._login, context=context)
+                try:
+                    for label in labels:
+                        await session.send(encode_visit(AskRecord(author, label)))
+                        said = decode_for_reader(await session.receive())
+                        if isinstance(said, NotNow):
+                            raise Unavailable(f"{device} tells no records now: {said.text}", device=device)
+                        found.append(said.record)
+                finally:
+                    await session.close()
+        except TimeoutError as error:
+            raise Unavailable(f"{device} does not tell its records within {VISIT_SECONDS:.0f} s", device=device) from error
+        return found
+
+    async def bill_all(self) -> None:
+        """Pay what was read everywhere."""
+
+        async def bill(holder: Holder) -> None:
+            try:
+                await holder.bill()
+            except SurgeError as error:
+                log.info("what was read at %s is paid another time: %s", holder.device, error)
+
+        await asyncio.gather(*(bill(each) for each in await self.known()))
+
+
+async def at_most(limit: int, works: list[Callable[[], Awaitable[T]]]) -> list[T | SurgeError]:
+    """Do many things, so many at once; what each came to."""
+    gate = asyncio.Semaphore(limit)
+
+    async def one(work: Callable[[], Awaitable[T]]) -> T | SurgeError:
+        async with gate:
+            try:
+                return await work()
+            except SurgeError as error:
+                return error
+
+    return list(await asyncio.gather(*(one(work) for work in works)))

@@ -1,0 +1,260 @@
+"""A device that keeps shards, as whoever stores, reads or audits there uses it: the calls of the service, checked and paid."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from surge.buyer.auditor import audit_simple, audit_transfer
+from surge.buyer.calls import Question, Refused, answer_to
+from surge.buyer.payer import Answer as Paid
+from surge.buyer.peers import Peer
+from surge.core.messages import Answer, encode_body
+from surge.core.messages import storage as said
+from surge.core.messages.compute import Body
+from surge.core.messages.storage import (
+    BillReads,
+    Drop,
+    GetRecord,
+    Keep,
+    ListDeals,
+    Listed,
+    Open,
+    Proof,
+    Prove,
+    PutRecord,
+    Read,
+    Renew,
+    Write,
+)
+from surge.core.offers import Offer
+from surge.core.pricing import transfer_amount
+from surge.core.receipts import Receipt, ReceiptKind
+from surge.core.signing import recover
+from surge.core.storage import accounts, records, tree
+from surge.core.storage.accounts import Held
+from surge.core.storage.layout import TRANSFER_LEAF
+from surge.core.storage.records import Record
+from surge.core.types import ZERO, Address
+from surge.errors import PeerFault, SurgeError, Unavailable
+
+log = logging.getLogger("surge.storage")
+
+SERVICE = "storage"
+
+ANSWER_SECONDS = 20.0
+"""How long a holder may take to answer: its disk may be asleep, and what others sent before stands in line."""
+
+BILL_BYTES = 16 << 20
+"""Bytes read after which they are billed: a quarter of what a holder moves for a stranger unpaid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What a reader must know of a shard to read it and believe what comes."""
+
+    deal: bytes
+    """32 bytes."""
+    root: bytes
+    """32 bytes: of the tree over its masked bytes."""
+    size: int
+    """Bytes."""
+
+
+class Holder:
+    """One device. Methods raise `Unavailable` where it does not answer, `Refused`, and `PeerFault` for what no honest device sends."""
+
+    def __init__(self, peer: Peer, offer: Offer) -> None:
+        self.peer = peer
+        self.offer = offer
+        self._unbilled = 0
+        self._billing = asyncio.Lock()
+        self._periods: dict[Callable[[bytes, int], bytes], int] = {}
+
+    @property
+    def device(self) -> Address:
+        """Which it is."""
+        return self.peer.device
+
+    @property
+    def operator(self) -> Address:
+        """Who is paid."""
+        return self.offer.operator
+
+    # Shards come
+
+    async def open(self, asked: Open) -> int:
+        """Reserve room for a shard; how many of its transfer leaves are there already."""
+        return said.decode_here((await self._ask("open", asked)).body).leaves
+
+    async def write(self, deal: bytes, first: int, data: bytes | memoryview) -> int:
+        """Send the next transfer leaves, `said.MOST_LEAVES` at most; how many are there now."""
+        return said.decode_here((await self._ask("write", Write(deal, first, bytes(data)))).body).leaves
+
+    async def keep(self, asked: Open) -> bytes:
+        """A shard is whole: pay for its way, and get the signature of the pledge for it."""
+        prices = self.peer.terms.prices
+        price = transfer_amount(prices, asked.size)
+        await self._fund(price)
+        async with self.peer.payer.intents.asking(ReceiptKind.TRANSFER, asked.root, ZERO, asked.size, price):
+            answer = await self._ask("keep", Keep(asked.deal))
+            if answer.receipt is not None:
+                receipt, digest = audit_transfer(answer.receipt, asked.root, asked.size, prices, self.peer.payer.party)
+                self._pay(receipt, digest, answer.receipt.signature)
+        return said.decode_pledged(answer.body).signature
+
+    async def put(self, asked: Open, data: memoryview, *, upto: Callable[[int], None] | None = None) -> bytes:
+        """Bring a whole shard, from wherever it was cut off; the pledge's signature. `upto` is told how many bytes are there."""
+        here = await self.open(asked)
+        total = tree.transfer_leaves(asked.size)
+        while here < total:
+            start = here * TRANSFER_LEAF
+            after = await self.write(asked.deal, here, data[start : start + said.MOST_LEAVES * TRANSFER_LEAF])
+            if after <= here:
+                raise PeerFault(f"{self.device} takes leaves and has no more than before", device=self.device)
+            here = after
+            if upto is not None:
+                upto(min(here * TRANSFER_LEAF, asked.size))
+        return await self.keep(asked)
+
+    # They are read
+
+    async def read(self, shard: Shard, first: int, count: int) -> bytes:
+        """Transfer leaves of a shard, `said.MOST_LEAVES` at most, verified against its root."""
+        if self._unbilled >= BILL_BYTES:
+            await self.bill()
+        answer = said.decode_leaves((await self._ask("read", Read(shard.deal, first, count))).body)
+        if not tree.verify_range(shard.root, shard.size, first, answer.data, answer.proof):
+            raise PeerFault(f"{self.device} sends bytes that are not those of the shard", device=self.device, deal=shard.deal)
+        self._unbilled += len(answer.data)
+        return answer.data
+
+    async def bill(self) -> None:
+        """Pay for what was read. What is asked is on disk before; a bill that was not answered is asked again."""
+        async with self._billing:
+            intents = self.peer.payer.intents
+            period = self._period(ReceiptKind.TRANSFER, accounts.reads)
+            about = accounts.reads(self.peer.terms.channel, period)
+            before = intents.size_of(ReceiptKind.TRANSFER, about, ZERO)
+            claim = self._unbilled if before is None else before
+            if not claim:
+                return
+            prices = self.peer.terms.prices
+            await self._fund(transfer_amount(prices, claim))
+            async with intents.asking(ReceiptKind.TRANSFER, about, ZERO, claim, transfer_amount(prices, claim)):
+                answer = await self._ask("bill", BillReads(period, claim))
+                if answer.receipt is None:
+                    raise PeerFault(f"{self.device} answers a bill without a receipt", answer=answer)
+                quantity = answer.receipt.quantity
+                if quantity > claim:
+                    raise PeerFault(f"{self.device} bills {quantity} bytes where {claim} were read", quantity=quantity, claim=claim)
+                receipt, digest = audit_transfer(answer.receipt, about, quantity, prices, self.peer.payer.party)
+                self._pay(receipt, digest, answer.receipt.signature)
+            self._periods[accounts.reads] = period + 1
+            if before is None:
+                self._unbilled -= claim
+
+    # They are proved, and paid for
+
+    async def prove(self, seed: bytes, deals: Sequence[bytes]) -> list[Proof | None]:
+        """What a device answers to a challenge; it is for the asker to verify it."""
+        answer = said.decode_proofs((await self._ask("prove", Prove(seed, list(deals)))).body)
+        if len(answer.proofs) != len(deals):
+            raise PeerFault(f"{self.device} answers for {len(answer.proofs)} deals where {len(deals)} were asked", device=self.device)
+        return answer.proofs
+
+    async def renew(self, period: int, helds: Sequence[Held], asked: Renew) -> list[bytes]:
+        """Pay shards for their time, as `asked`; the new pledges' signatures, in the order of `helds`.
+
+        A period that was not answered is asked again unchanged.
+        """
+        about = accounts.subject(self.peer.terms.channel, period)
+        quantity, price = accounts.byte_hours(helds), accounts.total(helds)
+        await self._fund(price)
+        async with self.peer.payer.intents.asking(ReceiptKind.STORAGE, about, ZERO, quantity, price):
+            answer = await self._ask("renew", asked, bills=True)
+            signatures = said.decode_renewed(answer.body).signatures
+            if answer.receipt is None or len(signatures) != len(helds):
+                raise PeerFault(f"{self.device} renews without a receipt, or other deals than were asked", answer=answer)
+            stated = accounts.result(about, helds)
+            party = self.peer.payer.party
+            receipt, digest = audit_simple(answer.receipt, ReceiptKind.STORAGE, about, stated, quantity, price, party)
+            self._pay(receipt, digest, answer.receipt.signature)
+        return list(signatures)
+
+    def renewals(self) -> int:
+        """How many periods were asked for on this channel, and paid."""
+        return self._period(ReceiptKind.STORAGE, accounts.subject)
+
+    async def drop(self, shard: Shard, release: bytes) -> Receipt | None:
+        """Have a shard forgotten; the receipt for that, or None where it was not there."""
+        intents = self.peer.payer.intents
+        async with intents.asking(ReceiptKind.DROPPED, shard.deal, ZERO, shard.size, 0):
+            answer = await self._ask("drop", Drop(shard.deal, release))
+            if answer.receipt is None:
+                return None
+            party = self.peer.payer.party
+            receipt, digest = audit_simple(answer.receipt, ReceiptKind.DROPPED, shard.deal, shard.root, shard.size, 0, party)
+            self._pay(receipt, digest, answer.receipt.signature)
+            return receipt
+
+    async def list(self, after: bytes = b"", count: int = 1024) -> Listed:
+        """Deals that it keeps for this wallet, in order, and whether it leaves."""
+        return said.decode_listed((await self._ask("list", ListDeals(after, count))).body)
+
+    # Records
+
+    async def put_record(self, record: Record) -> Record | None:
+        """Leave a record there; None once it has it, or what it has in its place, which is newer or another of this version."""
+        answer = said.decode_record_kept((await self._ask("put_record", PutRecord(record.encode()))).body)
+        if answer.kept:
+            return None
+        other = records.decode(answer.record)
+        if (other.author, other.label) != (record.author, record.label) or other.version < record.version or other == record:
+            raise PeerFault(f"{self.device} keeps an older record, or another, in place of a newer", device=self.device)
+        return other
+
+    async def get_record(self, author: Address, label: bytes) -> bytes:
+        """The newest that it has, in canonical bytes that are not verified yet; empty where it has none."""
+        return said.decode_found_record((await self._ask("get_record", GetRecord(author, label))).body).record
+
+    # Asking and paying
+
+    async def _ask(self, method: str, body: Body, *, bills: bool = False) -> Answer:
+        return await answer_to(self.peer, Question(method, encode_body(body), service=SERVICE, bills=bills), ANSWER_SECONDS)
+
+    def _pay(self, receipt: Receipt, digest: bytes, signature: bytes) -> None:
+        """Accept a receipt, once."""
+        accepted = self.peer.payer.intents.is_open(receipt, ZERO)
+        self.peer.pay(Paid(receipt, signature, digest, accepted, None, ZERO, ()))
+
+    async def _fund(self, cost: int) -> None:
+        payer = self.peer.payer
+        if payer.amount + payer.owed + cost > payer.channel.deposit:
+            await payer.fund()
+
+    def _period(self, kind: ReceiptKind, subject: Callable[[bytes, int], bytes]) -> int:
+        """The first period whose receipt was not paid."""
+        intents, channel = self.peer.payer.intents, self.peer.terms.channel
+        period = self._periods.get(subject, 0)
+        while intents.size_of(kind, subject(channel, period), ZERO) is not None:
+            if intents.is_unpaid(kind, subject(channel, period), ZERO):
+                break
+            period += 1
+        self._periods[subject] = period
+        return period
+
+
+def signed_by(digest: bytes, signature: bytes, device: Address) -> bool:
+    """Whether a device signed this digest."""
+    try:
+        return recover(digest, signature) == device
+    except SurgeError:
+        return False
+
+
+def is_away(error: SurgeError) -> bool:
+    """Whether a device may do later what it did not do now."""
+    return isinstance(error, Unavailable | Refused)

@@ -1,0 +1,107 @@
+"""Records of an author: reading the newest from several holders, and leaving a new one at several."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from surge.core.signing import Signer
+from surge.core.storage import records
+from surge.core.storage.records import Record
+from surge.core.types import Address
+from surge.errors import PeerFault, SurgeError, Unavailable
+from surge.storage.fleet import Fleet, at_most
+
+log = logging.getLogger("surge.storage")
+
+REPLICAS: Final = 10
+"""Holders that get each record: of ten, one is left after a third of all devices have gone in all but 2 cases of 100,000."""
+
+ENOUGH: Final = 3
+"""Holders that must have a record for it to count as kept, where there are so many."""
+
+MOST_ASKED: Final = 48
+"""Devices that are asked for a record of which nothing is known."""
+
+AT_ONCE: Final = 16
+
+
+class Outdated(SurgeError):
+    """Somebody wrote the record before. Stays inside the room."""
+
+    def __init__(self, newer: Record) -> None:
+        super().__init__("the record was written elsewhere in the meantime")
+        self.newer = newer
+
+
+def verified(data: bytes, author: Address, label: bytes) -> Record | None:
+    """A record that a stranger told, checked; None where it told none. Raises `PeerFault`."""
+    if not data:
+        return None
+    record = records.decode(data)
+    if (record.author, record.label) != (author, label):
+        raise PeerFault("another record was told than was asked for", author=record.author)
+    return record
+
+
+class Notes:
+    """Reads and leaves records, through a fleet."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    async def newest(self, author: Address, label: bytes, devices: Sequence[Address] = ()) -> Record | None:
+        """The newest version that is found; None where those who were asked have none. Raises `Unavailable` when nobody answered.
+
+        Args:
+            author: whose it is.
+            label: which of theirs.
+            devices: where it is likely; all that offer storage, if nothing is known.
+        """
+        asked = list(devices) or list(await self._fleet.offers())[:MOST_ASKED]
+
+        async def ask(device: Address) -> Record | None:
+            data = await self._fleet.record_at(device, author, label)
+            try:
+                return verified(data, author, label)
+            except PeerFault as fault:
+                self._fleet.failed(device, fault)
+                raise
+
+        answers = await at_most(AT_ONCE, [lambda device=device: ask(device) for device in asked])  # type: ignore[misc]
+        found = [answer for answer in answers if isinstance(answer, Record)]
+        if not found and all(isinstance(answer, SurgeError) for answer in answers):
+            why = next((str(answer) for answer in answers if isinstance(answer, SurgeError)), "nobody offers storage now")
+            raise Unavailable(f"no device tells whether it has the record: {why}")
+        return records.newest(found)
+
+    async def leave(self, signer: Signer, label: bytes, version: int, body: bytes, devices: Sequence[Address]) -> int:
+        """Leave a record at `REPLICAS` of these devices, in their order, replacing those that fail; how many have it.
+
+        Raises `Outdated` when one of them has a newer one, or another of this version; `Unavailable` when too few keep it.
+        """
+        record = records.sign(signer, label, version, body)
+        waiting, kept = list(dict.fromkeys(devices)), 0
+        needed = min(ENOUGH, len(waiting))
+
+        async def put(device: Address) -> None:
+            newer = await (await self._fleet.holder(device)).put_record(record)
+            if newer is not None:
+                raise Outdated(newer)
+
+        reasons: list[SurgeError] = []
+        while waiting and kept < REPLICAS:
+            batch, waiting = waiting[: REPLICAS - kept], waiting[REPLICAS - kept :]
+            for device, answer in zip(batch, await at_most(AT_ONCE, [lambda each=each: put(each) for each in batch]), strict=True):  # type: ignore[misc]
+                if isinstance(answer, Outdated):
+                    raise answer
+                if isinstance(answer, SurgeError):
+                    self._fleet.failed(device, answer)
+                    reasons.append(answer)
+                else:
+                    kept += 1
+        if kept < max(1, needed):
+            why = str(reasons[-1]) if reasons else "there is no device with a deal of yours"
+            raise Unavailable(f"a record is kept by {kept} devices where {max(1, needed)} are needed: {why}", kept=kept)
+        return kept

@@ -1,0 +1,293 @@
+"""Putting an object: segment by segment, its shards to their holders, pledges back, and then the map and the name.
+
+A put that was cut off goes on: the object's keys and every deal are on disk before anything leaves, and the same keys, deals and bytes give
+the same shards, so that a holder that has half of one gets the other half. A device that fails is replaced by another; who is slow beyond
+all others is left out, as long as enough others have pledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from surge.core.messages.fields import wei_bytes
+from surge.core.messages.storage import Open
+from surge.core.storage.catalogue import Keys
+from surge.core.storage.chunks import Chunks
+from surge.core.storage.header import Header
+from surge.core.storage.layout import SegmentLayout
+from surge.core.storage.masks import Place, segment_tag
+from surge.core.storage.placement import Candidate, place
+from surge.core.types import Address
+from surge.errors import InvalidInput, SurgeError, Unavailable
+from surge.storage.client import Storage
+from surge.storage.coding import CodedShard, code_segment, moved
+from surge.storage.deals import Term, pledge_of
+from surge.storage.journal import KEPT, LOST, OPENING, DealRow, FilesJournal
+from surge.storage.packing import Content
+
+log = logging.getLogger("surge.storage")
+
+AT_ONCE: Final = 2
+"""Segments under way: one is coded while the other travels. Each takes half as much memory again as it has bytes."""
+
+PATIENCE: Final = 4.0
+"""Once enough have pledged, the others get so many times the time that those took,"""
+
+LEAST_PATIENCE: Final = 10.0
+"""and so many seconds at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is put, and how."""
+
+    keys: Keys
+    header: Header
+    term: Term
+    candidates: Sequence[Candidate]
+    """Devices that may be used."""
+    max_price: int | None
+    """Wei for a gigabyte over a month, at most."""
+
+
+def enough(k: int, n: int) -> int:
+    """Shards that must be pledged before a put counts as done: half of those that may be missing are there. The keeper adds the others."""
+    return k + (n - k + 1) // 2
+
+
+class Putting:
+    """Puts the segments of one object. `told` hears how many bytes of plaintext are safe."""
+
+    def __init__(self, storage: Storage, plan: Plan, content: Content, told: Callable[[int], None]) -> None:
+        self._storage = storage
+        self._plan = plan
+        self._content = content
+        self._told = told
+        self._layout = plan.header.layout
+        self._chunks = Chunks(plan.keys.content, plan.keys.object)
+        self._safe = 0
+
+    async def run(self) -> None:
+        """Put all segments that are not safe yet. Raises what kept one from it; what is safe stays, and the next try goes on from there."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(number: int) -> None:
+            try:
+                await self._segment(number)
+                self._safe += self._layout.segment(number).plain
+                self._told(self._safe)
+            finally:
+                gate.release()
+
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            for number in range(self._layout.segments):
+                await gate.acquire()
+                for task in tasks:
+                    if task.done():
+                        task.result()
+                tasks = [task for task in tasks if not task.done()]
+                tasks.append(asyncio.create_task(one(number)))
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _segment(self, number: int) -> None:
+        """Put one segment.
+
+        1. Deals that were begun before are gone on with; the others are new, with devices drawn by lot.
+        2. The shards are made, and all deals are on disk.
+        3. They travel; a device that fails is replaced.
+        """
+        layout, journal = self._layout.segment(number), self._storage.journal
+        # 1
+        before = [each for each in await journal.deals(object=self._plan.keys.object, segment=number) if each.state in (OPENING, KEPT)]
+        if sum(each.state == KEPT for each in before) >= enough(layout.k, layout.n):
+            return
+        deals = self._places(number, layout, {each.shard: each for each in before})
+        # 2
+        places = [Place(self._plan.keys.object, number, index, Address(deals[index].device), deals[index].id) for index in range(layout.n)]
+        shards = await asyncio.to_thread(self._coded, layout, places, number * self._plan.header.segment_size)
+        rows = [replace(deals[index], root=shard.root, digest=shard.check) for index, shard in enumerate(shards)]
+        await journal.put_deals([row for row in rows if row.state == OPENING])
+        # 3
+        await _Travel(self, number, layout, rows, shards).run()
+
+    def _coded(self, layout: SegmentLayout, places: list[Place], offset: int) -> list[CodedShard]:
+        with self._content.reading(offset) as fill:
+            return code_segment(layout, self._chunks, self._plan.keys.mask, places, fill)
+
+    def _places(self, number: int, layout: SegmentLayout, before: dict[int, DealRow]) -> dict[int, DealRow]:
+        plan = self._plan
+        there = {each.device: each for each in plan.candidates}
+        going = {index: deal for index, deal in before.items() if deal.state == KEPT or deal.device in there}
+        kept = [there.get(deal.device) or Candidate(deal.device, deal.operator) for deal in going.values()]
+        seed = plan.keys.mask + number.to_bytes(4, "big")
+        missing = [index for index in range(layout.n) if index not in going]
+        found = place(plan.candidates, seed, layout.k, layout.n, layout.shard, wanted=len(missing), kept=kept) if missing else []
+        if len(found) < len(missing):
+            have = len(found) + len(going)
+            raise Unavailable(
+                f"a segment needs {layout.n} devices of as many operators, and {have} have room for it: try again when more offer storage, "
+                "or put it with a smaller code",
+                have=have,
+                needed=layout.n,
+            )
+        return going | {index: self.deal(number, index, layout.shard, each) for index, each in zip(missing, found, strict=True)}
+
+    def deal(self, number: int, index: int, size: int, candidate: Candidate) -> DealRow:
+        """A new deal with a device."""
+        term = self._plan.term
+        return DealRow(
+            id=secrets.token_bytes(32),
+            object=self._plan.keys.object,
+            segment=number,
+            shard=index,
+            device=candidate.device,
+            operator=candidate.operator,
+            root=b"",
+            digest=b"",
+            size=size,
+            price=candidate.price,
+            penalty=term.penalty,
+            starts=term.starts,
+            until=term.until,
+            ends=term.ends,
+            paid=term.starts,
+            signature=None,
+            state=OPENING,
+        )
+
+    def candidates(self, layout: SegmentLayout, number: int, used: Sequence[Candidate]) -> list[Candidate]:
+        """Further devices for a segment, in the order in which they are tried."""
+        seed = self._plan.keys.mask + number.to_bytes(4, "big") + b"again"
+        return place(self._plan.candidates, seed, layout.k, layout.n, layout.shard, wanted=len(self._plan.candidates), kept=used)
+
+    def failed(self, deal: DealRow, error: SurgeError) -> None:
+        """A device did not take its shard."""
+        log.info("%s takes no shard: %s", deal.device, error)
+        self._storage.fleet.failed(deal.device, error)
+
+    @property
+    def journal(self) -> FilesJournal:
+        """Where deals are kept."""
+        return self._storage.journal
+
+    @property
+    def mask(self) -> bytes:
+        """The object's mask secret."""
+        return self._plan.keys.mask
+
+    async def bring(self, deal: DealRow, shard: CodedShard) -> DealRow:
+        """Bring one shard to its holder; the deal with its pledge, which is on disk."""
+        storage, keys = self._storage, self._plan.keys
+        holder = await storage.fleet.holder(deal.device)
+        asked = Open(
+            deal=deal.id,
+            size=deal.size,
+            root=deal.root,
+            owner=storage.wallet.address,
+            keeper=keys.author,
+            tag=segment_tag(keys.mask, keys.object, deal.segment),
+            price=wei_bytes(deal.price),
+            penalty=wei_bytes(deal.penalty),
+            starts=deal.starts,
+            until=deal.until,
+            ends=deal.ends,
+        )
+        signature = await holder.put(asked, memoryview(shard.data))
+        pledge_of(deal, storage.wallet.address, keys.author).verify(storage.domain, signature)
+        kept = replace(deal, signature=signature, state=KEPT)
+        await storage.journal.put_deals([kept])
+        return kept
+
+
+class _Travel:
+    """The shards of one segment on their way."""
+
+    def __init__(self, putting: Putting, number: int, layout: SegmentLayout, rows: list[DealRow], shards: list[CodedShard]) -> None:
+        self._putting = putting
+        self._number = number
+        self._layout = layout
+        self._rows = dict(enumerate(rows))
+        self._shards: dict[int, CodedShard] = dict(enumerate(shards))
+        self._kept = {index for index, row in self._rows.items() if row.state == KEPT}
+        self._used = [Candidate(row.device, row.operator) for row in rows]
+        self._tasks: dict[asyncio.Task[DealRow], int] = {}
+        self._why: SurgeError | None = None
+
+    async def run(self) -> None:
+        """Bring them. Raises `Unavailable` when too few are kept in the end."""
+        needed = enough(self._layout.k, self._layout.n)
+        began = time.monotonic()
+        for index in self._rows:
+            if index not in self._kept:
+                self._begin(index)
+        deadline: float | None = None
+        try:
+            while self._tasks:
+                wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+                done, _ = await asyncio.wait(self._tasks, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                for task in done:
+                    await self._ended(task)
+                if deadline is None and len(self._kept) >= needed:
+                    now = time.monotonic()
+                    deadline = now + max(LEAST_PATIENCE, PATIENCE * (now - began))
+        finally:
+            left = list(self._tasks)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        if len(self._kept) < needed:
+            raise Unavailable(
+                f"{len(self._kept)} of {needed} devices that a segment needs took their part of it"
+                + (f": {self._why}" if self._why else ""),
+                kept=len(self._kept),
+                needed=needed,
+            ) from self._why
+
+    def _begin(self, index: int) -> None:
+        task = asyncio.create_task(self._putting.bring(self._rows[index], self._shards[index]))
+        self._tasks[task] = index
+
+    async def _ended(self, task: asyncio.Task[DealRow]) -> None:
+        index = self._tasks.pop(task)
+        error = task.exception()
+        if error is None:
+            self._rows[index] = task.result()
+            self._kept.add(index)
+            del self._shards[index]
+        elif isinstance(error, SurgeError) and not isinstance(error, InvalidInput):
+            self._why = error
+            self._putting.failed(self._rows[index], error)
+            await self._replace(index)
+        else:
+            raise error
+
+    async def _replace(self, index: int) -> None:
+        """Give a shard to another device, where there is one."""
+        row, journal = self._rows[index], self._putting.journal
+        await journal.put_deals([replace(row, state=LOST)])
+        others = self._putting.candidates(self._layout, self._number, self._used)
+        if not others:
+            return
+        candidate = others[0]
+        self._used.append(candidate)
+        fresh = self._putting.deal(self._number, index, self._layout.shard, candidate)
+        old = self._shards[index]
+        new = Place(old.place.object_id, self._number, index, candidate.device, fresh.id)
+        shard = await asyncio.to_thread(moved, old.data, self._putting.mask, old.place, new)
+        self._shards[index] = shard
+        self._rows[index] = replace(fresh, root=shard.root, digest=shard.check)
+        await journal.put_deals([self._rows[index]])
+        self._begin(index)

@@ -1,0 +1,242 @@
+"""Reading an object: whole segments from the devices that are quickest, and ranges from those that have just these bytes.
+
+Everything that comes is verified against the root of its shard's tree before it is used, so a device that sends garbage costs a moment and
+is asked no more. A range is read from the shards that hold it as it is; only where one of them fails are the other shards' parts of the
+same stripe fetched, and the missing one computed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from surge.core.messages.storage import MOST_LEAVES
+from surge.core.storage.catalogue import Keys
+from surge.core.storage.chunks import Chunks
+from surge.core.storage.header import Header
+from surge.core.storage.layout import FRAGMENT, ChunkRange, SegmentLayout
+from surge.core.storage.map import Placed, Segment
+from surge.core.storage.masks import Mask, Place, mask_key
+from surge.errors import PeerFault, SurgeError, Unavailable
+from surge.storage.coding import Fragments, opened
+from surge.storage.fleet import Fleet
+from surge.storage.holder import Holder, Shard
+from surge.storage.maps import Map
+
+log = logging.getLogger("surge.storage")
+
+SPARE: Final = 4
+"""Shards that are begun beyond those that are needed: the slowest are called off."""
+
+AHEAD: Final = 3
+"""Pieces of a shard that are asked for before the first has come."""
+
+PATIENCE: Final = 2.0
+"""Seconds for which nothing comes, after which further shards are begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One shard, where it is."""
+
+    index: int
+    placed: Placed
+    place: Place
+
+
+class Reader:
+    """Reads one object."""
+
+    def __init__(self, fleet: Fleet, keys: Keys, header: Header, where: Map) -> None:
+        self._fleet = fleet
+        self._keys = keys
+        self._layout = header.layout
+        self._chunks = Chunks(keys.content, keys.object)
+        self._map = where
+
+    # Whole segments
+
+    async def segment(self, number: int) -> bytes:
+        """A segment's plaintext. Raises `Unavailable` when fewer shards can be had than are needed."""
+        layout = self._layout.segment(number)
+        shards = await shards_of(self._fleet, self._map.segment(number), self._sources(number), self._keys)
+        part = ChunkRange(number, 0, layout.chunks, 0, layout.plain)
+        return await asyncio.to_thread(self._opened, layout, part, whole_fragments(shards))
+
+    def _opened(self, layout: SegmentLayout, part: ChunkRange, fragments: Fragments) -> bytes:
+        return b"".join(opened(layout, self._chunks, part, fragments))
+
+    def _sources(self, number: int) -> list[Source]:
+        return sources(self._keys, self._map.segment(number), number)
+
+    # Ranges
+
+    async def range(self, start: int, end: int) -> bytes:
+        """The object's bytes from start to end. Raises `Unavailable`."""
+        parts = await asyncio.gather(*(self._chunk_range(each) for each in self._layout.ranges(start, end)))
+        return b"".join(parts)
+
+    async def _chunk_range(self, wanted: ChunkRange) -> bytes:
+        layout = self._layout.segment(wanted.segment)
+        pieces = layout.pieces(*wanted.sealed(layout))
+        leaves = await self._leaves(wanted.segment, layout, {(piece.stripe, piece.index) for piece in pieces})
+        return await asyncio.to_thread(self._opened, layout, wanted, lambda stripe: leaves[stripe])
+
+    async def _leaves(self, number: int, layout: SegmentLayout, wanted: set[tuple[int, int]]) -> dict[int, dict[int, bytes]]:
+        """Unmasked fragments, by stripe and index: those wanted, or k of a stripe of which one cannot be had."""
+        by_index = {source.index: source for source in self._sources(number)}
+
+        async def fetch(index: int, first: int, count: int) -> list[tuple[int, int, bytes]]:
+            source = by_index.get(index)
+            if source is None:
+                return []
+            try:
+                data = await _read(self._fleet, source, layout.shard, self._keys, first, count)
+            except SurgeError as error:
+                self._fleet.failed(source.placed.device, error)
+                return []
+            return [(first + at, index, data[at * FRAGMENT : (at + 1) * FRAGMENT]) for at in range(count)]
+
+        found: dict[int, dict[int, bytes]] = {stripe: {} for stripe, _ in wanted}
+        for part in await asyncio.gather(*(fetch(*run) for run in _runs(wanted))):
+            for stripe, index, fragment in part:
+                found[stripe][index] = fragment
+        for stripe in sorted({stripe for stripe, index in wanted if index not in found[stripe]}):
+            found[stripe] |= await self._stripe(
+                number, layout, stripe, [each for each in by_index.values() if each.index not in found[stripe]], len(found[stripe])
+            )
+        return found
+
+    async def _stripe(self, number: int, layout: SegmentLayout, stripe: int, others: list[Source], have: int) -> dict[int, bytes]:
+        """As many further fragments of a stripe as it takes to compute it."""
+        ranked = sorted(others, key=lambda source: (self._fleet.is_shunned(source.placed.device), source.index))
+
+        async def fetch(source: Source) -> tuple[int, bytes]:
+            return source.index, await _read(self._fleet, source, layout.shard, self._keys, stripe, 1)
+
+        return dict(await first_of(self._fleet, ranked, fetch, layout.k - have, f"segment {number}"))
+
+
+def whole_fragments(shards: Mapping[int, bytes]) -> Fragments:
+    """The fragments of whole shards, by stripe."""
+    views = {index: memoryview(shard) for index, shard in shards.items()}
+    return lambda stripe: {index: view[stripe * FRAGMENT : (stripe + 1) * FRAGMENT] for index, view in views.items()}
+
+
+def sources(keys: Keys, segment: Segment, number: int) -> list[Source]:
+    """Where the shards of a segment are, those that are nowhere left out."""
+    return [
+        Source(index, shard.placed, Place(keys.object, number, index, shard.placed.device, shard.placed.deal))
+        for index, shard in enumerate(segment.shards)
+        if shard.placed is not None
+    ]
+
+
+async def shards_of(
+    fleet: Fleet, segment: Segment, found: list[Source], keys: Keys, without: frozenset[int] = frozenset()
+) -> dict[int, bytes]:
+    """Any k whole shards of a segment, unmasked, from the devices that are quickest. Raises `Unavailable`."""
+    layout = segment.layout
+    ranked = sorted(
+        (each for each in found if each.index not in without),
+        key=lambda source: (fleet.is_shunned(source.placed.device), source.index >= layout.k, source.index),
+    )
+
+    async def fetch(source: Source) -> tuple[int, bytes]:
+        return source.index, await whole_shard(fleet, source, layout.shard, keys)
+
+    return dict(await first_of(fleet, ranked, fetch, layout.k, "a segment"))
+
+
+async def whole_shard(fleet: Fleet, source: Source, size: int, keys: Keys) -> bytes:
+    """A shard's bytes, unmasked."""
+    total = -(-size // FRAGMENT)
+    gate = asyncio.Semaphore(AHEAD)
+
+    async def piece(first: int) -> bytes:
+        async with gate:
+            return await _read(fleet, source, size, keys, first, min(MOST_LEAVES, total - first))
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(piece(first)) for first in range(0, total, MOST_LEAVES)]
+    return b"".join(task.result() for task in tasks)
+
+
+async def _read(fleet: Fleet, source: Source, size: int, keys: Keys, first: int, count: int) -> bytes:
+    placed = source.placed
+    holder: Holder = await fleet.holder(placed.device)
+    data = await holder.read(Shard(placed.deal, placed.root, size), first, count)
+    return Mask(mask_key(keys.mask, source.place)).apply(data, first * FRAGMENT)
+
+
+async def first_of(
+    fleet: Fleet, ranked: list[Source], fetch: Callable[[Source], Awaitable[tuple[int, bytes]]], needed: int, what: str
+) -> list[tuple[int, bytes]]:
+    """Fetch from sources, some more than needed at once, until enough have come; the others are called off. Raises `Unavailable`."""
+    waiting = list(ranked)
+    under_way: dict[asyncio.Task[tuple[int, bytes]], Source] = {}
+    came: list[tuple[int, bytes]] = []
+    why: SurgeError | None = None
+
+    def begin(count: int) -> None:
+        for source in waiting[:count]:
+            under_way[asyncio.ensure_future(fetch(source))] = source
+        del waiting[:count]
+
+    begin(needed + min(SPARE, max(1, needed // 4)) if needed > 1 else 1)
+    try:
+        while len(came) < needed:
+            if not under_way:
+                raise Unavailable(
+                    f"{what} cannot be read now: {len(came)} of the {needed} shards that it takes came from {len(ranked)} devices"
+                    + (f"; the last one said: {why}" if why else ""),
+                    have=len(came),
+                    needed=needed,
+                )
+            done, _ = await asyncio.wait(under_way, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                begin(SPARE)
+            for task in done:
+                source = under_way.pop(task)
+                error = task.exception()
+                error = _inner(error)
+                if error is None:
+                    came.append(task.result())
+                elif isinstance(error, SurgeError):
+                    why = error
+                    fleet.failed(source.placed.device, error)
+                    begin(1)
+                else:
+                    raise error
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+    return came[:needed]
+
+
+def _inner(error: BaseException | None) -> BaseException | None:
+    """What is in a group of errors: a fault before what is merely away."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    found = [_inner(each) for each in error.exceptions]
+    return next((each for each in found if isinstance(each, PeerFault)), found[0])
+
+
+def _runs(wanted: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int, int]]:
+    """(index, first stripe, count) of leaves that lie in a row in one shard, `MOST_LEAVES` at most."""
+    by_index: dict[int, list[int]] = {}
+    for stripe, index in sorted(wanted):
+        by_index.setdefault(index, []).append(stripe)
+    for index, stripes in by_index.items():
+        first, count = stripes[0], 1
+        for stripe in stripes[1:]:
+            if stripe == first + count and count < MOST_LEAVES:
+                count += 1
+            else:
+                yield index, first, count
+                first, count = stripe, 1
+        yield index, first, count
