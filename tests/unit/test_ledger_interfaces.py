@@ -52,15 +52,21 @@ def test_an_address_is_written_with_its_checksum(written: str) -> None:
 
 
 def test_a_call_is_a_selector_and_the_arguments() -> None:
-    asked = function_of("token", "transfer")
+    asked = function_of("token", "transfer", 2)
     assert asked.inputs == ("address", "uint256")
     assert asked.call([SOMEBODY, 7]) == "0xa9059cbb" + "00" * 12 + "b0" * 20 + f"{7:064x}"
     assert asked.answer(b"\0" * 31 + b"\1") == (True,)
 
 
 def test_structs_and_lists_of_them_are_written_out() -> None:
-    assert function_of("channels", "redeem").inputs[0].startswith("(bytes32,uint")
-    assert function_of("channels", "redeem_many").inputs[0].endswith(")[]")
+    assert function_of("channels", "redeem", 2).inputs[0].startswith("(bytes32,uint")
+    assert function_of("channels", "redeem_many", 2).inputs[0].endswith(")[]")
+
+
+def test_arguments_may_be_left_out_where_the_contract_has_its_own() -> None:
+    assert [function_of("bonds", "set_slasher", count).inputs for count in (1, 2)] == [("address",), ("address", "uint256")]
+    with pytest.raises(InvalidInput, match="bonds has no set_slasher of 3 arguments"):
+        function_of("bonds", "set_slasher", 3)
 
 
 def test_of_a_function_whose_arguments_have_defaults_all_are_given() -> None:
@@ -68,8 +74,8 @@ def test_of_a_function_whose_arguments_have_defaults_all_are_given() -> None:
 
 
 def test_what_is_no_argument_is_said_to_be_none() -> None:
-    asked = function_of("token", "transfer")
-    for args in ([SOMEBODY], [SOMEBODY, -1], [SOMEBODY, 2**256], ["somebody", 1]):
+    asked = function_of("token", "transfer", 2)
+    for args in ([SOMEBODY, -1], [SOMEBODY, 2**256], ["somebody", 1]):
         with pytest.raises(InvalidInput, match="transfer cannot be called with this"):
             asked.call(args)
 

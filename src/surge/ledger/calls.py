@@ -48,7 +48,7 @@ class Calls:
 
     def question(self, name: str, function: str, args: Sequence[Any]) -> tuple[dict[str, str], Callable[[Any], tuple[Any, ...]]]:
         """A call to a contract, and what reads its answer."""
-        asked = function_of(name, function)
+        asked = function_of(name, function, len(args))
 
         def read(answer: Any) -> tuple[Any, ...]:
             try:
@@ -64,7 +64,7 @@ class Calls:
     async def write(self, signer: Signer, name: str, function: str, *args: Any, purpose: str, patience: float = 120.0) -> Mined:
         """Send a call of a contract and wait until it is mined. Raises `LedgerError` with the reason of a revert, `NotEnough` gas."""
         place = self.address(name)
-        data = function_of(name, function).call(args)
+        data = function_of(name, function, len(args)).call(args)
         return await self.sender.send(signer, place, data, purpose=purpose, patience=patience)
 
     async def approve(self, signer: Signer, spender: str, amount: int, patience: float = 120.0) -> None:

@@ -112,7 +112,7 @@ async def deploy(
         return Contract(place, keccak256(await _code(endpoints, place)))
 
     async def call(name: str, contract: Contract, function: str, other: Contract, *args: int) -> None:
-        data = function_of(name, function).call([checksum(other.address), *args])
+        data = function_of(name, function, 1 + len(args)).call([checksum(other.address), *args])
         await sender.send(signer, contract.address, data, purpose=f"calling {function} of {name}")
 
     try:

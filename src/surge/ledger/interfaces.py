@@ -49,11 +49,15 @@ class Function:
 
 
 @lru_cache
-def function_of(contract: str, name: str) -> Function:
-    """A function of the contract that goes by this name in network files; with all its arguments, where some have defaults."""
-    found = [each for each in artifact(source_of(contract))["abi"] if each.get("name") == name and each["type"] == "function"]
-    entry = max(found, key=lambda each: len(each["inputs"]))
-    return Function(name, tuple(map(_type, entry["inputs"])), tuple(map(_type, entry["outputs"])))
+def function_of(contract: str, name: str, count: int) -> Function:
+    """A function of the contract that goes by this name in network files, as it takes so many arguments: some may be left out.
+
+    Raises `InvalidInput` if there is none.
+    """
+    for entry in artifact(source_of(contract))["abi"]:
+        if entry["type"] == "function" and entry["name"] == name and len(entry["inputs"]) == count:
+            return Function(name, tuple(map(_type, entry["inputs"])), tuple(map(_type, entry["outputs"])))
+    raise InvalidInput(f"{contract} has no {name} of {count} arguments", contract=contract, function=name)
 
 
 def checksum(address: Address) -> str:
