@@ -102,6 +102,23 @@ async def found(folder: Path, parameters: Parameters = UNBONDED) -> Deployed:
         return await deploy([ledger.url], ledger.genesis.chain_id, treasury, folder / "deploy.db", embedded=True, parameters=parameters)
 
 
+_FOUNDED: dict[Parameters, tuple[dict[str, bytes], Deployed]] = {}
+"""The files of a chain for each set of parameters, and what is deployed on it."""
+
+
+async def founded(folder: Path, parameters: Parameters) -> Deployed:
+    """`found`, but what another test of this process founded with these parameters is copied."""
+    if parameters in _FOUNDED:
+        files, deployed = _FOUNDED[parameters]
+        folder.mkdir(parents=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+        return deployed
+    deployed = await found(folder, parameters)
+    _FOUNDED[parameters] = {name: (folder / name).read_bytes() for name in ("genesis.json", "state.json")}, deployed
+    return deployed
+
+
 @dataclass
 class Chain:
     """A chain, its network file and a treasury that holds everything."""
