@@ -104,7 +104,10 @@ class CourtTown(Town):
 
     async def _start(self) -> None:
         await super()._start()
-        self.sandbox = Sandbox(cache_folder(), workers=1, memory=2 << 30)
+        cache = self.folder / "jurors-cache"  # with others' code and nobody else's snapshots
+        cache.mkdir()
+        (cache / "code").symlink_to(cache_folder() / "code")
+        self.sandbox = Sandbox(cache, workers=1, memory=2 << 30)
         await self.sandbox.start()
         self.accused = Accused(self, 0, self._config, Told)
         self.devices = [self.accused]
