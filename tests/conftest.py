@@ -38,9 +38,8 @@ ROOMS = ("integration", "adversarial", "contracts", "property", "unit")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ROOMS.index(item.path.relative_to(HERE).parts[0]))
     if _compiled() is None:
-        for item in items:
-            if "python_image" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.timeout(COMPILE_SECONDS))
+        for item in items:  # towns wait for it as well
+            item.add_marker(pytest.mark.timeout(COMPILE_SECONDS))
 
 
 @pytest.fixture(scope="session")

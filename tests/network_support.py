@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 from ledger_support import UNBONDED, founded
 from surge.buyer.background import Background
 from surge.buyer.home import cache_folder
+from surge.cli.image import ensure_image
 from surge.core.network import NetworkFile, RelayAddress
 from surge.core.parameters import Parameters
 from surge.core.receipts import DeviceConsent
@@ -150,6 +151,7 @@ class Town:
         return self.background.call(work)
 
     def __enter__(self) -> Self:
+        ensure_image()  # what is waited for with a bound in here is not the compiler
         try:
             self.call(self._start())
         except BaseException:
