@@ -17,10 +17,9 @@ from surge.core.storage.tree import Tree
 from surge.errors import InvalidInput, LedgerError, NotEnough, Unavailable
 from surge.ledger import Ledger, deploy, verify_contracts
 from surge.ledger.answers import Log
-from surge.ledger.calls import interface
 from surge.ledger.challenges import read_challenged
 from surge.ledger.court import DEPTH
-from surge.ledger.transactions import checksum
+from surge.ledger.interfaces import checksum, function_of
 from surge.wallet import KeySigner
 
 NUMBERS = EMBEDDED.storage
@@ -180,7 +179,7 @@ async def test_a_network_without_challenges_says_so(chain: Chain, tmp_path: Any)
 
 def named(place: int) -> str:
     """The call that gives somebody a place among the slashers."""
-    return str(interface("bonds").encode_abi("set_slasher", args=[checksum(KeySigner.random().address), place]))
+    return function_of("bonds", "set_slasher", 2).call([checksum(KeySigner.random().address), place])
 
 
 def test_an_odd_event_of_a_challenge_is_not_believed() -> None:

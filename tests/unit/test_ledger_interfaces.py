@@ -69,10 +69,6 @@ def test_arguments_may_be_left_out_where_the_contract_has_its_own() -> None:
         function_of("bonds", "set_slasher", 3)
 
 
-def test_of_a_function_whose_arguments_have_defaults_all_are_given() -> None:
-    assert function_of("bonds", "set_slasher").inputs == ("address", "uint256")
-
-
 def test_what_is_no_argument_is_said_to_be_none() -> None:
     asked = function_of("token", "transfer", 2)
     for args in ([SOMEBODY, -1], [SOMEBODY, 2**256], ["somebody", 1]):
