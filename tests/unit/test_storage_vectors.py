@@ -30,6 +30,7 @@ OBJECT_ID, OBJECT_KEY, MASK_SECRET = (bytes([number]) * 32 for number in (1, 2, 
 MAP_KEY = KeySigner(bytes([4]) * 32)
 HEADER = Header(MIB + 100_000, segment_size=MIB, k=2, n=4)
 LAYOUT = HEADER.layout
+PRICE, ENDS = 2 * 10**15, 1_900_000_000
 
 
 def content(size: int) -> bytes:
@@ -62,7 +63,7 @@ def page() -> Page:
     segments = []
     for number in range(LAYOUT.segments):
         shards = [
-            Shard(shard.check, Placed(device(index), operator(index), deal(number, index), shard.root))
+            Shard(shard.check, Placed(device(index), operator(index), deal(number, index), shard.root, PRICE, ENDS))
             for index, shard in enumerate(coded(number))
         ]
         segments.append(Segment(LAYOUT.segment(number), tuple(shards)))
@@ -104,6 +105,8 @@ def made() -> dict[str, Any]:
                         "sha256 of the masked bytes": hashlib.sha256(shard.data).hexdigest(),
                         "root": shard.root.hex(),
                         "check": shard.check.hex(),
+                        "price": PRICE,
+                        "ends": ENDS,
                         "proof of leaf 100": shard.tree.proof(100).hex() if number == 0 else None,
                     }
                     for index, shard in enumerate(coded(number))
@@ -149,9 +152,8 @@ def test_a_program_written_from_the_format_makes_what_is_published() -> None:
             assert (root.hex(), check.hex()) == (about["root"], about["check"])
             if number == 0:
                 assert plain.proof(masked, 100).hex() == about["proof of leaf 100"]
-            shards.append(
-                [check, *(bytes.fromhex(each) for each in (about["device"][2:], about["operator"][2:], about["deal"], about["root"]))]
-            )
+            holder = (bytes.fromhex(each) for each in (about["device"][2:], about["operator"][2:], about["deal"], about["root"]))
+            shards.append([check, *holder, about["price"], about["ends"]])
         rows.append([2, 4, len(sealed), shards])
     body = plain.note(MASK_SECRET, ["surge map 1", OBJECT_ID, 0], plain.cbor([OBJECT_ID, 0, 2, rows]))
     assert body.hex() == known["map"]["body"]
