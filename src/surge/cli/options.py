@@ -62,6 +62,44 @@ def as_json(command: F) -> F:
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 """Units of durations."""
 
+_LONG = {"d": 1.0, "w": 7.0, "y": 365.0, "h": 1 / 24, "m": 1 / 1440}
+"""Units of the time that something is kept for, in days."""
+
+
+class Days(click.ParamType[float]):
+    """A click type for how long something is kept: `30d`, `8w`, `2y`, `12h`, `forever`."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Days; 0 for `forever`."""
+        if isinstance(value, int | float):
+            return float(value)
+        if value == "forever":
+            return 0.0
+        try:
+            days = float(value[:-1]) * _LONG[value[-1:]]
+        except (ValueError, KeyError):
+            days = 0.0
+        if not 0 < days < math.inf:
+            self.fail(f"{value!r} is no time to keep something for: write 30d, 8w, 2y, 12h or forever", param, ctx)
+        return days
+
+
+class CodeOf(click.ParamType[tuple[int, int]]):
+    """A click type for erasure codes: `20/30`."""
+
+    name = "code"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Shards that are enough, and shards that there are."""
+        if isinstance(value, tuple):
+            return value
+        k, slash, n = value.partition("/")
+        if not (slash and k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n) <= 32):
+            self.fail(f"{value!r} is no code: write K/N, such as 20/30, with K shards that are enough of N, 32 at most", param, ctx)
+        return int(k), int(n)
+
 
 def _duration(_ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """Seconds of a duration such as 90, 50ms, 90s, 15m, 2h."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
@@ -17,12 +18,14 @@ from rich.progress import (
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Column
 from rich.text import Text
 
 from surge.cli.console import WIDE, err, in_options, tokens
-from surge.core.text import counted
+from surge.core.text import counted, printable
 
 if TYPE_CHECKING:
     from surge.buyer.results import Progress as JobProgress
@@ -91,6 +94,25 @@ def job_progress(label: str, total: int | None, progress: JobProgress | None = N
             yield tick
         finally:
             note.progress = None
+
+
+@contextlib.contextmanager
+def bytes_progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar over bytes; call what it yields with how many are done."""
+    if err.width < WIDE and len(label) > MOST_LABEL:
+        label = label[: MOST_LABEL - 1] + "…"
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(table_column=Column(no_wrap=True)),
+        TransferSpeedColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
+        task = bars.add_task(printable(label), total=total)
+        yield lambda done: bars.update(task, completed=done)
+        bars.update(task, completed=total)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 import fnmatch
 import io
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeVar, cast
 
@@ -24,7 +24,9 @@ from surge.storage import getting, objects
 from surge.storage.client import Storage, Stored
 from surge.storage.deals import FOREVER
 from surge.storage.packing import content_of
+from surge.storage.quoting import Details, Quote, details, quote
 from surge.storage.ranges import RangeReader
+from surge.storage.streaming import stream
 
 T = TypeVar("T")
 
@@ -96,6 +98,21 @@ class Files:
             )
         )
 
+    def quote(
+        self,
+        source: str | Path | bytes,
+        *,
+        days: float = DAYS,
+        code: tuple[int, int] | None = None,
+        max_price: int | None = None,
+        segment_size: int = SEGMENT,
+    ) -> Quote:
+        """What `put` with these arguments would cost, and the code that the devices at hand allow. Nothing is put."""
+        content, seconds = content_of(source), round(days * 86_400) if days else FOREVER
+        return self._call(
+            lambda storage: quote(storage, content, seconds=seconds, code=code, max_price=max_price, segment_size=segment_size)
+        )
+
     def get(self, name: str, to: str | Path | None = None, *, told: Callable[[int], None] = lambda _: None) -> Path:
         """Get a file or a folder, to a path; by default its own name, here. What was cut off goes on.
 
@@ -112,6 +129,19 @@ class Files:
         """All bytes of a file, in memory."""
         with self.open(name) as file:
             return file.read()
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        """All bytes of a file, one piece after another, in constant memory."""
+        pieces = self._call(lambda storage: stream(storage, name))
+
+        async def following() -> bytes | None:
+            return await anext(pieces, None)
+
+        try:
+            while (piece := self._background.call(following())) is not None:
+                yield piece
+        finally:
+            self._background.call(pieces.aclose())
 
     # Open files
 
@@ -141,6 +171,10 @@ class Files:
     def stat(self, name: str) -> Stored:
         """What a name stands for. Raises `InvalidInput`."""
         return self._call(lambda storage: objects.described(storage, name))
+
+    def details(self, name: str) -> Details:
+        """What a name stands for, where it is and what that costs. Raises `InvalidInput`, `Unavailable`."""
+        return self._call(lambda storage: details(storage, name))
 
     def mv(self, name: str, to: str) -> None:
         """Give it another name. Raises `InvalidInput` where the other is taken."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 
 from surge.core import canonical
@@ -15,7 +15,7 @@ from surge.core.storage.catalogue import Entry, Keys, keys_of
 from surge.core.storage.header import Header, Kind
 from surge.core.storage.layout import SEGMENT
 from surge.core.storage.map import Page, Placed, Segment, Shard
-from surge.core.storage.placement import Candidate, Wanted, choose_code
+from surge.core.storage.placement import Candidate, Code, Wanted, choose_code, measured_code
 from surge.core.storage.pledges import Release
 from surge.core.storage.trees import Entry as TreeEntry
 from surge.core.text import counted
@@ -81,8 +81,8 @@ async def put(
     found = await candidates(storage, max_price)
     row = await _begun(storage, content, name)
     if row is None:
-        keys = fresh_keys()
-        header = Header(content.size, content.kind, segment_size, *_code(found, content.size, code))
+        keys, (chosen, _) = fresh_keys(), chosen_code(found, code)
+        header = Header(content.size, content.kind, segment_size, chosen.k, chosen.n)
         expires = now + seconds if seconds else FOREVER
         row = ObjectRow(
             id=keys.object,
@@ -107,7 +107,7 @@ async def put(
     await write_map(storage, keys, header)
     given = await storage.name(name, entry_of(keys, header, row.created, row.expires), before)
     await storage.journal.put_object(replace(row, state=STORED, name=given))
-    if before is not None and before.keys is not None and before.keys.map:
+    if before is not None and before.keys is not None and before.keys.map and before.keys.object != keys.object:
         await storage.adopt(before.keys, before.header, name)
         await let_go(storage, before.keys, before.header)
     entry = (await storage.book.here())[given]
@@ -124,19 +124,24 @@ async def _begun(storage: Storage, content: Content, name: str) -> ObjectRow | N
     return None
 
 
-def _code(found: Sequence[Candidate], size: int, asked: tuple[int, int] | None) -> tuple[int, int]:
+def chosen_code(found: Sequence[Candidate], asked: tuple[int, int] | None) -> tuple[Code, str]:
+    """The code, and why this one. Raises `Unavailable`, `InvalidInput`."""
     operators = len({each.operator for each in found})
     if not operators:
         raise Unavailable("no device offers storage now: lend some with `surge provide --storage 50GB`, or try again when others do")
+    offering = f"{counted(operators, 'operator')} that {'offers' if operators == 1 else 'offer'} storage now"
     if asked is None:
         code = choose_code(found, Wanted())
-        return code.k, code.n
+        judged = "enough for what is usually wanted" if code.enough else "the best that they allow, and less than is usually wanted"
+        return code, f"chosen for the {offering}: {judged}"
     k, n = asked
+    if not 1 <= k <= n:
+        raise InvalidInput(f"a code of {k} of {n} is none: write K/N, such as 20/30", k=k, n=n)
     if n > operators:
         raise InvalidInput(
             f"{n} shards go to {n} operators, and {counted(operators, 'operator')} offer storage now", n=n, operators=operators
         )
-    return k, n
+    return measured_code(found, k, n), f"as asked, among the {offering}"
 
 
 def header_of(row: ObjectRow) -> Header:
@@ -194,7 +199,7 @@ async def where(storage: Storage, keys: Keys, header: Header) -> Map:
     return await read_map(storage.notes, keys, header, list(known))
 
 
-async def segments(read: Reader, first: int, end: int, ahead: int = 2) -> AsyncIterator[bytes]:
+async def segments(read: Reader, first: int, end: int, ahead: int = 2) -> AsyncGenerator[bytes, None]:
     """The plaintext of segments in a row; some are on their way before the first is taken."""
     tasks: list[asyncio.Task[bytes]] = []
     number = first

@@ -290,6 +290,15 @@ def choose_code(candidates: Sequence[Candidate], wanted: Wanted | None = None, s
     return min(judged, key=lambda each: (_excess(each, wanted), -each.n))  # 3
 
 
+def measured_code(candidates: Sequence[Candidate], k: int, n: int, wanted: Wanted | None = None) -> Code:
+    """What is to be expected of a code that somebody chose, with the devices at hand. Raises `InvalidInput` where they are too few."""
+    found = fitting(candidates, 0)
+    odds.check(k, n, max(k, n - 1))
+    if n > len({each.operator for each in found}):
+        raise InvalidInput(f"{n} shards go to as many operators, and there are fewer", n=n)
+    return _judged(_unread(found, n), k, n, wanted or Wanted())
+
+
 def burden(code: Code, decay: odds.Decay) -> float:
     """What keeping a byte costs a month, in what keeping one shard's byte costs: its shards, and what repairs move."""
     return code.n / code.k + TRAFFIC * decay.traffic(code.k, code.n, code.threshold) / 12.0

@@ -1,0 +1,249 @@
+"""`surge put`, `get`, `ls`, `stat`, `mv`, `rm`: files on the network, from the shell."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from surge.cli.console import Amount, brief_time, err, local_time, out, print_json, show, tokens
+from surge.cli.options import CodeOf, Days, Existing, as_json, network_option, opened
+from surge.cli.outputs import STANDARD_OUTPUT, writing
+from surge.cli.progress import bytes_progress
+from surge.core.text import counted
+from surge.errors import InvalidInput, Unavailable
+
+if TYPE_CHECKING:
+    from surge.storage.client import Stored
+    from surge.storage.quoting import Quote
+
+COPY = 1 << 20
+"""Bytes that are copied at once."""
+
+
+def size_text(size: int) -> str:
+    """Bytes, as people read them; units are powers of 1000, as prices are by the gigabyte.
+
+    >>> size_text(0), size_text(999), size_text(1_234_567), size_text(32 * 10**9)
+    ('0 B', '999 B', '1.23 MB', '32 GB')
+    """
+    scaled, prefix = float(size), ""
+    for larger in "kMGTPE":
+        if scaled < 999.5:
+            break
+        scaled, prefix = scaled / 1000, larger
+    return f"{scaled:.3g} {prefix}B"
+
+
+@click.command()
+@click.argument("source", metavar="FILE|DIR", type=Existing(allow_dash=True))
+@click.option("--name", default=None, help="What it is called; folder/file if you like. [default: its own name]")
+@click.option(
+    "--for", "days", type=Days(), default="30d", show_default=True, metavar="TIME", help="How long it is kept: 30d, 8w, 2y, 12h, forever."
+)
+@click.option("--code", type=CodeOf(), default=None, metavar="K/N", help="K of N shards give it back. [default: as the devices allow]")
+@click.option("--max-price", type=Amount(), default=None, help="Most SURGE for a gigabyte over a month.")
+@network_option
+@as_json
+def put(
+    source: str,
+    name: str | None,
+    days: float,
+    code: tuple[int, int] | None,
+    max_price: int | None,
+    network: str | None,
+    json_: bool,
+) -> None:
+    """Store a file or a folder, sealed, on devices that nobody has to trust.
+
+    Says first what it costs and why it is coded as it is. What has the name already is replaced once the new is safe. A put that is
+    cut off goes on when it is called again. With - for FILE, standard input is stored; it needs a --name.
+    """
+    with _source(source, name) as (path, called), opened(network) as surge:
+        files = surge.files
+        quote = files.quote(path, days=days, code=code, max_price=max_price)
+        if not json_:
+            _tell_quote(called, quote, days)
+        with bytes_progress(called, quote.size) as told:
+            stored = files.put(path, called, days=days, code=code, max_price=max_price, told=told)
+    if json_:
+        print_json({**_row(stored), "month": quote.month, "moving": quote.moving, "term": quote.term, "why": quote.why})
+        return
+    err.print(f"stored as {stored.name}: {_until(stored)}; `surge get` brings it back", markup=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _source(source: str, name: str | None) -> Iterator[tuple[Path, str]]:
+    """The path that is put, and its name. Standard input is read to a file first: its size must be known."""
+    if source != "-":
+        called = name if name is not None else Path(source).resolve().name
+        if not called:
+            raise InvalidInput(f"{source} has no name of its own: say one with --name", path=source)
+        yield Path(source), called
+        return
+    if not name:
+        raise click.BadParameter("standard input has no name of its own: say one", param_hint="--name")
+    with tempfile.TemporaryDirectory(prefix="surge-") as folder:
+        path = Path(folder) / "content"
+        with writing(path), path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file, COPY)
+        yield path, name
+
+
+def _tell_quote(name: str, quote: Quote, days: float) -> None:
+    """What a put costs, and why it is coded as it is."""
+    keeps = "copies" if quote.k == 1 else "shards"
+    enough = f"any {quote.k} of {quote.n} {keeps} give it back" if quote.n > 1 else "one device keeps it, and it is lost with that"
+    err.print(f"{name}: {size_text(quote.size)}, {size_text(quote.kept)} with what replaces lost devices", markup=False, soft_wrap=True)
+    err.print(f"{enough}: {quote.why}", style="dim", markup=False, soft_wrap=True)
+    chance = f"a part of it is there at once with {quote.availability:.3%}, and lost within a year with {quote.loss:.1e}"
+    err.print(chance, style="dim", markup=False, soft_wrap=True)
+    if days:
+        price = f"{tokens(quote.term)} for {days:g} days, of it {tokens(quote.moving)} for bringing it there"
+    else:
+        price = f"{tokens(quote.month)} a month, and {tokens(quote.moving)} for bringing it there"
+    err.print(f"costs about {price}; paid period by period, for shards that are proved", markup=False, soft_wrap=True)
+
+
+def _until(stored: Stored) -> str:
+    return f"kept until {local_time(stored.expires)}" if stored.expires else "kept as long as its keeper goes on"
+
+
+def _row(stored: Stored) -> dict[str, Any]:
+    return asdict(stored)
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@click.option(
+    "-o",
+    "--output",
+    default=None,
+    metavar="PATH",
+    type=click.Path(),
+    help="Where it goes; - for standard output. [default: its own name, here]",
+)
+@network_option
+def get(name: str, output: str | None, network: str | None) -> None:
+    """Get a stored file or folder, or a file or folder in one.
+
+    A file takes its name once it is whole; a get that is cut off goes on when it is called again.
+    """
+    with opened(network) as surge:
+        found = surge.files.stat(name)
+        if output == "-":
+            if found.kind != "file":
+                raise InvalidInput(f"{name!r} is a folder, and standard output takes one file: name a file in it, or a PATH", name=name)
+            for piece in surge.files.stream(name):
+                with writing(STANDARD_OUTPUT):
+                    sys.stdout.buffer.write(piece)
+            with writing(STANDARD_OUTPUT):
+                sys.stdout.buffer.flush()
+            return
+        with bytes_progress(found.name, found.size) as told:
+            path = surge.files.get(name, output, told=told)
+    err.print(f"got {path}", markup=False, soft_wrap=True)
+
+
+@click.command()
+@click.argument("prefix", metavar="[PREFIX]", default="")
+@network_option
+@as_json
+def ls(prefix: str, network: str | None, json_: bool) -> None:
+    """List what is stored: all names, or what is in a folder, such as photos/2026."""
+    with opened(network) as surge:
+        rows = [_row(each) for each in surge.files.ls(prefix)]
+    if not json_:
+        rows = [
+            {
+                **row,
+                "size": size_text(row["size"]),
+                "kind": "folder" if row["kind"] == "tree" else "file",
+                "code": f"{row['k']}/{row['n']}",
+                "put": brief_time(row["created"]),
+                "until": brief_time(row["expires"]) if row["expires"] else "-",
+                "shared": counted(len(row["readers"]), "reader") if row["readers"] else "-",
+            }
+            for row in rows
+        ]
+    empty = f"nothing is stored below {prefix!r}: `surge ls` shows all" if prefix else "nothing is stored yet: `surge put`"
+    show(rows, ["name", "size", "kind", "code", "put", "until", "shared"], as_json=json_, empty=empty)
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@network_option
+@as_json
+def stat(name: str, network: str | None, json_: bool) -> None:
+    """What a name stands for: its size, where its shards are, what it costs a month, whom it is shared with."""
+    with opened(network) as surge:
+        found = surge.files.details(name)
+    stored = found.stored
+    if json_:
+        print_json({**_row(stored), **{key: value for key, value in asdict(found).items() if key != "stored"}})
+        return
+    said = {
+        "name": stored.name,
+        "kind": "folder" if stored.kind == "tree" else "file",
+        "size": f"{size_text(stored.size)} ({stored.size:,} bytes)",
+        "put": local_time(stored.created),
+        "until": local_time(stored.expires) if stored.expires else "as long as its keeper goes on",
+        "code": f"any {stored.k} of {stored.n} shards of each of {counted(found.segments, 'segment')} give it back",
+        "shards": f"{found.shards:,} at {counted(found.devices, 'device')}, {size_text(found.kept)}"
+        + (f"; {found.missing:,} are nowhere yet" if found.missing else ""),
+        "costs": f"paid by whose it is, {found.shared_by}" if found.shared_by else f"{tokens(found.month)} a month",
+        "readers": ", ".join(stored.readers) or "nobody else",
+    }
+    for key, value in said.items():
+        out.print(f"{key:>8}  {value}", markup=False, soft_wrap=True)
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@click.argument("to", metavar="NEW-NAME")
+@network_option
+def mv(name: str, to: str, network: str | None) -> None:
+    """Give something stored another name. Nothing moves but the name."""
+    with opened(network) as surge:
+        surge.files.mv(name, to)
+    err.print(f"{name} is {to} now", markup=False, soft_wrap=True)
+
+
+@click.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@network_option
+@as_json
+def rm(names: tuple[str, ...], network: str | None, json_: bool) -> None:
+    """Remove something stored: its key is destroyed, and its holders are told to drop the shards.
+
+    Without the key nobody reads what a holder might have kept. Holders sign that they dropped a shard; `surge receipt list` shows these
+    receipts, of the kind dropped.
+    """
+    rows: list[dict[str, Any]] = []
+    with opened(network) as surge:
+        for name in names:
+            shards, whose = None, ""
+            with contextlib.suppress(Unavailable):  # its map is away: whoever is reached is told anyway
+                found = surge.files.details(name)
+                shards, whose = found.shards, found.shared_by
+            dropped = surge.files.rm(name)
+            rows.append({"name": name, "shards": shards, "dropped": dropped})
+            if not json_:
+                err.print(f"removed {name}: {_removed(shards, dropped, whose)}", markup=False, soft_wrap=True)
+    if json_:
+        print_json(rows)
+
+
+def _removed(shards: int | None, dropped: int, whose: str) -> str:
+    if whose:
+        return "the name is forgotten here; whose it is still has it"
+    of = counted(dropped, "shard") if shards is None else f"{dropped:,} of {counted(shards, 'shard')}"
+    rest = "" if dropped == shards else "; other holders drop theirs when they are not paid"
+    return f"its key is destroyed, and {of} dropped, with a receipt each{rest}"

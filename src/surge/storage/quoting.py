@@ -1,0 +1,126 @@
+"""What it costs to keep something, and which code the devices at hand allow: before it is put, and afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from surge.core.pricing import transfer_amount
+from surge.core.storage.accounts import MONTH_SECONDS, amount
+from surge.core.storage.header import Header
+from surge.core.storage.layout import SEGMENT
+from surge.core.storage.map import Placed
+from surge.core.storage.placement import place
+from surge.errors import InvalidInput
+from surge.storage.client import Storage, Stored, stored
+from surge.storage.objects import candidates, chosen_code, where
+from surge.storage.packing import Content
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a put would cost, by the offers there are now."""
+
+    size: int
+    """Bytes of the file, or of a folder with its index."""
+    kept: int
+    """Bytes that holders would keep: those with the parity."""
+    k: int
+    """Shards of a segment that are enough."""
+    n: int
+    """Shards that there are."""
+    operators: int
+    """Operators that offer storage now: each gets one shard of a segment at most."""
+    availability: float
+    """How probably a segment can be read at once."""
+    loss: float
+    """How probably a segment is lost within a year."""
+    month: int
+    """Wei for a month of 30 days."""
+    moving: int
+    """Wei for bringing it there, once."""
+    term: int
+    """Wei for the whole term, with bringing it there; for one without an end, for its first month."""
+    why: str
+    """Why this code."""
+
+
+async def quote(
+    storage: Storage,
+    content: Content,
+    *,
+    seconds: int,
+    code: tuple[int, int] | None = None,
+    max_price: int | None = None,
+    segment_size: int = SEGMENT,
+) -> Quote:
+    """What putting this costs. Raises `Unavailable` where nobody offers storage, `InvalidInput` for a code that is not to be had."""
+    found = await candidates(storage, max_price)
+    chosen, why = chosen_code(found, code)
+    layout = Header(content.size, content.kind, segment_size, chosen.k, chosen.n).layout
+    month = moving = kept = 0
+    offers = await storage.fleet.offers()
+    for number in range(min(layout.segments, 64)):  # more say no more about the price
+        segment = layout.segment(number)
+        for each in place(found, number.to_bytes(4, "big"), chosen.k, chosen.n, segment.shard):
+            month += amount(each.price, segment.shard, MONTH_SECONDS)
+            moving += transfer_amount(offers[each.device].offer.prices, segment.shard)
+        kept += segment.shard * chosen.n
+    if layout.segments > 64:
+        plain = 64 * segment_size
+        month, moving, kept = (value * content.size // plain for value in (month, moving, kept))
+    term = month if not seconds else -(-month * seconds // MONTH_SECONDS)
+    operators = len({each.operator for each in found})
+    return Quote(
+        *(content.size, kept, chosen.k, chosen.n, operators, chosen.availability, chosen.loss),
+        *(month, moving, term + moving, why),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What a name stands for, with where it is."""
+
+    stored: Stored
+    segments: int
+    """Into how many it is cut."""
+    shards: int
+    """That its map has at holders now."""
+    missing: int
+    """That are nowhere, for its keeper to place."""
+    devices: int
+    """Holders."""
+    kept: int
+    """Bytes that they keep."""
+    month: int
+    """Wei for a month of 30 days; 0 for what another pays."""
+    shared_by: str
+    """Whose it is, if it is another's; empty for one's own."""
+
+
+async def details(storage: Storage, name: str) -> Details:
+    """What a name stands for, as its map says. Raises `InvalidInput`, and `Unavailable` when the map is not found."""
+    found, entry, inside = await storage.find(name)
+    assert entry.keys is not None
+    if inside:
+        raise InvalidInput(f"{name!r} is a file in the folder {found!r}, which is kept as a whole", name=name)
+    own = bool(entry.keys.map)
+    pages = (await where(storage, entry.keys, entry.header)).pages
+    placed: list[tuple[int, Placed]] = []
+    missing = 0
+    for page in pages:
+        for segment in page.segments:
+            for shard in segment.shards:
+                if shard.placed is None:
+                    missing += 1
+                else:
+                    placed.append((segment.layout.shard, shard.placed))
+    return Details(
+        stored=stored(found, entry),
+        segments=entry.header.layout.segments,
+        shards=len(placed),
+        missing=missing,
+        devices=len({each.device for _, each in placed}),
+        kept=sum(size for size, _ in placed),
+        month=sum(amount(each.price, size, MONTH_SECONDS) for size, each in placed) if own else 0,
+        shared_by="" if own else str(entry.keys.author),
+    )

@@ -1,0 +1,151 @@
+"""Files from the shell: what a user types, what is said, and what comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli_support import SURGE
+from network_support import Town
+from surge.cli import app
+from surge.cli.console import run_command
+from surge.storage.service import StorageConfig
+
+CONFIG = StorageConfig(room=256 << 20, price=2 * 10**15, spare=0)
+UNICODE = "ünï/文書 🎈.txt"
+
+Run = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    with Town(tmp_path_factory.mktemp("town"), providers=5, storage=CONFIG) as town:
+        yield town
+
+
+@pytest.fixture
+def run(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command; what it says on both outputs, after its exit code was checked."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SURGE_NETWORK", str(town.file))
+
+    def said(*words: str | Path, code: int = 0) -> str:
+        capfd.readouterr()
+        found = run_command(app.surge, [str(word) for word in words])
+        text = "".join(capfd.readouterr())
+        assert found == code, text
+        return text
+
+    return said
+
+
+def listed(run: Run, *words: str) -> Any:
+    return json.loads(run(*words, "--json"))
+
+
+def made(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def test_a_file_is_put_found_and_got(run: Run, tmp_path: Path) -> None:
+    data = made(3_000_000)
+    (tmp_path / "scan.tif").write_bytes(data)
+    said = run("put", "scan.tif", "--code", "2/4", "--for", "30d")
+    assert "scan.tif: 3 MB, 6.04 MB with what replaces lost devices" in said
+    assert "any 2 of 4 shards give it back: as asked, among the 5 operators that offer storage now" in said
+    assert "SURGE for 30 days, of it" in said
+    assert "stored as scan.tif: kept until" in said
+    (row,) = [each for each in listed(run, "ls") if each["name"] == "scan.tif"]
+    assert (row["size"], row["kind"], row["k"], row["n"]) == (3_000_000, "file", 2, 4)
+    assert 29 * 86_400 < row["expires"] - row["created"] <= 30 * 86_400
+    assert "got back.tif" in run("get", "scan.tif", "-o", "back.tif")
+    assert (tmp_path / "back.tif").read_bytes() == data
+    said = run("stat", "scan.tif")
+    assert "any 2 of 4 shards of each of 1 segment give it back" in said
+    assert "4 at 4 devices, 6.04 MB" in said
+    found = listed(run, "stat", "scan.tif")
+    assert (found["shards"], found["missing"], found["devices"]) == (4, 0, 4)
+    assert found["month"] == pytest.approx(found["kept"] * CONFIG.price / 10**9, rel=0.01)
+
+
+def test_the_devices_at_hand_choose_the_code(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    said = run("put", "a", "--name", "chosen", "--for", "forever")
+    assert "chosen for the 5 operators that offer storage now" in said
+    assert "SURGE a month" in said
+    assert "kept as long as its keeper goes on" in said
+
+
+def test_names_are_any_unicode_and_paths_do_not_leave(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"text")
+    run("put", "a", "--name", UNICODE, "--code", "1/2")
+    assert UNICODE in [each["name"] for each in listed(run, "ls", "ünï")]
+    run("get", UNICODE)
+    assert (tmp_path / "文書 🎈.txt").read_bytes() == b"text"
+    for name in ("../a", "/etc/passwd", "a//b", "a/./b", "", "a\nb"):
+        assert "error: " in run("put", "a", "--name", name, code=3)
+    assert "error: there is no file" in run("put", "nowhere", code=3)
+
+
+def test_a_folder_is_one_name_and_each_file_in_it_can_be_got(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "2026").mkdir(parents=True)
+    for number in range(3):
+        (tmp_path / "photos" / "2026" / f"{number}.txt").write_bytes(b"%d" % number)
+    run("put", "photos", "--code", "2/3")
+    assert [each["name"] for each in listed(run, "ls", "photos")] == [f"photos/2026/{number}.txt" for number in range(3)]
+    run("get", "photos/2026/1.txt", "-o", "one")
+    assert (tmp_path / "one").read_bytes() == b"1"
+    run("get", "photos", "-o", "back")
+    assert (tmp_path / "back" / "2026" / "2.txt").read_bytes() == b"2"
+    assert "is a folder, and standard output takes one file" in run("get", "photos", "-o", "-", code=3)
+
+
+def test_pipes(run: Run, town: Town, tmp_path: Path) -> None:
+    data = made(2_500_000, seed=3)
+    env = {**os.environ, "SURGE_NETWORK": str(town.file)}
+    words = [*SURGE, "put", "-", "--name", "piped", "--code", "2/3"]
+    subprocess.run(words, input=data, env=env, check=True, timeout=120, capture_output=True, cwd=tmp_path)
+    got = subprocess.run([*SURGE, "get", "piped", "-o", "-"], env=env, check=True, timeout=120, capture_output=True, cwd=tmp_path)
+    assert got.stdout == data
+    assert "--name" in run("put", "-", code=2)
+
+
+def test_names_are_changed_and_removed_with_receipts(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"going")
+    run("put", "a", "--name", "going", "--code", "2/4")
+    assert "going is gone now" in run("mv", "going", "gone")
+    assert "error: nothing is stored as 'going': `surge ls` shows what is" in run("get", "going", code=3)
+    before = [each for each in listed(run, "receipt", "list") if each["kind"] == 8]
+    assert "removed gone: its key is destroyed, and 4 of 4 shards dropped, with a receipt each" in run("rm", "gone")
+    receipts = [each for each in listed(run, "receipt", "list") if each["kind"] == 8]
+    assert len(receipts) - len(before) == 4
+    assert all(each["amount"] == 0 and each["quantity"] > 0 for each in receipts)
+    assert "dropped" in run("receipt", "list")
+    assert "dropped" in run("receipt", "show", receipts[0]["receipt"])
+    assert "nothing is stored" in run("rm", "gone", code=3)
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["put", ".", "--for", "soon"], "no time to keep something for"),
+        (["put", ".", "--code", "3"], "no code"),
+        (["put", ".", "--code", "4/3"], "no code"),
+        (["put", ".", "--code", "1/33"], "no code"),
+    ],
+)
+def test_what_is_written_wrongly_is_said(run: Run, words: list[str], part: str) -> None:
+    assert part in " ".join(run(*words, code=2).split())
+
+
+def test_more_shards_than_operators_are_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    assert "30 shards go to 30 operators, and 5 operators offer storage now" in run("put", "a", "--code", "20/30", code=3)
+    assert "no device offers storage now" in run("put", "a", "--max-price", "1wei", code=4)
