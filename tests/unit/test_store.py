@@ -115,6 +115,22 @@ def test_no_answer_comes_before_the_commit(path: Path) -> None:
     assert seen == [False]
 
 
+def test_a_cursor_stays_on_the_thread_that_made_it(path: Path) -> None:
+    """Dropped on another one, it would reset a statement that the writer just uses."""
+    database = Database(path, SCHEMA)
+    made: list[sqlite3.Cursor] = []
+
+    def change(connection: sqlite3.Connection) -> sqlite3.Cursor:
+        made.append(connection.execute("INSERT INTO notes (text) VALUES ('one')"))
+        return made[0]
+
+    assert database.write_now(change) is None
+    with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+        made[0].fetchall()
+    assert texts(database) == ["one"]
+    database.close()
+
+
 async def test_a_caller_that_stops_waiting_does_not_stop_the_writer(path: Path) -> None:
     held = Held(path)
 

@@ -84,7 +84,7 @@ class Database:
     # Writing
 
     async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `change` and return what it returns, once that is on disk."""
+        """Run `change` and return what it returns, but no cursor, once that is on disk."""
         return await asyncio.wrap_future(self.submit(change))
 
     def write_now(self, change: Callable[[sqlite3.Connection], T]) -> T:
@@ -213,6 +213,9 @@ class Database:
             self._writer.execute("RELEASE one")
             failed.append((future, error))
         else:
+            if isinstance(value, sqlite3.Cursor):  # let go of on another thread, it would reset a statement that is in use here
+                value.close()
+                value = None
             self._writer.execute("RELEASE one")
             done.append((future, value))
 
