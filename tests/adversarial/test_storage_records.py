@@ -18,6 +18,7 @@ from surge.core.storage.deals import UNKEPT_SECONDS
 from surge.core.storage.records import MOST_BODY, Record
 from surge.errors import Unavailable
 from surge.storage import recorder
+from surge.storage.service import REMEMBERED_SECONDS
 
 AUTHOR, LABEL = key(700), bytes(31) + b"\x01"
 
@@ -57,16 +58,33 @@ async def test_the_newest_version_stays(holder: Holder) -> None:
         assert await put(user, one) == m.RecordKept(False, two.encode())
 
 
-async def test_only_those_who_have_a_shard_here_bring_records(holder: Holder) -> None:
-    shard = Shard.made()
+async def test_those_who_have_no_shard_here_bring_few_records(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "MOST_OF_GUESTS", 100 << 10)
+    body, labels = bytes(30 << 10), [bytes([number]) * 32 for number in range(4)]
     async with holder.running():
-        user, stranger = await holder.user(), await holder.user(51)
-        await user.done("open", shard.open(holder.now))
-        await user.refused("put_record", m.PutRecord(record(1).encode()), "invalid", "who have a shard here")
-        await user.put(shard, holder.now)
-        await put(user, record(1))
-        await stranger.refused("put_record", m.PutRecord(record(2).encode()), "invalid", "who have a shard here")
-        assert await got(stranger) == record(1).encode(), "reading is free"
+        user, guest, another = await holder.user(), await holder.user(51), await holder.user(52)
+        for label in labels[:2]:
+            assert (await put(guest, record(1, body, label))).kept
+        assert (await put(guest, record(2, body, labels[0]))).kept, "in place of an older one"
+        await guest.refused("put_record", m.PutRecord(record(1, body, labels[2]).encode()), "storage", "no shard here have")
+        assert (await put(another, record(1, body, labels[2]))).kept
+        await another.refused("put_record", m.PutRecord(record(1, body, labels[3]).encode()), "storage", "too many wallets")
+        assert (await put(guest, record(3, b"", labels[0]))).kept, "what is smaller always fits"
+        await user.put(Shard.made(), holder.now)
+        assert (await put(user, record(1, bytes(MOST_BODY), labels[3]))).kept
+
+
+async def test_few_records_of_those_who_have_no_shard_stay_for_a_time(holder: Holder) -> None:
+    async with holder.running():
+        guest = await holder.user()
+        await put(guest, record(1))
+        holder.clock.now += REMEMBERED_SECONDS - 1
+        await holder.storage.look(holder.now)
+        assert await got(guest) == record(1).encode()
+        holder.clock.now += 2
+        await holder.storage.look(holder.now)
+        assert await got(guest) == b""
+        assert holder.storage.shelf.free() == ROOM
 
 
 async def test_a_record_that_its_author_did_not_sign_is_refused(holder: Holder) -> None:
@@ -102,16 +120,17 @@ async def test_a_record_larger_than_a_record_is_refused_unread(holder: Holder) -
         assert "cannot be read" in await user.ended()
 
 
-async def test_records_go_with_the_last_shard_of_who_pays(holder: Holder) -> None:
+async def test_many_records_go_with_the_last_shard_of_who_pays(holder: Holder) -> None:
     shard = Shard.made()
     async with holder.running():
         user = await holder.user()
         await user.put(shard, holder.now)
         other, long = await holder.user(51), 20 * UNKEPT_SECONDS
         await other.put(Shard.made(seed=2), holder.now, until=holder.now + long, ends=holder.now + long)
-        await put(user, record(1))
+        many = record(1, bytes(recorder.MOST_OF_GUEST))
+        await put(user, many)
         await holder.storage.look(holder.now)
-        assert await got(user) == record(1).encode()
+        assert await got(user) == many.encode()
         holder.clock.now += PERIOD + UNKEPT_SECONDS + 1
         await holder.storage.look(holder.now)
         assert await got(user) == b""

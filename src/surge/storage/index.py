@@ -42,7 +42,11 @@ MIGRATIONS = (
     CREATE INDEX sizes ON records (author, size);
     CREATE INDEX payers ON records (buyer, size);
     """,
+    "ALTER TABLE records ADD COLUMN at INTEGER NOT NULL DEFAULT 0;",
 )
+
+_GUEST = "NOT EXISTS (SELECT 1 FROM deals WHERE deals.buyer = records.buyer AND kept = 1)"
+"""Records of wallets that have no shard here."""
 
 _COLUMNS = "id, channel, buyer, owner, keeper, root, size, tag, price, penalty, since, until, ends, paid, proved, kept"
 
@@ -231,22 +235,33 @@ class Index:
         query = "SELECT COALESCE(SUM(size), 0) FROM records WHERE buyer = ? AND NOT (author = ? AND label = ?)"
         return own[0], self._one(query, (buyer, author, label))[0]
 
-    async def keep_record(self, author: Address, label: bytes, version: int, record: bytes, buyer: Address) -> None:
+    def guests(self, author: Address, label: bytes) -> int:
+        """Bytes of all records but this one whose wallets have no shard here."""
+        query = f"SELECT COALESCE(SUM(size), 0) FROM records WHERE {_GUEST} AND NOT (author = ? AND label = ?)"  # noqa: S608
+        return int(self._one(query, (author, label))[0])
+
+    async def keep_record(self, author: Address, label: bytes, version: int, record: bytes, buyer: Address, now: int) -> None:
         """Keep a record in place of an older one; one that came meanwhile and is not older stays."""
         query = (
-            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (author, label) DO UPDATE SET version = excluded.version, "
-            "record = excluded.record, size = excluded.size, buyer = excluded.buyer WHERE excluded.version > version"
+            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (author, label) DO UPDATE SET version = excluded.version, "
+            "record = excluded.record, size = excluded.size, buyer = excluded.buyer, at = excluded.at WHERE excluded.version > version"
         )
-        values = (author, label, version, record, len(record), buyer)
+        values = (author, label, version, record, len(record), buyer, now)
         await self._change(lambda connection: connection.execute(query, values))
 
-    async def sweep(self, before: int) -> int:
-        """Forget records that nobody pays for any more, and what was dropped before. Gives the bytes of those records."""
+    async def sweep(self, before: int, small: int) -> int:
+        """Forget records that nobody pays for any more, and what was dropped before. Gives the bytes of those records.
+
+        Those of a wallet that has `small` bytes of them at most stay until they are older than that.
+        """
 
         def change(connection: sqlite3.Connection) -> int:
-            unpaid = "records WHERE NOT EXISTS (SELECT 1 FROM deals WHERE deals.buyer = records.buyer AND kept = 1)"
-            (size,) = connection.execute(f"SELECT COALESCE(SUM(size), 0) FROM {unpaid}").fetchone()  # noqa: S608
-            connection.execute(f"DELETE FROM {unpaid}")  # noqa: S608
+            old = "(at < ?1 OR buyer IN (SELECT buyer FROM records GROUP BY buyer HAVING SUM(size) > ?2))"
+            (size,) = connection.execute(
+                f"SELECT COALESCE(SUM(size), 0) FROM records WHERE {_GUEST} AND {old}",  # noqa: S608
+                (before, small),
+            ).fetchone()
+            connection.execute(f"DELETE FROM records WHERE {_GUEST} AND {old}", (before, small))  # noqa: S608
             connection.execute("DELETE FROM dropped WHERE at < ?", (before,))
             return int(size)
 

@@ -1,4 +1,4 @@
-"""Records on a holder: kept for those who have shards here, told to everybody who asks.
+"""Records on a holder: kept for those who have shards here, and a few for those who pay a channel; told to everybody who asks.
 
 The newest version of each is kept; an older one never comes back, and of two with one version the first stays. What strangers may cost,
 in a visit without a channel, is bounded.
@@ -22,6 +22,13 @@ log = logging.getLogger("surge.storage")
 MOST_OF_ONE = 64 << 20
 """Bytes of one author's records, and of those that one wallet brings."""
 
+MOST_OF_GUEST = 64 << 10
+"""Bytes of records that a wallet without a shard here may bring: its key for receiving, and the names of what others shared with it. Its
+channel's floor pays for them."""
+
+MOST_OF_GUESTS = 16 << 20
+"""Bytes of all such wallets' records."""
+
 VISIT_SECONDS = 60.0
 """How long a visit may last."""
 
@@ -37,34 +44,36 @@ class Recorder:
         self._visits = 0
         self._one_at_a_time = asyncio.Lock()
 
-    async def put(self, data: bytes, buyer: Address) -> RecordKept:
+    async def put(self, data: bytes, buyer: Address, now: int) -> RecordKept:
         """Keep a record. Raises `NotAgreed`, and `PeerFault` for none.
 
         1. It is a record, signed by its author.
-        2. Its buyer has a shard here.
-        3. What is here is older.
-        4. Author and buyer have not too many, and there is room.
+        2. What is here is older.
+        3. Author and buyer have not too many, and there is room; few are taken of those who have no shard here.
         """
         # 1
         record = records.decode(data)
         index = self._shelf.index
-        # 2
-        if not index.pays(buyer):
-            raise NotAgreed("invalid", "records are kept for those who have a shard here")
         async with self._one_at_a_time:
-            # 3
+            # 2
             known = index.record(record.author, record.label)
             if known is not None:
                 old = records.decode(known)
                 if old.version >= record.version:
                     return RecordKept(known == data, b"" if known == data else known)
-            # 4
-            if max(index.others(record.author, record.label, buyer)) + len(data) > MOST_OF_ONE:
+            # 3
+            of_author, of_buyer = index.others(record.author, record.label, buyer)
+            if max(of_author, of_buyer) + len(data) > MOST_OF_ONE:
                 raise NotAgreed("storage", f"the records of an author, and those of a wallet, have {MOST_OF_ONE} bytes at most here")
+            if not index.pays(buyer):
+                if of_buyer + len(data) > MOST_OF_GUEST:
+                    raise NotAgreed("storage", f"the records of a wallet that has no shard here have {MOST_OF_GUEST} bytes at most")
+                if index.guests(record.author, record.label) + len(data) > MOST_OF_GUESTS:
+                    raise NotAgreed("storage", "too many wallets that have no shard here left records: try another device")
             more = len(data) - len(known or b"")
             await self._shelf.reserve(more)
             try:
-                await index.keep_record(record.author, record.label, record.version, data, buyer)
+                await index.keep_record(record.author, record.label, record.version, data, buyer, now)
             except BaseException:
                 await self._shelf.reserve(-more)
                 raise

@@ -32,7 +32,7 @@ from surge.core.types import ZERO, Address
 from surge.errors import PeerFault, SurgeError
 from surge.provider.outbox import Link
 from surge.provider.service import Claim, Context, Description, Order, Refused, Reply, Weight
-from surge.storage.recorder import Recorder
+from surge.storage.recorder import MOST_OF_GUEST, Recorder
 from surge.storage.shelf import SPARE, Shelf
 from surge.storage.tolls import Tolls
 
@@ -45,7 +45,7 @@ LOOK_SECONDS = 20.0
 """Between looks for deals that are over."""
 
 REMEMBERED_SECONDS = 90 * 86400
-"""For so long a holder knows that it dropped a shard."""
+"""For so long a holder knows that it dropped a shard, and keeps records of those who have none here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class Storage:
             log.info("deal %s ended: %s", deal.id.hex()[:8], "it was not renewed" if deal.kept else "it was not finished")
             if came:
                 self.tolls.given_up(deal.channel, came)
-        await self.shelf.sweep(now - REMEMBERED_SECONDS)
+        await self.shelf.sweep(now - REMEMBERED_SECONDS, MOST_OF_GUEST)
         if self.config.leaving and not self.shelf.totals[0]:
             self.gone.set()
 
@@ -350,7 +350,7 @@ class Storage:
         raise Refused("unknown", f"storage has no method {method!r}")
 
     async def _put_record(self, asked: m.PutRecord, context: Context) -> bytes:
-        return encode_body(await self.recorder.put(asked.record, context.buyer))
+        return encode_body(await self.recorder.put(asked.record, context.buyer, self._now()))
 
     async def _get_record(self, asked: m.GetRecord) -> bytes:
         return encode_body(m.FoundRecord(await asyncio.to_thread(self.recorder.get, Address(asked.author), asked.label)))

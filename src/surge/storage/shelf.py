@@ -324,9 +324,9 @@ class Shelf:
                     gone.append((deal, await self.forget(deal)))
         return gone
 
-    async def sweep(self, before: int) -> None:
-        """Forget records that nobody pays for any more, and that shards were dropped before."""
-        await self.reserve(-await self.index.sweep(before))
+    async def sweep(self, before: int, small: int) -> None:
+        """Forget records that nobody pays for any more, and that shards were dropped before. See `Index.sweep`."""
+        await self.reserve(-await self.index.sweep(before, small))
 
 
 def _same(one: Deal, other: Deal) -> bool:
