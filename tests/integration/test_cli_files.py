@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from cli_support import SURGE
-from network_support import Town
+from network_support import COIN, Town
 from surge.cli import app
 from surge.cli.console import run_command
 from surge.storage.service import StorageConfig
+from surge.wallet import Keystore
 
 CONFIG = StorageConfig(room=256 << 20, price=2 * 10**15, spare=0)
 UNICODE = "ünï/文書 🎈.txt"
@@ -58,7 +59,7 @@ def test_a_file_is_put_found_and_got(run: Run, tmp_path: Path) -> None:
     data = made(3_000_000)
     (tmp_path / "scan.tif").write_bytes(data)
     said = run("put", "scan.tif", "--code", "2/4", "--for", "30d")
-    assert "scan.tif: 3 MB, 6.04 MB with what replaces lost devices" in said
+    assert "scan.tif: 3 MB, 6 MB with what replaces lost devices" in said
     assert "any 2 of 4 shards give it back: as asked, among the 5 operators that offer storage now" in said
     assert "SURGE for 30 days, of it" in said
     assert "stored as scan.tif: kept until" in said
@@ -69,7 +70,7 @@ def test_a_file_is_put_found_and_got(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "back.tif").read_bytes() == data
     said = run("stat", "scan.tif")
     assert "any 2 of 4 shards of each of 1 segment give it back" in said
-    assert "4 at 4 devices, 6.04 MB" in said
+    assert "4 at 4 devices, 6 MB" in said
     found = listed(run, "stat", "scan.tif")
     assert (found["shards"], found["missing"], found["devices"]) == (4, 0, 4)
     assert found["month"] == pytest.approx(found["kept"] * CONFIG.price / 10**9, rel=0.01)
@@ -130,6 +131,41 @@ def test_names_are_changed_and_removed_with_receipts(run: Run, tmp_path: Path) -
     assert "dropped" in run("receipt", "list")
     assert "dropped" in run("receipt", "show", receipts[0]["receipt"])
     assert "nothing is stored" in run("rm", "gone", code=3)
+
+
+def test_a_person_is_let_in_and_left_out(run: Run, town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"for a friend")
+    run("put", "a", "--name", "shared", "--code", "2/4")
+    monkeypatch.setenv("SURGE_HOME", str(tmp_path / "home"))
+    run("wallet", "new", "friend")
+    address = Keystore(tmp_path / "home" / "wallet").address("friend")
+    town.call(town.ledger.transfer(town.treasury, address, tokens=100 * 10**18, native=COIN))
+
+    def as_friend(*words: str | Path, code: int = 0) -> str:
+        with monkeypatch.context() as env:
+            env.setenv("SURGE_WALLET", "friend")
+            return run(*words, code=code)
+
+    assert "they run `surge accept --publish`" in run("share", "shared", address, code=3)
+    assert "published: others share" in as_friend("accept", "--publish")
+    (key,) = as_friend("accept", "--key").split()
+    (link,) = [each for each in run("share", "shared", address).split() if each.startswith("surge://share/")]
+    assert link in run("share", "shared", "--to-key", key), "the same again"
+    assert "it is theirs/file here" in as_friend("accept", link, "theirs/file")
+    as_friend("get", "theirs/file", "-o", "b")
+    assert (tmp_path / "b").read_bytes() == b"for a friend"
+    assert "nothing: who shared it pays" in as_friend("stat", "theirs/file")
+    assert address in run("stat", "shared")
+    assert "1 reader" in run("ls")
+    said = run("unshare", "shared", address)
+    assert f"shared has fresh keys, and {address} does not get them" in said
+    assert "what they read or copied before, they have: nobody can take that back" in said
+    assert "is not shared with you any more: `surge rm` forgets the name" in as_friend("get", "theirs/file", code=3)
+    assert "the name is forgotten here" in as_friend("rm", "theirs/file")
+    run("get", "shared", "-o", "c")
+    assert (tmp_path / "c").read_bytes() == b"for a friend"
+    for words in (["share", "shared"], ["accept"]):
+        assert "say " in run(*words, code=2)
 
 
 @pytest.mark.parametrize(

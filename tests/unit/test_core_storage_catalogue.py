@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from surge.core import canonical
 from surge.core.storage import catalogue
-from surge.core.storage.catalogue import Entry, Keys
+from surge.core.storage.catalogue import Entry, Keys, Reader, Source
 from surge.core.storage.header import Header, Kind
 from surge.errors import InvalidInput, PeerFault
 
@@ -16,7 +16,9 @@ ADDRESS = "0x" + "11" * 20
 def entry(number: int, changed: int = 1, *, gone: bool = False, writer: int = 0) -> Entry:
     key = bytes((number,)) * 32
     keys = None if gone else Keys(key, key, key, key, ADDRESS)
-    return Entry(keys, Header(number, Kind.FILE), 5, 0, changed, bytes(7) + bytes((writer,)))
+    readers = (Reader(ADDRESS, key, key),) if number % 3 == 1 and keys else ()
+    source = Source(ADDRESS, key) if number % 3 == 2 and keys else None
+    return Entry(keys, Header(number, Kind.FILE), 5, 0, changed, bytes(7) + bytes((writer,)), readers, source)
 
 
 ENTRIES = st.builds(entry, st.integers(0, 255), st.integers(1, 9), gone=st.booleans(), writer=st.integers(0, 1))
@@ -118,6 +120,7 @@ def row(**changes: object) -> list[object]:
         "changed": 1,
         "writer": bytes(8),
         "readers": [],
+        "source": None,
     }
     return list((fields | changes).values())
 
@@ -144,8 +147,12 @@ PAGE = catalogue.page_of("a")
         [1, PAGE, [row(keys=[bytes(32)] * 4)]],
         [1, PAGE, [row(keys=[bytes(31), *[bytes(32)] * 3, ADDRESS])]],
         [1, PAGE, [row(keys=[*[bytes(32)] * 3, bytes(5), ADDRESS])]],
-        [1, PAGE, [row(readers=[ADDRESS] * 257)]],
+        [1, PAGE, [row(readers=[[ADDRESS, bytes(32), bytes(32)]] * 257)]],
         [1, PAGE, [row(readers=["nobody"])]],
+        [1, PAGE, [row(readers=[["nobody", bytes(32), bytes(32)]])]],
+        [1, PAGE, [row(readers=[[ADDRESS, bytes(31), bytes(32)]])]],
+        [1, PAGE, [row(source=[ADDRESS])]],
+        [1, PAGE, [row(source=[ADDRESS, "label"])]],
         [1, PAGE, ["a"]],
         [1, PAGE],
         7,

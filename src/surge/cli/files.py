@@ -198,7 +198,7 @@ def stat(name: str, network: str | None, json_: bool) -> None:
         "code": f"any {stored.k} of {stored.n} shards of each of {counted(found.segments, 'segment')} give it back",
         "shards": f"{found.shards:,} at {counted(found.devices, 'device')}, {size_text(found.kept)}"
         + (f"; {found.missing:,} are nowhere yet" if found.missing else ""),
-        "costs": f"paid by whose it is, {found.shared_by}" if found.shared_by else f"{tokens(found.month)} a month",
+        "costs": f"nothing: who shared it pays, {found.shared_by}" if found.shared_by else f"{tokens(found.month)} a month",
         "readers": ", ".join(stored.readers) or "nobody else",
     }
     for key, value in said.items():
@@ -230,7 +230,7 @@ def rm(names: tuple[str, ...], network: str | None, json_: bool) -> None:
     with opened(network) as surge:
         for name in names:
             shards, whose = None, ""
-            with contextlib.suppress(Unavailable):  # its map is away: whoever is reached is told anyway
+            with contextlib.suppress(Unavailable, InvalidInput):  # its map is away, or it was taken back: the name goes anyway
                 found = surge.files.details(name)
                 shards, whose = found.shards, found.shared_by
             dropped = surge.files.rm(name)
@@ -242,8 +242,8 @@ def rm(names: tuple[str, ...], network: str | None, json_: bool) -> None:
 
 
 def _removed(shards: int | None, dropped: int, whose: str) -> str:
-    if whose:
-        return "the name is forgotten here; whose it is still has it"
+    if whose or (shards is None and not dropped):
+        return "the name is forgotten here"
     of = counted(dropped, "shard") if shards is None else f"{dropped:,} of {counted(shards, 'shard')}"
     rest = "" if dropped == shards else "; other holders drop theirs when they are not paid"
     return f"its key is destroyed, and {of} dropped, with a receipt each{rest}"

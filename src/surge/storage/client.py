@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from surge.buyer.client import Client
@@ -20,6 +20,7 @@ from surge.core.storage.map import Placed
 from surge.core.storage.placement import measured_uptime
 from surge.core.types import Address
 from surge.errors import InvalidInput
+from surge.storage import sharing
 from surge.storage.fleet import Fleet
 from surge.storage.journal import KEPT, STORED, DealRow, FilesJournal, ObjectRow
 from surge.storage.maps import read_map
@@ -110,7 +111,15 @@ class Storage:
     # Names
 
     async def find(self, name: str) -> tuple[str, Entry, str]:
-        """The entry behind a name, and what is left of the name within a folder: "" for the object itself. Raises `InvalidInput`."""
+        """The entry behind a name, and what is left of the name within a folder: "" for the object itself. Raises `InvalidInput`.
+
+        What somebody shared is as it is with them now.
+        """
+        found, entry, inside = await self.locate(name)
+        return found, entry if entry.source is None else await sharing.current(self, found, entry), inside
+
+    async def locate(self, name: str) -> tuple[str, Entry, str]:
+        """The same as the catalogue has it."""
         wanted = catalogue.check_name(name)
         names = await self.book.read()
         found = _find(names, wanted)
@@ -130,17 +139,13 @@ class Storage:
         """
         devices = await self.devices()
         writer, now = self.book.writer, int(time.time())
-        fresh = Entry(entry.keys, entry.header, entry.created, entry.expires, catalogue.changed_at(now, before), writer, entry.readers)
+        fresh = replace(entry, changed=catalogue.changed_at(now, before), writer=writer)
 
         def update(names: dict[str, Entry]) -> dict[str, Entry]:
             there = names.get(name)
             if there is not None and there.keys is not None and there != before:
                 names[catalogue.free_name(name, names)] = there
-            later = Entry(
-                *(fresh.keys, fresh.header, fresh.created, fresh.expires),
-                *(catalogue.changed_at(fresh.changed, there), writer, fresh.readers),
-            )
-            return names | {name: later}
+            return names | {name: replace(fresh, changed=catalogue.changed_at(fresh.changed, there))}
 
         names = await self.book.change(update, devices, now)
         assert fresh.keys is not None
@@ -158,10 +163,7 @@ class Storage:
             taken = names.get(new)
             if taken is not None and taken.keys is not None:
                 raise InvalidInput(f"{to!r} is a name of something else: remove it first", name=to)
-            moved = Entry(
-                *(entry.keys, entry.header, entry.created, entry.expires),
-                *(catalogue.changed_at(now, taken or entry), self.book.writer, entry.readers),
-            )
+            moved = replace(entry, changed=catalogue.changed_at(now, taken or entry), writer=self.book.writer)
             return names | {new: moved, old: catalogue.removed(entry, now, self.book.writer)}
 
         await self.book.change(update, await self.devices(), now)
@@ -216,7 +218,10 @@ class Storage:
         return int(rows[0][0]) if rows else 0
 
     async def devices(self) -> Sequence[Address]:
-        """Where records are left: devices that hold something for this wallet, those with a session first."""
+        """Where records are left: devices that hold something for this wallet, those with a session first.
+
+        Where none does, any: they take a few records of wallets that have nothing there.
+        """
         held = await self.journal.holding()
         if not held:  # the wallet came from another machine
             for name, entry in (await self.book.read()).items():
@@ -225,7 +230,9 @@ class Storage:
             held = await self.journal.holding()
         offered = await self.fleet.offers()
         connected = {each.device for each in await self.fleet.known()}
-        return sorted(held & offered.keys(), key=lambda device: (device not in connected, self.fleet.is_shunned(device), device))
+        return sorted(
+            (held & offered.keys()) or offered, key=lambda device: (device not in connected, self.fleet.is_shunned(device), device)
+        )
 
 
 def _find(names: Mapping[str, Entry], wanted: str) -> tuple[str, Entry, str] | None:
@@ -244,7 +251,9 @@ def _find(names: Mapping[str, Entry], wanted: str) -> tuple[str, Entry, str] | N
 def stored(name: str, entry: Entry) -> Stored:
     """An entry as users see it."""
     header = entry.header
-    return Stored(name, header.size, str(header.kind), entry.created, entry.expires, header.k, header.n, tuple(entry.readers))
+    return Stored(
+        name, header.size, str(header.kind), entry.created, entry.expires, header.k, header.n, tuple(each.address for each in entry.readers)
+    )
 
 
 def fresh_keys() -> Keys:

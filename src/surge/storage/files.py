@@ -17,10 +17,12 @@ from typing import IO, Any, BinaryIO, TypeVar, cast
 
 from surge.buyer.background import Background
 from surge.buyer.client import Client
+from surge.core.storage import shares
 from surge.core.storage.header import Kind
 from surge.core.storage.layout import SEGMENT
+from surge.core.types import address as parse_address
 from surge.errors import InvalidInput
-from surge.storage import getting, objects
+from surge.storage import getting, objects, rekeying, sharing
 from surge.storage.client import Storage, Stored
 from surge.storage.deals import FOREVER
 from surge.storage.packing import content_of
@@ -58,6 +60,10 @@ class Files:
         storage, self._storage = self._storage, None
         if storage is not None:
             self._background.call(storage.close())
+
+    def settle(self) -> None:
+        """Pay what was read so far. `close` does it too."""
+        self._call(lambda storage: storage.fleet.bill_all())
 
     # Whole files
 
@@ -183,6 +189,55 @@ class Files:
     def rm(self, name: str) -> int:
         """Remove it: its key is destroyed, and its holders are told to drop the shards. How many of them signed that they did."""
         return self._call(lambda storage: objects.remove(storage, name))
+
+    # Other people
+
+    def share(self, name: str, address: str | None = None, *, key: str | None = None) -> str:
+        """Give a person what opens something; the link by which they take it.
+
+        Args:
+            name: what; a folder as a whole.
+            address: their wallet, whose published key is sealed for.
+            key: the key that they handed over as text, where they published none.
+
+        Raises:
+            InvalidInput: it is not yours, or they published no key.
+        """
+        if key is None and address is None:
+            raise InvalidInput("share with an address, or with a key that was handed over")
+        wanted = None if address is None else parse_address(address)
+
+        async def give(storage: Storage) -> str:
+            if key is None:
+                assert wanted is not None
+                return await sharing.share(storage, name, await sharing.reader_of(storage, wanted))
+            record = shares.parse_key(key)
+            if wanted not in (None, record.author):
+                raise InvalidInput(f"this key is that of {record.author}, not of {wanted}", address=record.author)
+            return await sharing.share(storage, name, (record.author, record.body))
+
+        return self._call(give)
+
+    def unshare(self, name: str, address: str, *, told: Callable[[int], None] = lambda _: None) -> Stored:
+        """Leave a person out from now on: it is put anew, under fresh keys. What they read or copied before cannot be taken back."""
+        who = parse_address(address)
+        return self._call(lambda storage: rekeying.unshare(storage, name, who, told))
+
+    def accept(self, link: str, name: str | None = None) -> str:
+        """Take what somebody shared; the name that it has here. Raises `InvalidInput` where nothing is shared with this wallet."""
+        return self._call(lambda storage: sharing.accept(storage, link, name))
+
+    def publish(self) -> None:
+        """Say for which key others seal what they share with this wallet. The first `put` does it too."""
+        self._call(sharing.publish)
+
+    def key(self) -> str:
+        """That key as text, to hand over."""
+
+        async def text(storage: Storage) -> str:
+            return shares.key_text(sharing.key_record(storage))
+
+        return self._call(text)
 
 
 class _Reading(io.RawIOBase):

@@ -185,6 +185,10 @@ class FilesJournal:
 
     # Small things
 
+    async def noted(self, name: str) -> bool:
+        """Whether there is such a value."""
+        return bool(await self.read("SELECT 1 FROM settings WHERE name = ?", (name,)))
+
     async def setting(self, name: str, make: Callable[[], bytes]) -> bytes:
         """A value that is made once."""
 

@@ -57,7 +57,7 @@ class Book:
 
     def __init__(self, signer: Signer, secret: bytes, journal: FilesJournal, notes: Notes, fleet: Fleet, writer: bytes) -> None:
         self.writer = writer
-        self._signer = signer
+        self.signer = signer
         self._secret = secret
         self._journal = journal
         self._notes = notes
@@ -71,7 +71,7 @@ class Book:
     @property
     def author(self) -> Address:
         """Whose records they are."""
-        return self._signer.address
+        return self.signer.address
 
     # Reading
 
@@ -168,14 +168,14 @@ class Book:
                 replaced.append(pages[page][0])
             label = secrets.token_bytes(32)
             body = self._seal(label, 1, plain)
-            await self._notes.leave(self._signer, label, 1, body, devices)
+            await self._notes.leave(self.signer, label, 1, body, devices)
             pages[page] = label, hashlib.sha256(body).digest()
         version = self._version + 1
-        await self._notes.leave(self._signer, ROOT, version, self._seal(ROOT, version, _encode_root(pages)), devices)
+        await self._notes.leave(self.signer, ROOT, version, self._seal(ROOT, version, _encode_root(pages)), devices)
         await self._keep(version, pages, names, changed)
         for label in replaced:
             with contextlib.suppress(Outdated, Unavailable):  # it takes room, and nothing else
-                await self._notes.leave(self._signer, label, 2, b"", devices)
+                await self._notes.leave(self.signer, label, 2, b"", devices)
 
     # Sealing
 

@@ -21,6 +21,7 @@ from surge.core.storage.trees import Entry as TreeEntry
 from surge.core.text import counted
 from surge.core.types import Address
 from surge.errors import InvalidInput, SurgeError, Unavailable
+from surge.storage import sharing
 from surge.storage.client import Storage, Stored, entry_of, fresh_keys, stored
 from surge.storage.deals import FOREVER, term
 from surge.storage.fleet import at_most
@@ -68,11 +69,13 @@ async def put(
     code: tuple[int, int] | None = None,
     max_price: int | None = None,
     segment_size: int = SEGMENT,
+    readers: tuple[catalogue.Reader, ...] | None = None,
     told: Told = lambda _: None,
 ) -> Stored:
     """Put something under a name, to be kept for so many seconds (`FOREVER` while its keeper goes on); what the name stands for then.
 
-    What has the name already is replaced, once the new is safe. Raises `Unavailable` when too few devices take it; what is safe by then is
+    What has the name already is replaced, once the new is safe; whom it is shared with goes on to read what has the name, unless other
+    `readers` are named. Raises `Unavailable` when too few devices take it; what is safe by then is
     gone on with by the next try.
     """
     name = catalogue.check_name(name)
@@ -105,12 +108,16 @@ async def put(
     deals = term(now, max(0, row.expires - now) if row.expires else FOREVER, period, await storage.penalty())
     await Putting(storage, Plan(keys, header, deals, found, max_price), content, told).run()
     await write_map(storage, keys, header)
-    given = await storage.name(name, entry_of(keys, header, row.created, row.expires), before)
+    if readers is None:
+        readers = before.readers if before is not None else ()
+    given = await storage.name(name, replace(entry_of(keys, header, row.created, row.expires), readers=readers), before)
+    entry = (await storage.book.here())[given]
+    await sharing.tell_all(storage, given, entry)
     await storage.journal.put_object(replace(row, state=STORED, name=given))
     if before is not None and before.keys is not None and before.keys.map and before.keys.object != keys.object:
         await storage.adopt(before.keys, before.header, name)
         await let_go(storage, before.keys, before.header)
-    entry = (await storage.book.here())[given]
+    await sharing.published(storage)
     return stored(given, entry)
 
 
@@ -223,7 +230,7 @@ async def remove(storage: Storage, name: str) -> int:
 
     Raises `InvalidInput` where there is no such name.
     """
-    found, entry, inside = await storage.find(name)
+    found, entry, inside = await storage.locate(name)
     if inside:
         raise InvalidInput(
             f"{name!r} is in the folder {found!r}, which was put as a whole: remove that, or put the folder again without it"
@@ -232,6 +239,11 @@ async def remove(storage: Storage, name: str) -> int:
     keys, header = entry.keys, entry.header
     if keys.map:
         await storage.adopt(keys, header, found)
+    for reader in entry.readers:
+        try:
+            await sharing.withdraw(storage, reader)
+        except SurgeError as error:  # without shards it opens nothing
+            log.info("%s is not told that %r was removed: %s", reader.address, found, error)
     await storage.forget(found, entry)
     return await let_go(storage, keys, header) if keys.map else 0
 

@@ -94,7 +94,7 @@ class Details:
     month: int
     """Wei for a month of 30 days; 0 for what another pays."""
     shared_by: str
-    """Whose it is, if it is another's; empty for one's own."""
+    """Who shared it: the key that signs their names. Empty for one's own."""
 
 
 async def details(storage: Storage, name: str) -> Details:
@@ -122,5 +122,5 @@ async def details(storage: Storage, name: str) -> Details:
         devices=len({each.device for _, each in placed}),
         kept=sum(size for size, _ in placed),
         month=sum(amount(each.price, size, MONTH_SECONDS) for size, each in placed) if own else 0,
-        shared_by="" if own else str(entry.keys.author),
+        shared_by="" if entry.source is None else entry.source.author,
     )

@@ -65,6 +65,28 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
+class Reader:
+    """Whom an object is shared with."""
+
+    address: Address
+    """The wallet."""
+    public: bytes
+    """32 bytes: what is sealed for."""
+    label: bytes
+    """32 bytes: of the owner's record that says the keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The record by which an object was shared: it says the keys that it has now."""
+
+    author: Address
+    """Whose record it is."""
+    label: bytes
+    """32 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What a name stands for, or that it was removed."""
 
@@ -80,8 +102,10 @@ class Entry:
     """When the name was last changed, in Unix seconds by the writer's clock, and later than what it replaced in any case."""
     writer: bytes
     """8 bytes: which machine changed it. Of two changes of one time, the higher writer's counts."""
-    readers: tuple[Address, ...] = ()
+    readers: tuple[Reader, ...] = ()
     """Whom it is shared with."""
+    source: Source | None = None
+    """Who shared it; None for one's own."""
 
     @property
     def order(self) -> tuple[int, bytes]:
@@ -173,7 +197,7 @@ def changed_at(now: int, before: Entry | None) -> int:
 
 def removed(before: Entry, now: int, writer: bytes) -> Entry:
     """The entry of a name that is removed."""
-    return replace(before, keys=None, header=NOTHING, changed=changed_at(now, before), writer=writer, readers=())
+    return replace(before, keys=None, header=NOTHING, changed=changed_at(now, before), writer=writer, readers=(), source=None)
 
 
 def without_old(names: Names, now: int) -> dict[str, Entry]:
@@ -196,7 +220,8 @@ def _fields(entry: Entry) -> list[Any]:
         keys.fields() if keys else None,
         *(header.size, str(header.kind), header.segment_size, header.k, header.n),
         *(entry.created, entry.expires, entry.changed, entry.writer),
-        list(entry.readers),
+        [[each.address, each.public, each.label] for each in entry.readers],
+        None if entry.source is None else [entry.source.author, entry.source.label],
     ]
 
 
@@ -227,7 +252,7 @@ def keys_of(fields: list[Any]) -> Keys:
 
 
 def _entry(row: list[Any]) -> Entry:
-    fields, size, kind, segment_size, k, n, created, expires, changed, writer, readers = row
+    fields, size, kind, segment_size, k, n, created, expires, changed, writer, readers, source = row
     keys = None if fields is None else keys_of(fields)
     numbers = (size, segment_size, k, n, created, expires, changed)
     if any(type(each) is not int or not 0 <= each <= MAX_NUMBER for each in numbers):
@@ -236,4 +261,12 @@ def _entry(row: list[Any]) -> Entry:
     _ = header.layout
     if type(writer) is not bytes or len(writer) != 8 or len(readers) > MAX_READERS:
         raise InvalidInput("its writer or its readers are not what they may be")
-    return Entry(keys, header, created, expires, changed, writer, tuple(address(each) for each in readers))
+    people = tuple(Reader(address(who), _bytes(public), _bytes(label)) for who, public, label in readers)
+    shared = None if source is None else Source(address(source[0]), _bytes(source[1]))
+    return Entry(keys, header, created, expires, changed, writer, people, shared)
+
+
+def _bytes(value: Any) -> bytes:
+    if type(value) is not bytes or len(value) != 32:
+        raise InvalidInput("a key or a label is not 32 bytes")
+    return value
