@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import fsspec
+import pandas
 import pytest
 
 import surge
@@ -142,3 +146,25 @@ def test_a_name_that_is_taken_is_not_taken_over(network: surge.Network, ann: Per
 def test_what_is_no_link_is_said(network: surge.Network, link: str) -> None:
     with pytest.raises(InvalidInput, match="is no share"):
         network.files.accept(link)
+
+
+def test_the_examples_of_the_page_run(
+    network: surge.Network, ben: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, town: Town
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "storage.md").read_text()
+    section = page.partition("## Using it")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SURGE_NETWORK", str(town.file))
+    (tmp_path / "scan.tif").write_bytes(bytes(range(256)) * 40)
+    with ben.connected() as theirs:
+        known: dict[str, Any] = {"network": network, "pandas": pandas, "frame": pandas.DataFrame({"a": [1, 2]}), "theirs": theirs}
+        known |= {"key": theirs.files.key(), "address": ben.address}
+        for block in blocks:
+            exec(block, known)
+    fsspec.filesystem("surge").close()
+    assert known["header"] == (bytes(range(256)) * 40)[1000:1064]
+    assert known["data"] == bytes(range(256)) * 40
+    assert (tmp_path / "back.tif").read_bytes() == known["data"]
+    assert list(known["frame"]["a"]) == [1, 2]
