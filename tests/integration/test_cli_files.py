@@ -60,7 +60,7 @@ def test_a_file_is_put_found_and_got(run: Run, tmp_path: Path) -> None:
     (tmp_path / "scan.tif").write_bytes(data)
     said = run("put", "scan.tif", "--code", "2/4", "--for", "30d")
     assert "scan.tif: 3 MB, 6 MB with what replaces lost devices" in said
-    assert "any 2 of 4 shards give it back: as asked, among the 5 operators that offer storage now" in said
+    assert "any 2 of 4 shards give it back, as asked, among the 5 operators that offer storage now" in said
     assert "SURGE for 30 days, of it" in said
     assert "stored as scan.tif: kept until" in said
     (row,) = [each for each in listed(run, "ls") if each["name"] == "scan.tif"]

@@ -99,10 +99,12 @@ def _source(source: str, name: str | None) -> Iterator[tuple[Path, str]]:
 
 def _tell_quote(name: str, quote: Quote, days: float) -> None:
     """What a put costs, and why it is coded as it is."""
-    keeps = "copies" if quote.k == 1 else "shards"
-    enough = f"any {quote.k} of {quote.n} {keeps} give it back" if quote.n > 1 else "one device keeps it, and it is lost with that"
+    if quote.n == 1:
+        enough = "one device keeps it, and it is lost with that one"
+    else:
+        enough = f"each of {quote.n} copies gives it back" if quote.k == 1 else f"any {quote.k} of {quote.n} shards give it back"
     err.print(f"{name}: {size_text(quote.size)}, {size_text(quote.kept)} with what replaces lost devices", markup=False, soft_wrap=True)
-    err.print(f"{enough}: {quote.why}", style="dim", markup=False, soft_wrap=True)
+    err.print(f"{enough}, {quote.why}", style="dim", markup=False, soft_wrap=True)
     chance = f"a part of it is there at once with {quote.availability:.3%}, and lost within a year with {quote.loss:.1e}"
     err.print(chance, style="dim", markup=False, soft_wrap=True)
     if days:

@@ -62,7 +62,7 @@ class Storage:
         self.journal = journal
         self.book = book
         self.wallet = wallet
-        self.notes = Notes(fleet)
+        self.notes = book.notes
         self._parameters: StorageParameters | None = None
 
     @classmethod

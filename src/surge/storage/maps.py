@@ -14,8 +14,11 @@ from surge.core.storage.map import Page, Segment
 from surge.core.types import Address
 from surge.errors import PeerFault, Unavailable
 from surge.storage.journal import FilesJournal
-from surge.storage.notes import Notes, Outdated
+from surge.storage.notes import Notes, Outdated, nearest
 from surge.wallet import KeySigner
+
+SMALL = 32 << 10
+"""Bytes of a page up to which devices without a shard take it, too; a larger one is that of an object which is on many devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,9 @@ async def write_page(notes: Notes, journal: FilesJournal, keys: Keys, page: Page
     if not keys.map:
         raise PeerFault("the map of an object that somebody shared is not this wallet's to write")
     record = pages.sealed_page(page, keys.mask, KeySigner(keys.map), version + 1)
+    devices = nearest(keys.author, devices)
+    if len(record.body) <= SMALL:
+        devices = await notes.findable(keys.author, devices)
     await notes.leave(KeySigner(keys.map), record.label, record.version, record.body, devices)
 
     def change(connection: sqlite3.Connection) -> None:

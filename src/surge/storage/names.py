@@ -18,11 +18,11 @@ from surge.core import canonical
 from surge.core.signing import Signer
 from surge.core.storage import catalogue, sealing
 from surge.core.storage.catalogue import Entry, merge
-from surge.core.types import Address
+from surge.core.types import Address, address
 from surge.errors import InvalidInput, PeerFault, Unavailable
 from surge.storage.fleet import Fleet
 from surge.storage.journal import FilesJournal
-from surge.storage.notes import Notes, Outdated
+from surge.storage.notes import MOST_LIKELY, Notes, Outdated
 
 log = logging.getLogger("surge.storage")
 
@@ -60,7 +60,7 @@ class Book:
         self.signer = signer
         self._secret = secret
         self._journal = journal
-        self._notes = notes
+        self.notes = notes
         self._fleet = fleet
         self._version = 0
         """Of the root, as it was read last; 0 if there was none."""
@@ -78,7 +78,7 @@ class Book:
     async def read(self) -> Mapping[str, Entry]:
         """The names as the network has them now, removed ones included. Raises `Unavailable` when no device tells them."""
         await self._load()
-        root = await self._notes.newest(self.author, ROOT)
+        root = await self.notes.newest(self.author, ROOT)
         if root is not None and root.version > self._version:
             await self._take(root.version, self._open(ROOT, root.version, root.body))
         return self._names
@@ -94,14 +94,14 @@ class Book:
             return
         for page, version, body in await self._journal.read("SELECT page, version, body FROM names"):
             if page == ROOT_PAGE:
-                self._version, self._pages = version, _decode_root(body)
+                self._version, (self._pages, self.notes.likely) = version, _decode_root(body)
             else:
                 self._names |= catalogue.decode_page(body, page)
         self._loaded = True
 
     async def _take(self, version: int, body: bytes) -> None:
         """A newer root: read the pages that changed."""
-        pages = _decode_root(body)
+        pages, self.notes.likely = _decode_root(body)
         changed: dict[int, bytes] = {}
         for page, (label, digest) in pages.items():
             if self._pages.get(page) != (label, digest):
@@ -113,7 +113,7 @@ class Book:
 
     async def _page(self, page: int, label: bytes, digest: bytes) -> bytes:
         """A page that the root names."""
-        record = await self._notes.newest(self.author, label)
+        record = await self.notes.newest(self.author, label)
         if record is None or hashlib.sha256(record.body).digest() != digest:
             raise Unavailable(
                 f"page {page} of your names is not found: the devices that have it are away, or it was just replaced", page=page
@@ -121,7 +121,7 @@ class Book:
         return self._open(label, record.version, record.body)
 
     async def _keep(self, version: int, pages: Pages, names: Names, changed: Mapping[int, bytes]) -> None:
-        rows = [(ROOT_PAGE, version, _encode_root(pages)), *((page, 0, body) for page, body in changed.items())]
+        rows = [(ROOT_PAGE, version, _encode_root(pages, self.notes.likely)), *((page, 0, body) for page, body in changed.items())]
 
         def change(connection: sqlite3.Connection) -> None:
             connection.executemany("INSERT OR REPLACE INTO names VALUES (?, ?, ?)", rows)
@@ -168,14 +168,15 @@ class Book:
                 replaced.append(pages[page][0])
             label = secrets.token_bytes(32)
             body = self._seal(label, 1, plain)
-            await self._notes.leave(self.signer, label, 1, body, devices)
+            await self.notes.leave(self.signer, label, 1, body, devices)
             pages[page] = label, hashlib.sha256(body).digest()
-        version = self._version + 1
-        await self._notes.leave(self.signer, ROOT, version, self._seal(ROOT, version, _encode_root(pages)), devices)
+        version, self.notes.likely = self._version + 1, devices[:MOST_LIKELY]
+        body = self._seal(ROOT, version, _encode_root(pages, self.notes.likely))
+        await self.notes.leave(self.signer, ROOT, version, body, await self.notes.findable(self.author, devices))
         await self._keep(version, pages, names, changed)
         for label in replaced:
             with contextlib.suppress(Outdated, Unavailable):  # it takes room, and nothing else
-                await self._notes.leave(self.signer, label, 2, b"", devices)
+                await self.notes.leave(self.signer, label, 2, b"", devices)
 
     # Sealing
 
@@ -190,13 +191,14 @@ def _about(label: bytes, version: int) -> list[object]:
     return ["surge catalogue 1", label, version]
 
 
-def _encode_root(pages: Pages) -> bytes:
-    return canonical.encode([catalogue.VERSION, [[page, *pages[page]] for page in sorted(pages)]])
+def _encode_root(pages: Pages, devices: Sequence[Address]) -> bytes:
+    return canonical.encode([catalogue.VERSION, [[page, *pages[page]] for page in sorted(pages)], list(devices)])
 
 
-def _decode_root(body: bytes) -> Pages:
+def _decode_root(body: bytes) -> tuple[Pages, tuple[Address, ...]]:
+    """The pages that count, and the devices that have them."""
     try:
-        version, rows = canonical.decode(body)
+        version, rows, devices = canonical.decode(body)
         if version != catalogue.VERSION:
             raise InvalidInput(f"it is of version {version!r}: a newer Surge wrote it")
         pages = {page: (label, digest) for page, label, digest in rows}
@@ -204,6 +206,7 @@ def _decode_root(body: bytes) -> Pages:
             raise InvalidInput("it names pages that are none")
         if any(type(each) is not bytes or len(each) != 32 for row in pages.values() for each in row):
             raise InvalidInput("a page has no label")
+        likely = tuple(address(each) for each in devices)
     except (InvalidInput, TypeError, ValueError) as error:
         raise PeerFault(f"the root of your names cannot be read: {error}") from error
-    return pages
+    return pages, likely

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from surge.core import canonical
 from surge.core.signing import Signer
 from surge.core.storage import records
 from surge.core.storage.records import Record
@@ -23,6 +25,12 @@ ENOUGH: Final = 3
 
 MOST_ASKED: Final = 48
 """Devices that are asked for a record of which nothing is known."""
+
+FINDABLE: Final = 5
+"""Holders of a record that is to be found by who knows its author alone: the first of those that are asked."""
+
+MOST_LIKELY: Final = 24
+"""Devices that are likely to have what is one's own: they are asked beside those that everybody would ask."""
 
 AT_ONCE: Final = 16
 
@@ -45,11 +53,30 @@ def verified(data: bytes, author: Address, label: bytes) -> Record | None:
     return record
 
 
+def nearest(author: Address, devices: Iterable[Address]) -> list[Address]:
+    """Devices in the order in which everybody who knows the author tries them, for its records (rendezvous hashing)."""
+    return sorted(devices, key=lambda device: hashlib.sha256(canonical.encode(["surge nearest 1", author, device])).digest())
+
+
 class Notes:
     """Reads and leaves records, through a fleet."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self.likely: Sequence[Address] = ()
+        """Devices that have this wallet's records, as far as is known."""
+
+    async def _asked(self, author: Address) -> list[Address]:
+        """Who is asked for a record of which nothing is known."""
+        offered = await self._fleet.offers()
+        first = nearest(author, offered)
+        likely = [each for each in self.likely if each in offered][:MOST_LIKELY]
+        return list(dict.fromkeys([*first[: MOST_ASKED - len(likely)], *likely, *first]))[:MOST_ASKED]
+
+    async def findable(self, author: Address, devices: Sequence[Address]) -> list[Address]:
+        """Where a record is left so that whoever knows its author finds it: at some that everybody asks, and at these."""
+        first = [each for each in nearest(author, await self._fleet.offers()) if not self._fleet.is_shunned(each)]
+        return list(dict.fromkeys([*first[:FINDABLE], *devices]))
 
     async def newest(self, author: Address, label: bytes, devices: Sequence[Address] = ()) -> Record | None:
         """The newest version that is found; None where those who were asked have none. Raises `Unavailable` when nobody answered.
@@ -57,9 +84,9 @@ class Notes:
         Args:
             author: whose it is.
             label: which of theirs.
-            devices: where it is likely; all that offer storage, if nothing is known.
+            devices: where it is likely; if nothing is known, those nearest to the author, and those likely to have what is one's own.
         """
-        asked = list(devices) or list(await self._fleet.offers())[:MOST_ASKED]
+        asked = list(devices) or await self._asked(author)
 
         async def ask(device: Address) -> Record | None:
             data = await self._fleet.record_at(device, author, label)

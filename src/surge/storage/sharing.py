@@ -51,7 +51,8 @@ def _receiving(storage: Storage) -> ReceivingKey:
 async def publish(storage: Storage) -> None:
     """Leave that record where others find it. Raises `Unavailable` when too few devices keep it."""
     record = key_record(storage)
-    await storage.notes.leave(storage.wallet, record.label, record.version, record.body, await storage.devices())
+    devices = await storage.notes.findable(record.author, await storage.devices())
+    await storage.notes.leave(storage.wallet, record.label, record.version, record.body, devices)
 
 
 async def published(storage: Storage) -> None:
@@ -143,9 +144,10 @@ async def _leave(storage: Storage, label: bytes, body: bytes) -> None:
     signer = storage.book.signer
     there = await storage.notes.newest(signer.address, label)
     version = there.version + 1 if there is not None else 1
+    devices = await storage.notes.findable(signer.address, await storage.devices())
     for _ in range(TRIES):
         try:
-            await storage.notes.leave(signer, label, version, body, await storage.devices())
+            await storage.notes.leave(signer, label, version, body, devices)
             return
         except Outdated as outdated:  # another machine of the owner's shares as well
             version = outdated.newer.version + 1
