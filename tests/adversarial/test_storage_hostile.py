@@ -168,6 +168,14 @@ async def test_a_keeper_with_another_wallet_has_a_deal_shown_and_pays_for_it(hol
         body, receipt = await keeper.owes("renew", m.Renew(0, began, holder.now, holder.now + PERIOD, [shard.deal]))
         shard.pledge(holder.now, holder.now + PERIOD).verify(DOMAIN, m.decode_renewed(body).signatures[0])
         assert wei(receipt.amount) == accounts.amount(PRICE, len(shard.data), holder.now - began)
+        assert m.decode_renewed(body).since == [began]
+        await keeper.acknowledge(receipt)
+        paid = holder.now
+        await until(lambda: not holder.storage.shelf.index.waiting(shard.deal))
+        holder.clock.now += PERIOD // 2
+        body, receipt = await user.owes("renew", m.Renew(0, began, holder.now, holder.now + PERIOD, [shard.deal]))
+        assert m.decode_renewed(body).since == [paid], "the owner, who does not know what the keeper paid, is told"
+        assert wei(receipt.amount) == accounts.amount(PRICE, len(shard.data), holder.now - paid)
 
 
 async def test_whoever_names_a_deal_reads_it_and_pays(holder: Holder) -> None:

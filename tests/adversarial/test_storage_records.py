@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holder_support import PERIOD, ROOM, Holder, Shard, User
+from holder_support import KEEPER, PERIOD, ROOM, Holder, Shard, User
 from provider_support import Link, until
 from provider_world import NETWORK, key
 from surge.core.messages import Refusal, encode_body, visit_context
@@ -85,6 +85,14 @@ async def test_few_records_of_those_who_have_no_shard_stay_for_a_time(holder: Ho
         await holder.storage.look(holder.now)
         assert await got(guest) == b""
         assert holder.storage.shelf.free() == ROOM
+
+
+async def test_a_keeper_writes_the_map_with_a_wallet_that_pays_for_no_shard_here(holder: Holder) -> None:
+    async with holder.running():
+        user, keeper = await holder.user(), await holder.user(51)
+        await user.put(Shard.made(), holder.now)
+        made = records.sign(KEEPER, LABEL, 1, b"a page")
+        assert await put(keeper, made) == m.RecordKept(True, b"")
 
 
 async def test_a_record_that_its_author_did_not_sign_is_refused(holder: Holder) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from surge.buyer.auditor import audit_simple, audit_transfer
 from surge.buyer.calls import Question, Refused, answer_to
@@ -165,24 +165,27 @@ class Holder:
             raise PeerFault(f"{self.device} answers for {len(answer.proofs)} deals where {len(deals)} were asked", device=self.device)
         return answer.proofs
 
-    async def renew(self, period: int, helds: Sequence[Held], asked: Renew) -> list[bytes]:
-        """Pay shards for their time, as `asked`; the new pledges' signatures, in the order of `helds`.
+    async def renew(self, helds: Sequence[Held], asked: Renew) -> list[tuple[Held, bytes]]:
+        """Pay shards for their time, as `asked`: for each of `helds` the time that it is paid for, and the new pledge's signature.
 
-        A period that was not answered is asked again unchanged.
+        That time is what `helds` say, or less where another keeper paid until later. A period that was not answered is asked again unchanged.
         """
-        about = accounts.subject(self.peer.terms.channel, period)
+        about = accounts.subject(self.peer.terms.channel, asked.period)
         quantity, price = accounts.byte_hours(helds), accounts.total(helds)
         await self._fund(price)
         async with self.peer.payer.intents.asking(ReceiptKind.STORAGE, about, ZERO, quantity, price):
             answer = await self._ask("renew", asked, bills=True)
-            signatures = said.decode_renewed(answer.body).signatures
-            if answer.receipt is None or len(signatures) != len(helds):
+            renewed = said.decode_renewed(answer.body)
+            if answer.receipt is None or not len(renewed.signatures) == len(renewed.since) == len(helds):
                 raise PeerFault(f"{self.device} renews without a receipt, or other deals than were asked", answer=answer)
-            stated = accounts.result(about, helds)
-            party = self.peer.payer.party
+            if any(since < held.since for held, since in zip(helds, renewed.since, strict=True)):
+                raise PeerFault(f"{self.device} bills time that was paid before", asked=asked, since=renewed.since)
+            paid = [replace(held, since=since, until=max(since, held.until)) for held, since in zip(helds, renewed.since, strict=True)]
+            party, stated = self.peer.payer.party, accounts.result(about, paid)
+            quantity, price = accounts.byte_hours(paid), accounts.total(paid)
             receipt, digest = audit_simple(answer.receipt, ReceiptKind.STORAGE, about, stated, quantity, price, party)
             self._pay(receipt, digest, answer.receipt.signature)
-        return list(signatures)
+        return list(zip(paid, renewed.signatures, strict=True))
 
     def renewals(self) -> int:
         """How many periods were asked for on this channel, and paid."""

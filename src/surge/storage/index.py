@@ -43,10 +43,13 @@ MIGRATIONS = (
     CREATE INDEX payers ON records (buyer, size);
     """,
     "ALTER TABLE records ADD COLUMN at INTEGER NOT NULL DEFAULT 0;",
+    """
+    CREATE INDEX keepers ON deals (keeper);
+    CREATE VIEW guests AS SELECT * FROM records WHERE NOT EXISTS (
+        SELECT 1 FROM deals WHERE (deals.buyer = records.buyer OR deals.keeper = records.author) AND kept = 1
+    );
+    """,
 )
-
-_GUEST = "NOT EXISTS (SELECT 1 FROM deals WHERE deals.buyer = records.buyer AND kept = 1)"
-"""Records of wallets that have no shard here."""
 
 _COLUMNS = "id, channel, buyer, owner, keeper, root, size, tag, price, penalty, since, until, ends, paid, proved, kept"
 
@@ -121,9 +124,10 @@ class Index:
         query = "SELECT id, until FROM deals WHERE (buyer = ? OR owner = ?) AND kept = 1 AND id > ? ORDER BY id LIMIT ?"
         return self._all(query, (buyer, buyer, after, count))
 
-    def pays(self, buyer: Address) -> bool:
-        """Whether a wallet pays for a deal that is kept."""
-        return self._one("SELECT 1 FROM deals WHERE buyer = ? AND kept = 1 LIMIT 1", (buyer,)) is not None
+    def pays(self, buyer: Address, keeper: Address) -> bool:
+        """Whether a wallet pays for a deal that is kept, or there is one that this keeper may release."""
+        query = "SELECT 1 FROM deals WHERE (buyer = ? OR keeper = ?) AND kept = 1 LIMIT 1"
+        return self._one(query, (buyer, keeper)) is not None
 
     def totals(self) -> tuple[int, int, int]:
         """Shards kept, their bytes, and bytes reserved in all, records included."""
@@ -237,7 +241,7 @@ class Index:
 
     def guests(self, author: Address, label: bytes) -> int:
         """Bytes of all records but this one whose wallets have no shard here."""
-        query = f"SELECT COALESCE(SUM(size), 0) FROM records WHERE {_GUEST} AND NOT (author = ? AND label = ?)"  # noqa: S608
+        query = "SELECT COALESCE(SUM(size), 0) FROM guests WHERE NOT (author = ? AND label = ?)"
         return int(self._one(query, (author, label))[0])
 
     async def keep_record(self, author: Address, label: bytes, version: int, record: bytes, buyer: Address, now: int) -> None:
@@ -256,13 +260,13 @@ class Index:
         """
 
         def change(connection: sqlite3.Connection) -> int:
-            old = "(at < ?1 OR buyer IN (SELECT buyer FROM records GROUP BY buyer HAVING SUM(size) > ?2))"
-            (size,) = connection.execute(
-                f"SELECT COALESCE(SUM(size), 0) FROM records WHERE {_GUEST} AND {old}",  # noqa: S608
+            over = connection.execute(
+                "SELECT author, label, size FROM guests "
+                "WHERE at < ?1 OR buyer IN (SELECT buyer FROM records GROUP BY buyer HAVING SUM(size) > ?2)",
                 (before, small),
-            ).fetchone()
-            connection.execute(f"DELETE FROM records WHERE {_GUEST} AND {old}", (before, small))  # noqa: S608
+            ).fetchall()
+            connection.executemany("DELETE FROM records WHERE author = ? AND label = ?", [(author, label) for author, label, _ in over])
             connection.execute("DELETE FROM dropped WHERE at < ?", (before,))
-            return int(size)
+            return sum(size for _, _, size in over)
 
         return await self._change(change)

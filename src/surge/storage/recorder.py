@@ -49,7 +49,8 @@ class Recorder:
 
         1. It is a record, signed by its author.
         2. What is here is older.
-        3. Author and buyer have not too many, and there is room; few are taken of those who have no shard here.
+        3. Author and buyer have not too many, and there is room; few are taken of those who have no shard here: neither the buyer's, nor one
+           that the author keeps, as the keepers of others' objects do.
         """
         # 1
         record = records.decode(data)
@@ -65,7 +66,7 @@ class Recorder:
             of_author, of_buyer = index.others(record.author, record.label, buyer)
             if max(of_author, of_buyer) + len(data) > MOST_OF_ONE:
                 raise NotAgreed("storage", f"the records of an author, and those of a wallet, have {MOST_OF_ONE} bytes at most here")
-            if not index.pays(buyer):
+            if not index.pays(buyer, record.author):
                 if of_buyer + len(data) > MOST_OF_GUEST:
                     raise NotAgreed("storage", f"the records of a wallet that has no shard here have {MOST_OF_GUEST} bytes at most")
                 if index.guests(record.author, record.label) + len(data) > MOST_OF_GUESTS:

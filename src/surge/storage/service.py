@@ -285,7 +285,7 @@ class Storage:
         signatures = await asyncio.to_thread(lambda: [self._pledge(deal) for deal, _ in renewed])
         hours, amount = accounts.byte_hours(helds), accounts.total(helds)
         claim = Claim(ReceiptKind.STORAGE, subject, accounts.result(subject, helds), hours, amount)
-        return Reply(encode_body(m.Renewed(signatures)), claim)
+        return Reply(encode_body(m.Renewed(signatures, [held.since for held in helds])), claim)
 
     # Shards that go
 

@@ -172,6 +172,8 @@ class Renewed(Body, frozen=True):
 
     signatures: Annotated[list[Signature], msgspec.Meta(max_length=MOST_RENEWED)]
     """In the order asked."""
+    since: Annotated[list[Count], msgspec.Meta(max_length=MOST_RENEWED)]
+    """From when each is paid: what was asked, or later where another keeper paid until then."""
 
 
 class Drop(Body, frozen=True):
