@@ -56,18 +56,25 @@ class Stored:
 class Storage:
     """Everything that storing and reading need, for one wallet. `open` makes it."""
 
-    def __init__(self, client: Client, fleet: Fleet, journal: FilesJournal, book: Book, wallet: KeySigner) -> None:
+    def __init__(
+        self, client: Client, fleet: Fleet, journal: FilesJournal, book: Book, wallet: KeySigner, owner: Address | None = None
+    ) -> None:
         self.client = client
         self.fleet = fleet
         self.journal = journal
         self.book = book
         self.wallet = wallet
+        self.owner = owner or wallet.address
+        """Whose objects they are: another's, where this wallet is its delegate's."""
         self.notes = book.notes
         self._parameters: StorageParameters | None = None
 
     @classmethod
-    async def open(cls, client: Client) -> Storage:
-        """The storage of a client's wallet. Raises `InvalidInput` for a wallet whose key is not here, `Unavailable` without a network."""
+    async def open(cls, client: Client, owner: Address | None = None) -> Storage:
+        """The storage of a client's wallet, or of the owner whose delegate it is.
+
+        Raises `InvalidInput` for a wallet whose key is not here, `Unavailable` without a network.
+        """
         wallet = client.wallet
         if not isinstance(wallet, KeySigner):
             raise InvalidInput("names are sealed under a key that follows from the wallet's, and this wallet only signs: use a key by name")
@@ -76,7 +83,7 @@ class Storage:
         fleet = Fleet(client.home.network, market, relays, KeySigner.random())
         writer = await journal.setting("writer", lambda: secrets.token_bytes(8))
         book = Book(wallet.derived(PURPOSE), wallet.derive(PURPOSE + b" sealed"), journal, Notes(fleet), fleet, writer)
-        return cls(client, fleet, journal, book, wallet)
+        return cls(client, fleet, journal, book, wallet, owner)
 
     async def close(self) -> None:
         """Pay what was read, and close the journal. Sessions stay with the market."""

@@ -25,6 +25,7 @@ from surge.errors import InvalidInput
 from surge.storage import getting, objects, rekeying, sharing
 from surge.storage.client import Storage, Stored
 from surge.storage.deals import FOREVER
+from surge.storage.keeping import Keeping
 from surge.storage.packing import content_of
 from surge.storage.quoting import Details, Quote, details, quote
 from surge.storage.ranges import RangeReader
@@ -39,7 +40,7 @@ BUFFER = 1 << 20
 """Bytes that an open file reads ahead."""
 
 
-class Files:
+class Files(Keeping):
     """Files on a network. Every method may be called from any thread."""
 
     def __init__(self, client: Client, background: Background) -> None:
@@ -50,7 +51,7 @@ class Files:
     def _call(self, work: Callable[[Storage], Coroutine[Any, Any, T]]) -> T:
         async def run() -> T:
             if self._storage is None:
-                self._storage = await Storage.open(self._client)
+                self._storage = await Storage.open(self._client, self._owner)
             return await work(self._storage)
 
         return self._background.call(run())
@@ -59,6 +60,7 @@ class Files:
         """Pay what was read. `Network.close` does it."""
         storage, self._storage = self._storage, None
         if storage is not None:
+            self._close_keeper()
             self._background.call(storage.close())
 
     def settle(self) -> None:

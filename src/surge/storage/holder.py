@@ -168,7 +168,8 @@ class Holder:
     async def renew(self, helds: Sequence[Held], asked: Renew) -> list[tuple[Held, bytes]]:
         """Pay shards for their time, as `asked`: for each of `helds` the time that it is paid for, and the new pledge's signature.
 
-        That time is what `helds` say, or less where another keeper paid until later. A period that was not answered is asked again unchanged.
+        That time is what `helds` say, or less where another keeper paid until later. A period that was not answered is asked again
+        unchanged.
         """
         about = accounts.subject(self.peer.terms.channel, asked.period)
         quantity, price = accounts.byte_hours(helds), accounts.total(helds)

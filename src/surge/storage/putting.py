@@ -188,26 +188,30 @@ class Putting:
 
     async def bring(self, deal: DealRow, shard: CodedShard) -> DealRow:
         """Bring one shard to its holder; the deal with its pledge, which is on disk."""
-        storage, keys = self._storage, self._plan.keys
-        holder = await storage.fleet.holder(deal.device)
-        asked = Open(
-            deal=deal.id,
-            size=deal.size,
-            root=deal.root,
-            owner=storage.wallet.address,
-            keeper=keys.author,
-            tag=segment_tag(keys.mask, keys.object, deal.segment),
-            price=wei_bytes(deal.price),
-            penalty=wei_bytes(deal.penalty),
-            starts=deal.starts,
-            until=deal.until,
-            ends=deal.ends,
-        )
-        signature = await holder.put(asked, memoryview(shard.data))
-        pledge_of(deal, storage.wallet.address, keys.author).verify(storage.domain, signature)
-        kept = replace(deal, signature=signature, state=KEPT)
-        await storage.journal.put_deals([kept])
-        return kept
+        return await bring(self._storage, self._plan.keys, deal, shard)
+
+
+async def bring(storage: Storage, keys: Keys, deal: DealRow, shard: CodedShard) -> DealRow:
+    """Bring one shard of an object to its holder; the deal with its pledge, which is on disk."""
+    holder = await storage.fleet.holder(deal.device)
+    asked = Open(
+        deal=deal.id,
+        size=deal.size,
+        root=deal.root,
+        owner=storage.owner,
+        keeper=keys.author,
+        tag=segment_tag(keys.mask, keys.object, deal.segment),
+        price=wei_bytes(deal.price),
+        penalty=wei_bytes(deal.penalty),
+        starts=deal.starts,
+        until=deal.until,
+        ends=deal.ends,
+    )
+    signature = await holder.put(asked, memoryview(shard.data))
+    pledge_of(deal, storage.owner, keys.author).verify(storage.domain, signature)
+    kept = replace(deal, signature=signature, state=KEPT)
+    await storage.journal.put_deals([kept])
+    return kept
 
 
 class _Travel:

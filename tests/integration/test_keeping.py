@@ -1,0 +1,103 @@
+"""Keeping what is stored: who proves is paid, who does not is not, and what is lost is rebuilt elsewhere, bit for bit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import surge
+from keeping_support import CODE, MIB, deals, device_of, shard_file, town_of
+from network_support import Town
+from surge.storage.journal import DROPPED, LOST
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    with town_of(tmp_path_factory.mktemp("town")) as town:
+        yield town
+
+
+@pytest.fixture
+def network(town: Town) -> Iterator[surge.Network]:
+    with surge.connect(town.file) as network:
+        yield network
+
+
+def earned(town: Town) -> list[int]:
+    return [device.storage.tolls.earned for device in town.devices if device.storage]
+
+
+def test_a_round_pays_who_proves_and_has_them_pledge_on(network: surge.Network, town: Town) -> None:
+    network.files.put(random.Random(1).randbytes(3 * MIB), "kept", code=CODE, segment_size=MIB)
+    before = deals(network, "kept")
+    audits = network.files.audit("kept")
+    after = {each.id: each for each in deals(network, "kept")}
+    assert sum(each.passed for each in audits) == len(before) == 15, audits
+    assert sum(each.paid for each in audits) > 0
+    for each in before:
+        assert after[each.id].paid > each.paid
+        assert after[each.id].until > each.until
+        assert after[each.id].signature != each.signature
+    (kept,) = [each for each in network.files.status() if each.name == "kept"]
+    assert (kept.sound, kept.here, kept.danger, kept.spent) == (5, 5, "none", sum(each.paid for each in audits))
+
+
+def flipped(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    for at in range(0, len(data), 1024):
+        data[at] ^= 1
+    path.write_bytes(data)
+
+
+def truncated(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(100)
+
+
+def deleted(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("spoil", [flipped, truncated, deleted])
+def test_a_shard_that_is_spoiled_is_not_paid_and_is_rebuilt_elsewhere(
+    network: surge.Network, town: Town, spoil: Callable[[Path], None]
+) -> None:
+    name, data = spoil.__name__, random.Random(2).randbytes(MIB)
+    network.files.put(data, name, code=CODE, segment_size=MIB)
+    network.files.audit(name)
+    victim = deals(network, name)[1]
+    spoil(shard_file(town, victim))
+    audits = {each.device: each for each in network.files.audit(name)}
+    assert audits[victim.device].passed == audits[victim.device].asked - 1
+    assert "is lost" in audits[victim.device].why
+    (lost,) = [each for each in deals(network, name, LOST) if each.id == victim.id]
+    assert lost.paid == victim.paid, "what did not prove is not paid"
+    works = network.files.repair(name)
+    (mended,) = [each for each in deals(network, name) if each.shard == victim.shard and each.segment == victim.segment]
+    assert (mended.id != victim.id, mended.operator != victim.operator, mended.digest) == (True, True, victim.digest)
+    assert [(each.what, each.written, each.read) for each in works] == [("rebuilt", victim.size, 3 * victim.size)]
+    assert works[0].wei > 0
+    if spoil is not deleted:
+        assert deals(network, name, DROPPED), "who has it still is told to drop it"
+    assert network.files.read(name) == data
+    assert len(network.files.audit(name)) == 5
+    assert {each.what for each in network.files.log(name)} >= {"lost", "rebuilt"}
+
+
+def test_shards_that_were_swapped_are_both_lost(network: surge.Network, town: Town) -> None:
+    data = random.Random(3).randbytes(2 * MIB)
+    network.files.put(data, "swapped", code=CODE, segment_size=MIB)
+    by_device: dict[str, list[Path]] = {}
+    for row in deals(network, "swapped"):
+        by_device.setdefault(device_of(town, row).address, []).append(shard_file(town, row))
+    first, second = next(paths for paths in by_device.values() if len(paths) > 1)[:2]
+    one, other = first.read_bytes(), second.read_bytes()
+    first.write_bytes(other)
+    second.write_bytes(one)
+    audits = network.files.audit("swapped")
+    assert sum(each.asked - each.passed for each in audits) == 2
+    network.files.repair("swapped")
+    assert network.files.read("swapped") == data
