@@ -24,6 +24,8 @@ PERIOD = 6
 
 assert EMBEDDED.storage is not None
 HASTY = replace(UNBONDED, storage=replace(EMBEDDED.storage, period_seconds=PERIOD, deadline_seconds=PERIOD))
+UNHURRIED = UNBONDED
+"""Periods of minutes."""
 
 
 def town_of(folder: Path, providers: int = 7, parameters: Parameters = HASTY) -> Town:

@@ -52,6 +52,12 @@ AUDIT, LOOK = "audit", "look"
 
 Charges = Callable[[], Awaitable[list[Charge]]]
 
+Forget = Callable[[Charge], Awaitable[None]]
+
+
+async def _forgets_nothing(_: Charge) -> None:
+    """A delegate knows no names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -80,9 +86,12 @@ class Kept:
 
 
 class Keeper:
-    """Keeps objects, for one wallet. `charges` says which, each time that it is asked."""
+    """Keeps objects, for one wallet. `charges` says which, each time that it is asked; `forget` removes the name of what is over."""
 
-    def __init__(self, storage: Storage, journal: KeeperJournal, charges: Charges, *, challenges: bool = False) -> None:
+    def __init__(
+        self, storage: Storage, journal: KeeperJournal, charges: Charges, forget: Forget = _forgets_nothing, *, challenges: bool = False
+    ) -> None:
+        self._forget = forget
         self._storage = storage
         self.journal = journal
         self._charges = charges
@@ -179,6 +188,7 @@ class Keeper:
                 continue
             await self._storage.adopt(charge.keys, charge.header, charge.name)
             await self._look([charge], prove=True, pay=True)
+            await self._forget(charge)
             dropped = await objects.let_go(self._storage, charge.keys, charge.header)
             work = Work(now, charge.keys.object, 0, 0, Address(""), "let go", f"its time is over; {dropped} holders dropped their shards")
             await self.journal.did(work)
@@ -283,6 +293,8 @@ class Keeper:
         """How objects are kept, as far as it was seen last. Asks no holder."""
         sight, found = await self._sight(), []
         for charge in await self.charges():
+            if charge.expires and charge.expires <= time.time():
+                continue
             rows = await self._storage.journal.deals(object=charge.keys.object, state=KEPT)
             found.append(_kept(charge, rows, sight, await self.journal.spent(charge.keys.object)))
         return found

@@ -72,7 +72,7 @@ class Keeping:
         async def run(storage: Storage) -> T:
             if self._keeper is None:
                 journal = await asyncio.to_thread(KeeperJournal, self._client.home.folder / KEEPER)
-                self._keeper = Keeper(storage, journal, lambda: self._charges(storage))
+                self._keeper = Keeper(storage, journal, lambda: self._charges(storage), lambda charge: self._forget(storage, charge))
             if not alone:
                 return await work(self._keeper)
             lease = Lease(self._client.home.leases, LEASE)
@@ -89,6 +89,13 @@ class Keeping:
 
     async def _charges(self, storage: Storage) -> list[Charge]:
         return list(self._bundle.charges) if self._bundle is not None else await charges.owned(storage)
+
+    async def _forget(self, storage: Storage, charge: Charge) -> None:
+        """Remove the name of something whose time is over, and its key with it."""
+        if self._bundle is None:
+            entry = (await storage.book.read()).get(charge.name)
+            if entry is not None and entry.keys is not None and entry.keys.object == charge.keys.object:
+                await storage.forget(charge.name, entry)
 
     def _close_keeper(self) -> None:
         keeper, self._keeper = self._keeper, None

@@ -22,6 +22,9 @@ from surge.core.storage.repair import DAY, Habits, Presence
 LONGEST_GAP = 2
 """Periods between two looks at most: what happened in a longer gap nobody saw, and it counts neither for a device nor against it."""
 
+LEAST_GAP = 60.0
+"""Seconds between two looks that are no gap, however short a period is: waiting for those that are away takes its time."""
+
 MOST_UNPAID = 2 * MAX_PERIODS
 """Periods for which a holder keeps a shard unpaid, beside an hour of grace: for no longer is anybody paid who was not paid before."""
 
@@ -56,7 +59,7 @@ def looked(before: Seen | None, now: float, *, here: bool, period: int) -> Seen:
     if before is None:
         return Seen(0.0, 0.0, now, now if here else now - 1.0, 0.0)
     elapsed = max(0.0, now - before.looked)
-    unseen = elapsed if elapsed > LONGEST_GAP * period else 0.0
+    unseen = elapsed if elapsed > max(LEAST_GAP, LONGEST_GAP * period) else 0.0
     counted, heard = elapsed - unseen, before.heard + unseen
     part = ((before.silent <= 0) + here) / 2
     absence = now - heard if here and before.silent > 0 else 0.0
