@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "share": ("surge.cli.sharing:share", "Give a person the key of something stored."),
     "unshare": ("surge.cli.sharing:unshare", "Leave a person out of something stored from now on."),
     "accept": ("surge.cli.sharing:accept", "Take what somebody shared with you."),
+    "storage": ("surge.cli.keeping:storage", "How what you stored is kept: audits, pay, repairs, who else does it."),
     "provide": ("surge.cli.roles:provide", "Lend this device and earn."),
     "provider": ("surge.cli.providers:provider", "Who lends, for how much, how each stands with you, and why."),
     "relay": ("surge.cli.roles:relay", "Let devices behind NAT be reached."),
