@@ -49,8 +49,7 @@ class Recorder:
 
         1. It is a record, signed by its author.
         2. What is here is older.
-        3. Author and buyer have not too many, and there is room; few are taken of those who have no shard here: neither the buyer's, nor one
-           that the author keeps, as the keepers of others' objects do.
+        3. Author and buyer have not too many, and there is room; few are taken where the buyer has no shard here, and the author keeps none.
         """
         # 1
         record = records.decode(data)
