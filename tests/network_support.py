@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -102,7 +102,8 @@ class Device:
         room = self.town.storage
         if room is not None:
             domain = pledge_domain(self.town.network)
-            self.storage = Storage(self.folder / "storage", room, device=self.key, operator=self.operator.address, domain=domain)
+            kind = self.town.holders.get(int(self.folder.name), Storage)
+            self.storage = kind(self.folder / "storage", room, device=self.key, operator=self.operator.address, domain=domain)
         return [self.service, *retainers, *([] if self.storage is None else [self.storage])]
 
     async def stop(self) -> None:
@@ -126,8 +127,11 @@ class Town:
         liars: Sequence[type[Compute]] = (),
         parameters: Parameters = UNBONDED,
         storage: StorageConfig | None = None,
+        holders: Mapping[int, type[Storage]] | None = None,
     ) -> None:
         self.folder = folder
+        self.holders = holders or {}
+        """Which of them lend it in their own way, by number."""
         self.storage = storage
         """What its devices lend of their disks."""
         self.strangers = strangers

@@ -19,7 +19,8 @@ from surge.core.offers import SignedOffer
 from surge.core.signing import Signer
 from surge.core.types import ZERO, Address
 from surge.errors import PeerFault, SurgeError, Unavailable
-from surge.storage.holder import SERVICE, Holder
+from surge.storage.holder import Holder
+from surge.storage.service import SERVICE
 
 if TYPE_CHECKING:
     from surge.relay.client import Relays
@@ -106,6 +107,14 @@ class Fleet:
                 holder.peer.drop(error)
         if not isinstance(error, Refused):
             log.info("%s: %s", device, error)
+
+    def is_out(self, device: Address) -> bool:
+        """Whether it broke the protocol, and is not used any more."""
+        return device in self._faulty
+
+    def late(self, device: Address) -> None:
+        """A device lets others wait: they come first for a while."""
+        self._failed[device] = time.monotonic()
 
     def is_shunned(self, device: Address) -> bool:
         """Whether it failed a short while ago."""

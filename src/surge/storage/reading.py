@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from surge.core.messages.storage import MOST_LEAVES
 from surge.core.storage.catalogue import Keys
@@ -36,6 +37,9 @@ AHEAD: Final = 3
 
 PATIENCE: Final = 2.0
 """Seconds for which nothing comes, after which further shards are begun."""
+
+STRIPES: Final = 4
+"""Stripes of a range that are computed at once, where a fragment does not come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +90,43 @@ class Reader:
         return await asyncio.to_thread(self._opened, layout, wanted, lambda stripe: leaves[stripe])
 
     async def _leaves(self, number: int, layout: SegmentLayout, wanted: set[tuple[int, int]]) -> dict[int, dict[int, bytes]]:
-        """Unmasked fragments, by stripe and index: those wanted, or k of a stripe of which one cannot be had."""
+        """Unmasked fragments, by stripe and index: those wanted, or k of a stripe of which one does not come.
+
+        Devices that failed just now are not asked for what others give as well, and who lets a reader wait is not waited for.
+        """
         by_index = {source.index: source for source in self._sources(number)}
-
-        async def fetch(index: int, first: int, count: int) -> list[tuple[int, int, bytes]]:
-            source = by_index.get(index)
-            if source is None:
-                return []
-            try:
-                data = await _read(self._fleet, source, layout.shard, self._keys, first, count)
-            except SurgeError as error:
-                self._fleet.failed(source.placed.device, error)
-                return []
-            return [(first + at, index, data[at * FRAGMENT : (at + 1) * FRAGMENT]) for at in range(count)]
-
         found: dict[int, dict[int, bytes]] = {stripe: {} for stripe, _ in wanted}
-        for part in await asyncio.gather(*(fetch(*run) for run in _runs(wanted))):
-            for stripe, index, fragment in part:
-                found[stripe][index] = fragment
-        for stripe in sorted({stripe for stripe, index in wanted if index not in found[stripe]}):
-            found[stripe] |= await self._stripe(
-                number, layout, stripe, [each for each in by_index.values() if each.index not in found[stripe]], len(found[stripe])
-            )
+        async with _called_off() as tasks:
+            for index, first, count in _runs(wanted):
+                if index in by_index and not self._fleet.is_shunned(by_index[index].placed.device):
+                    tasks[asyncio.ensure_future(self._run(by_index[index], layout, first, count))] = by_index[index]
+            while tasks:
+                done, _ = await asyncio.wait(tasks, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                for task in done:
+                    source = tasks.pop(task)
+                    for stripe, fragment in task.result():
+                        found[stripe][source.index] = fragment
+            for source in tasks.values():
+                self._fleet.late(source.placed.device)
+            missing = sorted({stripe for stripe, index in wanted if index not in found[stripe]})
+            for at in range(0, len(missing), STRIPES):
+                together = missing[at : at + STRIPES]
+                others = [[each for each in by_index.values() if each.index not in found[stripe]] for stripe in together]
+                works = [self._stripe(number, layout, each, left, len(found[each])) for each, left in zip(together, others, strict=True)]
+                for stripe, more in zip(together, await asyncio.gather(*works), strict=True):
+                    found[stripe] |= more
         return found
+
+    async def _run(self, source: Source, layout: SegmentLayout, first: int, count: int) -> list[tuple[int, bytes]]:
+        """Leaves in a row of one shard, by stripe; none, if they cannot be had there."""
+        try:
+            data = await _read(self._fleet, source, layout.shard, self._keys, first, count)
+        except SurgeError as error:
+            self._fleet.failed(source.placed.device, error)
+            return []
+        return [(first + at, data[at * FRAGMENT : (at + 1) * FRAGMENT]) for at in range(count)]
 
     async def _stripe(self, number: int, layout: SegmentLayout, stripe: int, others: list[Source], have: int) -> dict[int, bytes]:
         """As many further fragments of a stripe as it takes to compute it."""
@@ -117,7 +135,7 @@ class Reader:
         async def fetch(source: Source) -> tuple[int, bytes]:
             return source.index, await _read(self._fleet, source, layout.shard, self._keys, stripe, 1)
 
-        return dict(await first_of(self._fleet, ranked, fetch, layout.k - have, f"segment {number}"))
+        return dict(await first_of(self._fleet, ranked, fetch, layout.k - have, f"segment {number}", have))
 
 
 def whole_fragments(shards: Mapping[int, bytes]) -> Fragments:
@@ -173,36 +191,39 @@ async def _read(fleet: Fleet, source: Source, size: int, keys: Keys, first: int,
 
 
 async def first_of(
-    fleet: Fleet, ranked: list[Source], fetch: Callable[[Source], Awaitable[tuple[int, bytes]]], needed: int, what: str
+    fleet: Fleet, ranked: list[Source], fetch: Callable[[Source], Awaitable[tuple[int, bytes]]], needed: int, what: str, have: int = 0
 ) -> list[tuple[int, bytes]]:
-    """Fetch from sources, some more than needed at once, until enough have come; the others are called off. Raises `Unavailable`."""
+    """Fetch from sources, some more than needed at once, until enough have come; the others are called off. Raises `Unavailable`.
+
+    `have` are there besides: they are counted in what is said when it cannot be read.
+    """
     waiting = list(ranked)
-    under_way: dict[asyncio.Task[tuple[int, bytes]], Source] = {}
     came: list[tuple[int, bytes]] = []
     why: SurgeError | None = None
+    async with _called_off() as under_way:
 
-    def begin(count: int) -> None:
-        for source in waiting[:count]:
-            under_way[asyncio.ensure_future(fetch(source))] = source
-        del waiting[:count]
+        def begin(count: int) -> None:
+            for source in waiting[:count]:
+                under_way[asyncio.ensure_future(fetch(source))] = source
+            del waiting[:count]
 
-    begin(needed + min(SPARE, max(1, needed // 4)) if needed > 1 else 1)
-    try:
+        begin(needed + min(SPARE, max(1, needed // 4)) if needed > 1 else 1)
         while len(came) < needed:
             if not under_way:
                 raise Unavailable(
-                    f"{what} cannot be read now: {len(came)} of the {needed} shards that it takes came from {len(ranked)} devices"
-                    + (f"; the last one said: {why}" if why else ""),
-                    have=len(came),
-                    needed=needed,
+                    f"{what} cannot be read now: {have + len(came)} of the {have + needed} shards that it takes came, "
+                    f"of {have + len(ranked)} that there are" + (f"; the last one said: {why}" if why else ""),
+                    have=have + len(came),
+                    needed=have + needed,
                 )
             done, _ = await asyncio.wait(under_way, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
             if not done:
+                for source in under_way.values():
+                    fleet.late(source.placed.device)
                 begin(SPARE)
             for task in done:
                 source = under_way.pop(task)
-                error = task.exception()
-                error = _inner(error)
+                error = _inner(task.exception())
                 if error is None:
                     came.append(task.result())
                 elif isinstance(error, SurgeError):
@@ -211,11 +232,19 @@ async def first_of(
                     begin(1)
                 else:
                     raise error
-    finally:
-        for task in under_way:
-            task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
     return came[:needed]
+
+
+@asynccontextmanager
+async def _called_off() -> AsyncIterator[dict[asyncio.Task[Any], Source]]:
+    """Tasks by what they ask; those that are left at the end are called off."""
+    tasks: dict[asyncio.Task[Any], Source] = {}
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _inner(error: BaseException | None) -> BaseException | None:
