@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from surge.buyer.client import Client
@@ -89,6 +90,11 @@ class Storage:
         """Pay what was read, and close the journal. Sessions stay with the market."""
         await self.fleet.bill_all()
         await asyncio.to_thread(self.journal.close)
+
+    @property
+    def leases(self) -> Path:
+        """Where it stands which process puts which object."""
+        return self.client.home.leases
 
     # What the network says
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -39,10 +40,9 @@ from surge.core.storage.layout import TRANSFER_LEAF
 from surge.core.storage.records import Record
 from surge.core.types import ZERO, Address
 from surge.errors import PeerFault, SurgeError, Unavailable
+from surge.storage.service import SERVICE, leaf_asked
 
 log = logging.getLogger("surge.storage")
-
-SERVICE = "storage"
 
 ANSWER_SECONDS = 20.0
 """How long a holder may take to answer: its disk may be asleep, and what others sent before stands in line."""
@@ -106,18 +106,33 @@ class Holder:
         return said.decode_pledged(answer.body).signature
 
     async def put(self, asked: Open, data: memoryview, *, upto: Callable[[int], None] | None = None) -> bytes:
-        """Bring a whole shard, from wherever it was cut off; the pledge's signature. `upto` is told how many bytes are there."""
-        here = await self.open(asked)
+        """Bring a whole shard, from wherever it was cut off; the pledge's signature. `upto` is told how many bytes are there.
+
+        Of what a holder says to have from before, it shows a leaf that it could not foresee.
+        """
+        claimed = here = await self.open(asked)
         total = tree.transfer_leaves(asked.size)
         while here < total:
-            start = here * TRANSFER_LEAF
-            after = await self.write(asked.deal, here, data[start : start + said.MOST_LEAVES * TRANSFER_LEAF])
-            if after <= here:
-                raise PeerFault(f"{self.device} takes leaves and has no more than before", device=self.device)
+            start, leaves = here * TRANSFER_LEAF, min(said.MOST_LEAVES, total - here)
+            after = await self.write(asked.deal, here, data[start : start + leaves * TRANSFER_LEAF])
+            if after != here + leaves:
+                raise PeerFault(f"{self.device} was sent {leaves} leaves after {here}, and has {after}", device=self.device)
             here = after
             if upto is not None:
                 upto(min(here * TRANSFER_LEAF, asked.size))
-        return await self.keep(asked)
+        if here > total:
+            raise PeerFault(f"{self.device} has {here} leaves of a shard of {total}", device=self.device)
+        signature = await self.keep(asked)
+        if claimed:
+            await self._check_held(asked)
+        return signature
+
+    async def _check_held(self, asked: Open) -> None:
+        seed = secrets.token_bytes(32)
+        (proof,) = await self.prove(seed, [asked.deal])
+        leaf = leaf_asked(seed, asked.deal, asked.size)
+        if proof is None or not tree.verify(asked.root, asked.size, leaf, proof.leaf, proof.path):
+            raise PeerFault(f"{self.device} said that it had parts of a shard, and does not show them", device=self.device, deal=asked.deal)
 
     # They are read
 
@@ -126,7 +141,8 @@ class Holder:
         if self._unbilled >= BILL_BYTES:
             await self.bill()
         answer = said.decode_leaves((await self._ask("read", Read(shard.deal, first, count))).body)
-        if not tree.verify_range(shard.root, shard.size, first, answer.data, answer.proof):
+        size = min(shard.size, (first + count) * TRANSFER_LEAF) - first * TRANSFER_LEAF
+        if len(answer.data) != size or not tree.verify_range(shard.root, shard.size, first, answer.data, answer.proof):
             raise PeerFault(f"{self.device} sends bytes that are not those of the shard", device=self.device, deal=shard.deal)
         self._unbilled += len(answer.data)
         return answer.data

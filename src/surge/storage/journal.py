@@ -46,6 +46,7 @@ MIGRATIONS: Final = (
     ) WITHOUT ROWID;
     CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     """,
+    "CREATE TABLE leaving (object BLOB PRIMARY KEY) WITHOUT ROWID;",
 )
 
 
@@ -137,6 +138,18 @@ class FilesJournal:
             "ORDER BY created DESC"
         )
         return [ObjectRow(*row) for row in await self.read(query, (id, state, source))]
+
+    async def leaves(self, object: bytes) -> None:
+        """An object is about to lose its name: its shards go, unless it is found to have one."""
+        await self.write(lambda connection: connection.execute("INSERT OR IGNORE INTO leaving VALUES (?)", (object,)))
+
+    async def stays(self, object: bytes) -> None:
+        """It kept its name, or its shards are gone."""
+        await self.write(lambda connection: connection.execute("DELETE FROM leaving WHERE object = ?", (object,)))
+
+    async def leaving(self) -> set[bytes]:
+        """Objects that are about to lose their names, or did."""
+        return {bytes(object) for (object,) in await self.read("SELECT object FROM leaving")}
 
     # Deals
 

@@ -8,15 +8,15 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 
+from surge.buyer.accounts import Lease
 from surge.core import canonical
 from surge.core.storage import catalogue
 from surge.core.storage import map as pages
 from surge.core.storage.catalogue import Entry, Keys, keys_of
 from surge.core.storage.header import Header, Kind
-from surge.core.storage.layout import SEGMENT
+from surge.core.storage.layout import SEGMENT, SHARDS
 from surge.core.storage.map import Page, Placed, Segment, Shard
 from surge.core.storage.placement import Candidate, Code, Wanted, choose_code, measured_code
-from surge.core.storage.pledges import Release
 from surge.core.storage.trees import Entry as TreeEntry
 from surge.core.text import counted
 from surge.core.types import Address
@@ -24,39 +24,41 @@ from surge.errors import InvalidInput, SurgeError, Unavailable
 from surge.storage import sharing
 from surge.storage.client import Storage, Stored, entry_of, fresh_keys, stored
 from surge.storage.deals import FOREVER, term
-from surge.storage.fleet import at_most
-from surge.storage.holder import Shard as HeldShard
-from surge.storage.journal import DROPPED, GONE, KEPT, LOST, OPENING, PUTTING, STORED, DealRow, ObjectRow
+from surge.storage.journal import KEPT, PUTTING, STORED, DealRow, ObjectRow
 from surge.storage.maps import Map, read_map, write_page
 from surge.storage.notes import Outdated
 from surge.storage.packing import Content
 from surge.storage.putting import Plan, Putting
 from surge.storage.reading import Reader
+from surge.storage.releasing import done_with, let_go, tidy
 from surge.storage.tree_reading import TreeReader
-from surge.wallet import KeySigner
 
 log = logging.getLogger("surge.storage")
 
 Told = Callable[[int], None]
 """Hears how many bytes are safe, or are there."""
 
-DROPS_AT_ONCE = 32
 
-
-async def candidates(storage: Storage, max_price: int | None) -> list[Candidate]:
-    """Devices that lend disk, and may be used."""
-    offers = await storage.fleet.offers()
+async def candidates(storage: Storage, max_price: int | None, least: int = 1) -> list[Candidate]:
+    """Devices that lend disk, and may be used; those that failed just now only where there are fewer than `least` operators else."""
+    offers = [
+        each.offer
+        for each in (await storage.fleet.offers()).values()
+        if (max_price is None or each.offer.storage <= max_price) and not storage.fleet.is_out(each.offer.device)
+    ]
+    well = [offer for offer in offers if not storage.fleet.is_shunned(offer.device)]
+    if len({offer.operator for offer in well}) < least:
+        well = offers
     return [
         Candidate(
-            device=signed.offer.device,
-            operator=signed.offer.operator,
-            region=signed.offer.region,
-            uptime=await storage.uptime(signed.offer.device),
-            price=signed.offer.storage,
-            room=signed.offer.room,
+            device=offer.device,
+            operator=offer.operator,
+            region=offer.region,
+            uptime=await storage.uptime(offer.device),
+            price=offer.storage,
+            room=offer.room,
         )
-        for signed in offers.values()
-        if (max_price is None or signed.offer.storage <= max_price) and not storage.fleet.is_shunned(signed.offer.device)
+        for offer in well
     ]
 
 
@@ -81,10 +83,11 @@ async def put(
     name = catalogue.check_name(name)
     before = (await storage.book.read()).get(name)
     now = int(time.time())
-    found = await candidates(storage, max_price)
-    row = await _begun(storage, content, name)
-    if row is None:
+    found = await candidates(storage, max_price, code[1] if code else SHARDS)
+    row, lease = await _begun(storage, content, name) or (None, None)
+    if row is None or lease is None:
         keys, (chosen, _) = fresh_keys(), chosen_code(found, code)
+        lease = Lease(storage.leases, keys.object)
         header = Header(content.size, content.kind, segment_size, chosen.k, chosen.n)
         expires = now + seconds if seconds else FOREVER
         row = ObjectRow(
@@ -103,31 +106,85 @@ async def put(
             state=PUTTING,
         )
         await storage.journal.put_object(row)
-    keys, header = keys_of(canonical.decode(row.keys)), header_of(row)
-    period = await storage.period()
-    deals = term(now, max(0, row.expires - now) if row.expires else FOREVER, period, await storage.penalty())
-    await Putting(storage, Plan(keys, header, deals, found, max_price), content, told).run()
-    await write_map(storage, keys, header)
-    if readers is None:
-        readers = before.readers if before is not None else ()
-    given = await storage.name(name, replace(entry_of(keys, header, row.created, row.expires), readers=readers), before)
-    entry = (await storage.book.here())[given]
-    await sharing.tell_all(storage, given, entry)
-    await storage.journal.put_object(replace(row, state=STORED, name=given))
-    if before is not None and before.keys is not None and before.keys.map and before.keys.object != keys.object:
-        await storage.adopt(before.keys, before.header, name)
-        await let_go(storage, before.keys, before.header)
+    try:
+        given = await _put(storage, row, content, found, max_price, before, readers, told)
+    except SurgeError:
+        if not content.source:  # bytes: nobody can go on with them
+            await _give_up(storage, row)
+        raise
+    finally:
+        done_with(storage, lease, row.id)
+    await tidy(storage)
     await sharing.published(storage)
-    return stored(given, entry)
+    return stored(given, (await storage.book.here())[given])
 
 
-async def _begun(storage: Storage, content: Content, name: str) -> ObjectRow | None:
-    """A put of the same content under the same name that was cut off."""
+async def _put(
+    storage: Storage,
+    row: ObjectRow,
+    content: Content,
+    found: Sequence[Candidate],
+    max_price: int | None,
+    before: Entry | None,
+    readers: tuple[catalogue.Reader, ...] | None,
+    told: Told,
+) -> str:
+    """Put an object, or go on with it; the name that it has then.
+
+    1. Its segments.
+    2. Its map.
+    3. Its name; that the object which had it before goes is on disk first, and that object goes afterwards.
+    """
+    keys, header, now = keys_of(canonical.decode(row.keys)), header_of(row), int(time.time())
+    # 1
+    deals = term(now, max(0, row.expires - now) if row.expires else FOREVER, await storage.period(), await storage.penalty())
+    putting = Putting(storage, Plan(keys, header, deals, found, max_price), content, told)
+    await putting.run()
+    # 2
+    await write_map(storage, keys, header)
+    # 3
+    old = before.keys if before is not None and before.keys is not None and before.keys.object != keys.object else None
+    if old is not None and before is not None:
+        await _leaves(storage, old, before.header, row.name)
+    given = row.name
+    if before is None or before.keys is None or old is not None:
+        if readers is None:
+            readers = before.readers if before is not None else ()
+        given = await storage.name(row.name, replace(entry_of(keys, header, row.created, row.expires), readers=readers), before)
+    await sharing.tell_all(storage, given, (await storage.book.here())[given])
+    await storage.journal.put_object(replace(row, state=STORED, name=given))
+    await putting.finish()
+    return given
+
+
+async def _leaves(storage: Storage, keys: Keys, header: Header, name: str) -> None:
+    """An object is about to lose its name: what it takes to let it go is on disk."""
+    if not keys.map:
+        return
+    try:
+        await storage.adopt(keys, header, name)
+    except Unavailable as error:
+        log.warning("the shards of what was %r stay until they are not paid any more: %s", name, error)
+        return
+    await storage.journal.leaves(keys.object)
+
+
+async def _give_up(storage: Storage, row: ObjectRow) -> None:
+    try:
+        await let_go(storage, keys_of(canonical.decode(row.keys)), header_of(row))
+    except SurgeError as error:
+        log.info("what is left of %r goes another time: %s", row.name, error)
+
+
+async def _begun(storage: Storage, content: Content, name: str) -> tuple[ObjectRow, Lease] | None:
+    """A put of the same content under the same name that was cut off, and that nobody else goes on with."""
     if not content.source:
         return None
     for row in await storage.journal.objects(state=PUTTING, source=content.source):
         if (row.name, row.stamp, row.size) == (name, content.stamp, content.size) and (not row.expires or row.expires > time.time()):
-            return row
+            lease = Lease(storage.leases, row.id)
+            if lease.held:
+                return row, lease
     return None
 
 
@@ -237,41 +294,16 @@ async def remove(storage: Storage, name: str) -> int:
         )
     assert entry.keys is not None
     keys, header = entry.keys, entry.header
-    if keys.map:
-        await storage.adopt(keys, header, found)
     for reader in entry.readers:
         try:
             await sharing.withdraw(storage, reader)
         except SurgeError as error:  # without shards it opens nothing
             log.info("%s is not told that %r was removed: %s", reader.address, found, error)
+    await _leaves(storage, keys, header, found)
     await storage.forget(found, entry)
-    return await let_go(storage, keys, header) if keys.map else 0
-
-
-async def let_go(storage: Storage, keys: Keys, header: Header) -> int:
-    """Have the holders of an object drop its shards; how many signed that they did.
-
-    Those that are away drop them when they are not paid.
-    """
-    deals = [deal for deal in await storage.journal.deals(object=keys.object) if deal.state in (OPENING, KEPT)]
-    signer = KeySigner(keys.map)
-
-    async def drop(deal: DealRow) -> bool:
-        holder = await storage.fleet.holder(deal.device)
-        signature = signer.sign(Release(deal.id).digest(storage.domain))
-        receipt = await holder.drop(HeldShard(deal.id, deal.root, deal.size), signature)
-        await storage.journal.put_deals([replace(deal, state=DROPPED)])
-        return receipt is not None
-
-    answers = await at_most(DROPS_AT_ONCE, [lambda deal=deal: drop(deal) for deal in deals])  # type: ignore[misc]
-    for deal, answer in zip(deals, answers, strict=True):
-        if isinstance(answer, SurgeError):
-            log.info("%s was not told to drop a shard: %s", deal.device, answer)
-            await storage.journal.put_deals([replace(deal, state=LOST)])
-    for row in await storage.journal.objects(id=keys.object):
-        empty = canonical.encode([keys.object, bytes(32), bytes(32), b"", keys.author])  # the keys were here too
-        await storage.journal.put_object(replace(row, state=GONE, keys=empty))
-    return sum(answer is True for answer in answers)
+    dropped = await let_go(storage, keys, header) if keys.map else 0
+    await tidy(storage)
+    return dropped
 
 
 def devices_of(deals: Sequence[DealRow]) -> list[Address]:

@@ -28,8 +28,9 @@ from surge.errors import InvalidInput, SurgeError, Unavailable
 from surge.storage.client import Storage
 from surge.storage.coding import CodedShard, code_segment, moved
 from surge.storage.deals import Term, pledge_of
-from surge.storage.journal import KEPT, LOST, OPENING, DealRow, FilesJournal
+from surge.storage.journal import DROPPED, KEPT, LOST, OPENING, DealRow, FilesJournal
 from surge.storage.packing import Content
+from surge.storage.releasing import release
 
 log = logging.getLogger("surge.storage")
 
@@ -41,6 +42,9 @@ PATIENCE: Final = 4.0
 
 LEAST_PATIENCE: Final = 10.0
 """and so many seconds at least."""
+
+FINISH_SECONDS: Final = 5.0
+"""How long those who failed are given to say that they dropped their shards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,36 +107,57 @@ class Putting:
     async def _segment(self, number: int) -> None:
         """Put one segment.
 
-        1. Deals that were begun before are gone on with; the others are new, with devices drawn by lot.
-        2. The shards are made, and all deals are on disk.
-        3. They travel; a device that fails is replaced.
+        1. Deals that were begun before are gone on with, one for each shard; the others are released, or what may be left of them is
+           avoided: a holder takes no second shard of a segment.
+        2. New deals go to devices drawn by lot.
+        3. The shards are made, and all deals are on disk.
+        4. They travel; a device that fails is replaced.
         """
         layout, journal = self._layout.segment(number), self._storage.journal
         # 1
-        before = [each for each in await journal.deals(object=self._plan.keys.object, segment=number) if each.state in (OPENING, KEPT)]
-        if sum(each.state == KEPT for each in before) >= enough(layout.k, layout.n):
+        begun = await journal.deals(object=self._plan.keys.object, segment=number)
+        there = {each.device for each in self._plan.candidates}
+        going = {each.shard: each for each in begun if each.state == OPENING and each.device in there}
+        going |= {each.shard: each for each in begun if each.state == KEPT}
+        if sum(each.state == KEPT for each in going.values()) >= enough(layout.k, layout.n):
             return
-        deals = self._places(number, layout, {each.shard: each for each in before})
+        over = [each for each in begun if each.state != DROPPED and each != going.get(each.shard)]
+        if over:
+            await release(self._storage, self._plan.keys, over)
+        left = {each.operator for each in await journal.deals(object=self._plan.keys.object, segment=number) if each.state == LOST}
         # 2
+        deals = self._places(number, layout, going, left)
+        # 3
         places = [Place(self._plan.keys.object, number, index, Address(deals[index].device), deals[index].id) for index in range(layout.n)]
         shards = await asyncio.to_thread(self._coded, layout, places, number * self._plan.header.segment_size)
         rows = [replace(deals[index], root=shard.root, digest=shard.check) for index, shard in enumerate(shards)]
         await journal.put_deals([row for row in rows if row.state == OPENING])
-        # 3
+        # 4
         await _Travel(self, number, layout, rows, shards).run()
+
+    async def finish(self) -> None:
+        """Release what came of deals that are not in the map: those who failed, or were too slow, may have a shard all the same."""
+        over = [each for each in await self.journal.deals(object=self._plan.keys.object) if each.state in (OPENING, LOST)]
+        if over:
+            try:
+                async with asyncio.timeout(FINISH_SECONDS):
+                    await release(self._storage, self._plan.keys, over)
+            except TimeoutError:
+                log.info("some who failed were not told to drop their shards: they are not paid for them")
 
     def _coded(self, layout: SegmentLayout, places: list[Place], offset: int) -> list[CodedShard]:
         with self._content.reading(offset) as fill:
             return code_segment(layout, self._chunks, self._plan.keys.mask, places, fill)
 
-    def _places(self, number: int, layout: SegmentLayout, before: dict[int, DealRow]) -> dict[int, DealRow]:
+    def _places(self, number: int, layout: SegmentLayout, going: dict[int, DealRow], left: set[Address]) -> dict[int, DealRow]:
+        """Deals for all shards; none new with operators that may have one `left`."""
         plan = self._plan
         there = {each.device: each for each in plan.candidates}
-        going = {index: deal for index, deal in before.items() if deal.state == KEPT or deal.device in there}
         kept = [there.get(deal.device) or Candidate(deal.device, deal.operator) for deal in going.values()]
+        fresh = [each for each in plan.candidates if each.operator not in left]
         seed = plan.keys.mask + number.to_bytes(4, "big")
         missing = [index for index in range(layout.n) if index not in going]
-        found = place(plan.candidates, seed, layout.k, layout.n, layout.shard, wanted=len(missing), kept=kept) if missing else []
+        found = place(fresh, seed, layout.k, layout.n, layout.shard, wanted=len(missing), kept=kept) if missing else []
         if len(found) < len(missing):
             have = len(found) + len(going)
             raise Unavailable(

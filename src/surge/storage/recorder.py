@@ -49,7 +49,7 @@ class Recorder:
 
         1. It is a record, signed by its author.
         2. What is here is older.
-        3. Author and buyer have not too many, and there is room; few are taken where the buyer has no shard here, and the author keeps none.
+        3. Author and buyer have not too many, and there is room; few are taken where neither has a shard here.
         """
         # 1
         record = records.decode(data)

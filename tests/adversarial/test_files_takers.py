@@ -1,0 +1,168 @@
+"""Holders that cheat whoever puts: they pledge for something else, have what was never sent, bill too much or twice, or stall."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import surge
+from crooked_holders import Crooked, Trick, crooked, honest, never
+from network_support import Town
+from surge.core.messages import encode_body
+from surge.core.messages import storage as said
+from surge.core.pricing import transfer_amount
+from surge.core.receipts import ReceiptKind
+from surge.core.storage.pledges import Pledge
+from surge.errors import Unavailable
+from surge.provider.config import ProviderConfig
+from surge.provider.service import Claim, Reply
+from surge.storage.service import StorageConfig, pledge_domain
+
+CONFIG = StorageConfig(room=256 << 20, price=2 * 10**15, spare=0)
+CODE = (2, 4)
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    with Town(tmp_path_factory.mktemp("town"), providers=6, storage=CONFIG, holders=dict.fromkeys(range(6), Crooked)) as town:
+        yield town
+
+
+@pytest.fixture
+def network(town: Town) -> Iterator[surge.Network]:
+    try:
+        with surge.connect(town.file) as network:
+            yield network
+    finally:
+        honest(town)
+
+
+def earned(town: Town) -> list[int]:
+    """Wei that each device's storage was paid so far."""
+    return [crooked(device).tolls.earned for device in town.devices]
+
+
+def made(size: int, seed: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def other_signature(storage: Crooked, reply: Reply, body: bytes) -> Reply:
+    """A signature of its own over something else."""
+    return replace(reply, body=encode_body(said.Pledged(storage._device.sign(bytes(32)))))
+
+
+def no_signature(storage: Crooked, reply: Reply, body: bytes) -> Reply:
+    return replace(reply, body=encode_body(said.Pledged(bytes(65))))
+
+
+def dearer(storage: Crooked, reply: Reply, body: bytes) -> Reply:
+    """Ten times the price of the way."""
+    assert reply.claim is not None
+    return replace(reply, claim=replace(reply.claim, amount=reply.claim.amount * 10))
+
+
+def of_more(storage: Crooked, reply: Reply, body: bytes) -> Reply:
+    assert reply.claim is not None
+    return replace(reply, claim=replace(reply.claim, quantity=reply.claim.quantity * 2, amount=reply.claim.amount * 2))
+
+
+def never_behind(storage: Crooked, reply: Reply, body: bytes) -> Reply:
+    """It has one leaf more than it was sent."""
+    return replace(reply, body=encode_body(said.Here(said.decode_here(reply.body).leaves + 1)))
+
+
+def never_more(storage: Crooked, reply: Reply, body: bytes) -> Reply:
+    return replace(reply, body=encode_body(said.Here(0)))
+
+
+@pytest.mark.parametrize(
+    ("method", "trick"),
+    [
+        ("keep", other_signature),
+        ("keep", no_signature),
+        ("keep", dearer),
+        ("keep", of_more),
+        ("write", never_behind),
+        ("write", never_more),
+    ],
+)
+def test_a_holder_that_cheats_whoever_puts_is_replaced(town: Town, network: surge.Network, method: str, trick: Trick) -> None:
+    for device in town.devices[:2]:
+        crooked(device).tricks[method] = trick
+    data = made(MIB + 77, 3)
+    network.files.put(data, trick.__name__, code=CODE, segment_size=MIB)
+    for device in town.devices[:2]:
+        crooked(device).tricks["read"] = never  # nothing of it is there
+    assert network.files.read(trick.__name__) == data
+
+
+def test_a_holder_that_has_all_of_what_was_never_sent_is_replaced(town: Town, network: surge.Network) -> None:
+    liar, opened = crooked(town.devices[0]), {}
+
+    def all_of_it(storage: Crooked, body: bytes) -> Reply:
+        asked = said.decode_open(body)
+        opened[asked.deal] = asked
+        return Reply(encode_body(said.Here(-(-asked.size // said.LEAF))))
+
+    def pledged(storage: Crooked, body: bytes) -> Reply:
+        asked = opened[said.decode_keep(body).deal]
+        pledge = Pledge(
+            *(asked.deal, town.devices[0].address, town.devices[0].operator.address, asked.owner, asked.keeper, asked.root),
+            *(asked.size, asked.starts, asked.until, int.from_bytes(asked.penalty, "big")),
+        )
+        signature = town.devices[0].key.sign(pledge.digest(pledge_domain(town.network)))
+        amount = transfer_amount(ProviderConfig().prices(1), asked.size)
+        return Reply(encode_body(said.Pledged(signature)), Claim(ReceiptKind.TRANSFER, asked.root, asked.root, asked.size, amount))
+
+    liar.instead |= {"open": all_of_it, "keep": pledged}
+    for number in range(2):
+        data = made(MIB, 20 + number)
+        network.files.put(data, f"never sent {number}", code=(2, 5), segment_size=MIB)
+        assert network.files.read(f"never sent {number}") == data
+    assert (liar.asked("open"), liar.asked("keep")) == (1, 1), "who lied is asked again"
+
+
+def test_who_has_more_leaves_than_there_are_is_replaced(town: Town, network: surge.Network) -> None:
+    for device in town.devices[:2]:
+        crooked(device).instead["open"] = lambda storage, body: Reply(encode_body(said.Here(4096)))
+    network.files.put(made(MIB, 30), "too many", code=CODE, segment_size=MIB)
+    assert network.files.read("too many") == made(MIB, 30)
+    assert not any(crooked(device).asked("keep") for device in town.devices[:2])
+
+
+def test_a_put_does_not_wait_for_those_who_say_nothing(town: Town, network: surge.Network) -> None:
+    for device in town.devices[:2]:
+        crooked(device).tricks["open"] = never
+    data = made(MIB, 31)
+    network.files.put(data, "waits", code=(2, 6), segment_size=MIB)
+    assert network.files.read("waits") == data
+
+
+def test_with_too_few_who_take_it_a_put_ends_in_words_and_goes_on_later(town: Town, network: surge.Network, tmp_path: Path) -> None:
+    for device in town.devices[:4]:
+        crooked(device).tricks["keep"] = no_signature
+    (tmp_path / "file").write_bytes(made(MIB, 32))
+    with pytest.raises(Unavailable, match="devices that a segment needs took their part"):
+        network.files.put(tmp_path / "file", code=CODE, segment_size=MIB)
+    honest(town)
+    with surge.connect(town.file) as again:
+        again.files.put(tmp_path / "file", code=CODE, segment_size=MIB)
+        assert again.files.read("file") == made(MIB, 32)
+
+
+def test_bills_for_more_than_was_read_and_bills_sent_twice_are_not_paid(town: Town) -> None:
+    data = made(2 * MIB, 33)
+    with surge.connect(town.file) as network:
+        network.files.put(data, "billed", code=(2, 6), segment_size=MIB)
+    for device in town.devices[:3]:
+        crooked(device).tricks["bill"] = of_more
+    before = earned(town)
+    with surge.connect(town.file) as network:
+        assert network.files.read("billed") == data
+    honest(town)
+    assert earned(town)[:3] == before[:3], "a bill for more than was read was paid"
