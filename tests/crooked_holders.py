@@ -31,7 +31,7 @@ class Crooked(Storage):
         self.calls.append((method, body))
         order, trick, instead = super().accept(method, body, context), self.tricks.get(method), self.instead.get(method)
         if instead is not None:
-            return _Made(order, lambda: instead(self, body))  # type: ignore[return-value]
+            return _Made(order, lambda: instead(self, body))
         return order if trick is None else _Twisted(self, order, trick, body)  # type: ignore[return-value]
 
     def asked(self, method: str) -> int:

@@ -80,8 +80,9 @@ def no_message(storage: Crooked, reply: Reply, body: bytes) -> Reply:
 async def of_another_deal(storage: Crooked, reply: Reply, body: bytes) -> Reply:
     """What another shard of this device has there."""
     asked = said.decode_read(body)
-    buyer = storage.shelf.index.deal(asked.deal).buyer
-    other = next(deal for deal, _ in storage.shelf.index.listed(buyer, b"", 10) if deal != asked.deal)
+    deal = storage.shelf.index.deal(asked.deal)
+    assert deal is not None
+    other = next(each for each, _ in storage.shelf.index.listed(deal.buyer, b"", 10) if each != deal.id)
     return Reply(encode_body(said.Leaves(*await storage.shelf.read(other, asked.first, asked.count))))
 
 

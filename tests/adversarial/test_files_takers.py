@@ -17,8 +17,9 @@ from surge.core.messages import storage as said
 from surge.core.pricing import transfer_amount
 from surge.core.receipts import ReceiptKind
 from surge.core.storage.pledges import Pledge
+from surge.core.types import Address
 from surge.errors import Unavailable
-from surge.provider.config import ProviderConfig
+from surge.provider.config import Rates
 from surge.provider.service import Claim, Reply
 from surge.storage.service import StorageConfig, pledge_domain
 
@@ -112,11 +113,12 @@ def test_a_holder_that_has_all_of_what_was_never_sent_is_replaced(town: Town, ne
     def pledged(storage: Crooked, body: bytes) -> Reply:
         asked = opened[said.decode_keep(body).deal]
         pledge = Pledge(
-            *(asked.deal, town.devices[0].address, town.devices[0].operator.address, asked.owner, asked.keeper, asked.root),
-            *(asked.size, asked.starts, asked.until, int.from_bytes(asked.penalty, "big")),
+            *(asked.deal, town.devices[0].key.address, town.devices[0].operator.address),
+            *(Address(asked.owner), Address(asked.keeper), asked.root, asked.size),
+            *(asked.starts, asked.until, int.from_bytes(asked.penalty, "big")),
         )
         signature = town.devices[0].key.sign(pledge.digest(pledge_domain(town.network)))
-        amount = transfer_amount(ProviderConfig().prices(1), asked.size)
+        amount = transfer_amount(Rates().prices(1), asked.size)
         return Reply(encode_body(said.Pledged(signature)), Claim(ReceiptKind.TRANSFER, asked.root, asked.root, asked.size, amount))
 
     liar.instead |= {"open": all_of_it, "keep": pledged}

@@ -21,7 +21,7 @@ from surge.errors import SurgeError
 from surge.storage.client import Storage
 from surge.storage.fleet import at_most
 from surge.storage.holder import Shard
-from surge.storage.journal import DROPPED, GONE, KEPT, LOST, OPENING, PUTTING, DealRow, ObjectRow
+from surge.storage.journal import DROPPED, GONE, KEPT, LOST, OPENING, PUTTING, STORED, DealRow, ObjectRow
 from surge.wallet import KeySigner
 
 log = logging.getLogger("surge.storage")
@@ -86,7 +86,8 @@ def _is_given_up(row: ObjectRow, rows: Sequence[ObjectRow]) -> bool:
     """Whether nobody goes on with a put: it was of bytes in memory, its source was put again since as something else, or it is long ago."""
     if row.state != PUTTING:
         return False
-    later = any((other.source, other.name) == (row.source, row.name) and other.created > row.created for other in rows)
+    same = [each for each in rows if (each.source, each.name) == (row.source, row.name) and each.id != row.id]
+    later = any(each.created > row.created or (each.state == STORED and each.created == row.created) for each in same)
     return not row.source or later or row.created < time.time() - ABANDONED_SECONDS
 
 
