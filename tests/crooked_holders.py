@@ -32,7 +32,7 @@ class Crooked(Storage):
         order, trick, instead = super().accept(method, body, context), self.tricks.get(method), self.instead.get(method)
         if instead is not None:
             return _Made(order, lambda: instead(self, body))
-        return order if trick is None else _Twisted(self, order, trick, body)  # type: ignore[return-value]
+        return order if trick is None else _Twisted(self, order, trick, body)
 
     def asked(self, method: str) -> int:
         """How often a method was called."""

@@ -112,11 +112,9 @@ def test_a_holder_that_has_all_of_what_was_never_sent_is_replaced(town: Town, ne
 
     def pledged(storage: Crooked, body: bytes) -> Reply:
         asked = opened[said.decode_keep(body).deal]
-        pledge = Pledge(
-            *(asked.deal, town.devices[0].key.address, town.devices[0].operator.address),
-            *(Address(asked.owner), Address(asked.keeper), asked.root, asked.size),
-            *(asked.starts, asked.until, int.from_bytes(asked.penalty, "big")),
-        )
+        owner, keeper, penalty = Address(asked.owner), Address(asked.keeper), int.from_bytes(asked.penalty, "big")
+        device, operator = town.devices[0].key.address, town.devices[0].operator.address
+        pledge = Pledge(asked.deal, device, operator, owner, keeper, asked.root, asked.size, asked.starts, asked.until, penalty)
         signature = town.devices[0].key.sign(pledge.digest(pledge_domain(town.network)))
         amount = transfer_amount(Rates().prices(1), asked.size)
         return Reply(encode_body(said.Pledged(signature)), Claim(ReceiptKind.TRANSFER, asked.root, asked.root, asked.size, amount))

@@ -1,4 +1,4 @@
-"""Puts and gets that are cut off at any moment, by the death of their process, and go on: nothing twice, nothing left over, nothing lost."""
+"""Puts and gets whose process dies at any moment, and that go on: nothing is paid twice, nothing left over, nothing lost."""
 
 from __future__ import annotations
 

@@ -137,6 +137,7 @@ class Storage:
         names = await self.book.read()
         found = _find(names, wanted)
         if found is None:
+            self.book.check_there(_above(wanted))
             raise InvalidInput(f"nothing is stored as {name!r}: `surge ls` shows what is", name=name)
         return found
 
@@ -246,6 +247,12 @@ class Storage:
         return sorted(
             (held & offered.keys()) or offered, key=lambda device: (device not in connected, self.fleet.is_shunned(device), device)
         )
+
+
+def _above(name: str) -> list[str]:
+    """A name, and the folders that it may be in."""
+    parts = name.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def _find(names: Mapping[str, Entry], wanted: str) -> tuple[str, Entry, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from surge.core.storage import map as pages
@@ -44,8 +45,11 @@ async def read_page(notes: Notes, keys: Keys, header: Header, number: int, devic
 
     Raises `Unavailable` where nobody has it, `PeerFault` for one that is none of this object.
     """
-    record = await notes.newest(keys.author, records.page_label(number), devices)
-    if record is None and devices:
+    record = None
+    if devices:
+        with suppress(Unavailable):  # all of these are away: others may have it
+            record = await notes.newest(keys.author, records.page_label(number), devices)
+    if record is None:
         record = await notes.newest(keys.author, records.page_label(number))
     if record is None:
         raise Unavailable("the map of the object is not found: the devices that have it are away; try again later", object=keys.object)

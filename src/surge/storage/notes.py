@@ -23,8 +23,11 @@ REPLICAS: Final = 10
 ENOUGH: Final = 3
 """Holders that must have a record for it to count as kept, where there are so many."""
 
-MOST_ASKED: Final = 48
-"""Devices that are asked for a record of which nothing is known."""
+ASKED: Final = 48
+"""Devices that are asked for a record together; the next ones only if too few of these have it."""
+
+MOST_ASKED: Final = 4 * ASKED
+"""Devices that are asked in all."""
 
 FINDABLE: Final = 5
 """Holders of a record that is to be found by who knows its author alone: the first of those that are asked."""
@@ -71,22 +74,22 @@ class Notes:
         offered = await self._fleet.offers()
         first = nearest(author, offered)
         likely = [each for each in self.likely if each in offered][:MOST_LIKELY]
-        return list(dict.fromkeys([*first[: MOST_ASKED - len(likely)], *likely, *first]))[:MOST_ASKED]
+        return list(dict.fromkeys([*first[: ASKED - len(likely)], *likely, *first]))[:MOST_ASKED]
 
     async def findable(self, author: Address, devices: Sequence[Address]) -> list[Address]:
         """Where a record is left so that whoever knows its author finds it: at some that everybody asks, and at these."""
         first = [each for each in nearest(author, await self._fleet.offers()) if not self._fleet.is_shunned(each)]
         return list(dict.fromkeys([*first[:FINDABLE], *devices]))
 
-    async def newest(self, author: Address, label: bytes, devices: Sequence[Address] = ()) -> Record | None:
+    async def newest(self, author: Address, label: bytes, devices: Sequence[Address] = (), *, digest: bytes | None = None) -> Record | None:
         """The newest version that is found; None where those who were asked have none. Raises `Unavailable` when nobody answered.
 
         Args:
             author: whose it is.
             label: which of theirs.
             devices: where it is likely; if nothing is known, those nearest to the author, and those likely to have what is one's own.
+            digest: SHA-256 of its body, where no other will do: some may have it still that others have replaced.
         """
-        asked = list(devices) or await self._asked(author)
 
         async def ask(device: Address) -> Record | None:
             data = await self._fleet.record_at(device, author, label)
@@ -96,8 +99,13 @@ class Notes:
                 self._fleet.failed(device, fault)
                 raise
 
-        answers = await at_most(AT_ONCE, [lambda device=device: ask(device) for device in asked])  # type: ignore[misc]
-        found = [answer for answer in answers if isinstance(answer, Record)]
+        waiting = list(devices) or await self._asked(author)
+        answers: list[Record | SurgeError | None] = []
+        found: list[Record] = []
+        while waiting and len(found) < ENOUGH:
+            asked, waiting = waiting[:ASKED], waiting[ASKED:]
+            answers += await at_most(AT_ONCE, [lambda device=device: ask(device) for device in asked])  # type: ignore[misc]
+            found = [each for each in answers if isinstance(each, Record) and digest in (None, hashlib.sha256(each.body).digest())]
         if not found and all(isinstance(answer, SurgeError) for answer in answers):
             why = next((str(answer) for answer in answers if isinstance(answer, SurgeError)), "nobody offers storage now")
             raise Unavailable(f"no device tells whether it has the record: {why}")

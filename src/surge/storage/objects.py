@@ -82,6 +82,7 @@ async def put(
     """
     name = catalogue.check_name(name)
     before = (await storage.book.read()).get(name)
+    storage.book.check_there([name])
     now = int(time.time())
     found = await candidates(storage, max_price, code[1] if code else SHARDS)
     row, lease = await _begun(storage, content, name) or (None, None)
