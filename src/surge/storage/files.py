@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 import io
+import os
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import IO, Any, BinaryIO, TypeVar, cast
 from surge.buyer.background import Background
 from surge.buyer.client import Client
 from surge.core.storage import shares
+from surge.core.storage.catalogue import check_name
 from surge.core.storage.header import Kind
 from surge.core.storage.layout import SEGMENT
 from surge.core.types import address as parse_address
@@ -128,8 +130,8 @@ class Files(Keeping):
             InvalidInput: nothing is stored as that.
             Unavailable: too few of its devices are there now, or the disk is full.
         """
-        path = Path(to if to is not None else name.rstrip("/").rsplit("/", 1)[-1])
-        if path.is_dir() and self.stat(name).kind == Kind.FILE:
+        path = Path(to if to is not None else check_name(name).rsplit("/", 1)[-1])
+        if os.path.isdir(path) and self.stat(name).kind == Kind.FILE:
             path = path / name.rsplit("/", 1)[-1]
         return self._call(lambda storage: getting.get(storage, name, path, told))
 

@@ -1,15 +1,18 @@
 """Getting what a name stands for onto a disk: files whole or not at all, folders file by file, never outside of where they go.
 
 A file grows beside its place under a name of its own and is renamed when it is whole, so a get that was cut off goes on with the segment it
-had not finished, and nobody reads half a file.
+had not finished, and nobody reads half a file. A folder that is not whole yet has a mark in it: a get that goes on passes over the
+files that came since the mark was made.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +42,7 @@ async def get(storage: Storage, name: str, to: Path, told: Told = lambda _: None
 async def _get_file(read: Reader, entry: Entry, to: Path, told: Told) -> None:
     header = entry.header
     assert entry.keys is not None
-    part = to.with_name(f".{to.name}.{entry.keys.object.hex()[:16]}.part")
+    part = to.with_name(_beside(entry.keys.object, to.name))
     file = await asyncio.to_thread(_open_part, part)
     try:
         done = await asyncio.to_thread(_cut, file, header.segment_size)
@@ -59,9 +62,20 @@ async def _get_file(read: Reader, entry: Entry, to: Path, told: Told) -> None:
 def _open_part(part: Path) -> BinaryIO:
     try:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-        return os.fdopen(descriptor, "r+b", buffering=0)
     except OSError as error:
         raise InvalidInput(f"nothing can be written to {part.parent}: {error.strerror}", path=str(part.parent)) from error
+    file = os.fdopen(descriptor, "r+b", buffering=0)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise Unavailable(f"the same is got to {part.parent} just now, by another program or thread", path=str(part.parent)) from error
+    return file
+
+
+def _beside(identity: bytes, name: str) -> str:
+    """What a file is called until it is whole: as long as any name may be, and of this object."""
+    return f".surge-{hashlib.sha256(identity + name.encode(errors='surrogateescape')).hexdigest()[:24]}.part"
 
 
 def _cut(file: BinaryIO, segment_size: int) -> int:
@@ -106,26 +120,50 @@ def _finish(file: BinaryIO, part: Path, to: Path) -> None:
 async def _get_tree(read: Reader, entry: Entry, inside: str, to: Path, told: Told) -> None:
     """A file or a part of a packed folder, or all of it."""
     tree = TreeReader(read, entry.header.size)
-    if inside:
-        try:
-            found = await tree.find(inside)
-        except InvalidInput:
-            pass
-        else:
-            await _get_member(_Stream(read, entry.header.segment_size, entry.header.size), to.parent, to.name, found, told)
-            return
-    stream = _Stream(read, entry.header.segment_size, entry.header.size)
-    count = 0
-    await asyncio.to_thread(_make_folder, to)
+    assert entry.keys is not None
+    identity, stream = entry.keys.object, _Stream(read, entry.header.segment_size, entry.header.size)
     try:
-        async for member in tree.entries(inside):
-            path = member.path.removeprefix(f"{inside}/") if inside else member.path
-            await _get_member(stream, to, path, member, told)
-            count += 1
+        if inside and (found := await _found(tree, inside)) is not None:
+            await _get_member(stream, _MemberFile(to.parent, to.name, found, identity), found, told)
+            return
+        await asyncio.to_thread(_make_folder, to)
+        mark = to / _beside(identity, inside)
+        with await asyncio.to_thread(_open_part, mark) as file:
+            since, count = os.stat(file.fileno()).st_ctime_ns, 0
+            async for member in tree.entries(inside):
+                path = member.path.removeprefix(f"{inside}/") if inside else member.path
+                if not await asyncio.to_thread(_is_there, to, path, member, since):
+                    await _get_member(stream, _MemberFile(to, path, member, identity), member, told)
+                count += 1
+            await asyncio.to_thread(mark.unlink)
     finally:
         await stream.close()
     if inside and not count:
         raise InvalidInput(f"there is nothing at {inside!r} in the folder", path=inside)
+
+
+async def _found(tree: TreeReader, path: str) -> trees.Entry | None:
+    """The file at a path of a packed folder; None where there is none: it may be a folder."""
+    try:
+        return await tree.find(path)
+    except InvalidInput:
+        return None
+
+
+def _is_there(folder: Path, path: str, member: trees.Entry, since: int) -> bool:
+    """Whether a get that was cut off has brought this file since it began: it gets its time when it is whole."""
+    place = folder / path
+    try:
+        state = place.lstat()
+        if place.parent.resolve() != folder.resolve() / Path(path).parent:
+            return False  # a link leads there
+    except OSError:
+        return False
+    return stat.S_ISREG(state.st_mode) and state.st_ctime_ns >= since and (state.st_size, state.st_mtime_ns) == (member.size, _time(member))
+
+
+def _time(member: trees.Entry) -> int:
+    return max(0, member.mtime)
 
 
 class _Stream:
@@ -171,10 +209,10 @@ def _make_folder(to: Path) -> None:
         raise InvalidInput(f"{to} is no folder and cannot be made one: {error.strerror}", path=str(to)) from error
 
 
-async def _get_member(stream: _Stream, folder: Path, path: str, member: trees.Entry, told: Told) -> None:
+async def _get_member(stream: _Stream, file: _MemberFile, member: trees.Entry, told: Told) -> None:
     """One file of a folder to its place."""
-    file = await asyncio.to_thread(_MemberFile, folder, path, member)
     try:
+        await asyncio.to_thread(file.open)
         at = member.offset
         async for data in stream.take(member.offset, member.size):
             await asyncio.to_thread(file.write, data)
@@ -188,15 +226,18 @@ async def _get_member(stream: _Stream, folder: Path, path: str, member: trees.En
 class _MemberFile:
     """One file below a folder, whatever links lie there: each folder on the way is opened from the one above it, and links are refused."""
 
-    def __init__(self, folder: Path, path: str, member: trees.Entry) -> None:
-        *above, self._name = trees.checked_path(path).split("/")
-        self._path, self._member, self._size = path, member, 0
-        self._beside = f".{hashlib.sha256(path.encode()).hexdigest()[:16]}.{os.getpid()}.part"
+    def __init__(self, folder: Path, path: str, member: trees.Entry, identity: bytes) -> None:
+        *self._above, self._name = trees.checked_path(path).split("/")
+        self._top, self._path, self._member, self._size = folder, path, member, 0
+        self._beside = _beside(identity, path)
         self._file = self._folder = -1
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+    def open(self) -> None:
+        """Open it, and make the folders above it."""
+        member, flags = self._member, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         with self._translating():
-            self._folder = os.open(folder, flags)
-            for part in above:
+            self._folder = os.open(self._top, flags)
+            for part in self._above:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(part, dir_fd=self._folder)
                 below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=self._folder)
@@ -226,8 +267,7 @@ class _MemberFile:
         if self._size != self._member.size:
             raise PeerFault(f"the folder's index says {self._member.size} bytes of {self._path!r}, and there are {self._size}")
         with self._translating():
-            time = max(0, self._member.mtime)
-            os.utime(self._file, ns=(time, time))
+            os.utime(self._file, ns=(_time(self._member), _time(self._member)))
             os.replace(self._beside, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             self._beside = ""
 
