@@ -7,6 +7,7 @@ a damaged one would decode to other bytes without a word.
 
 from __future__ import annotations
 
+import mmap
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,7 +40,7 @@ class CodedShard:
 
     place: Place
     """Where it goes."""
-    data: bytearray
+    data: memoryview
     """The masked bytes."""
     tree: Tree
     """The tree over them."""
@@ -52,6 +53,14 @@ class CodedShard:
         return self.tree.root
 
 
+def room(size: int) -> memoryview:
+    """Memory for a shard or a segment, from 1 byte up: it goes back to the system when nobody has it any more.
+
+    What the allocator has given out once in megabytes it keeps, in pieces: three times as much is resident then as is in use.
+    """
+    return memoryview(mmap.mmap(-1, size))
+
+
 class _Masker:
     """Makes one shard for its holder from its fragments as they come."""
 
@@ -59,14 +68,13 @@ class _Masker:
         self._place = place
         self._stream = Mask(mask_key(mask_secret, place)).stream()
         self._check = Check(mask_secret, place.object_id, place.segment, place.index)
-        self._data = bytearray(size)
-        self._view = memoryview(self._data)
+        self._data = room(size)
         self._leaves: list[bytes] = []
         self._at = 0
 
     def add(self, fragment: Bytes) -> None:
         end = self._at + len(fragment)
-        masked = self._view[self._at : end]
+        masked = self._data[self._at : end]
         self._check.update(fragment)
         self._stream.update_into(fragment, masked)
         self._leaves.append(leaf_hashes(masked))  # while the fragment is in the processor's cache

@@ -53,6 +53,7 @@ async def _get_file(read: Reader, entry: Entry, to: Path, told: Told) -> None:
         async for plain in segments(read, done, header.layout.segments):
             await asyncio.to_thread(_append, file, plain, to)
             at += len(plain)
+            del plain  # before the next one is there
             told(at)
         await asyncio.to_thread(_finish, file, part, to)
     finally:
@@ -93,10 +94,10 @@ def _restart(file: BinaryIO) -> int:
     return 0
 
 
-def _append(file: BinaryIO, data: bytes, to: Path) -> None:
+def _append(file: BinaryIO, data: memoryview, to: Path) -> None:
     """Write, on disk: what a later try takes for done is done."""
     try:
-        view = memoryview(data)
+        view = data
         while view:
             view = view[file.write(view) or 0 :]
         os.fsync(file.fileno())
@@ -173,7 +174,7 @@ class _Stream:
         self._read = read
         self._segment_size = segment_size
         self._size = size
-        self._tasks: dict[int, asyncio.Task[bytes]] = {}
+        self._tasks: dict[int, asyncio.Task[memoryview]] = {}
 
     async def take(self, offset: int, size: int) -> AsyncIterator[memoryview]:
         """So many bytes from an offset on, segment by segment."""
@@ -181,9 +182,9 @@ class _Stream:
         for number in range(offset // self._segment_size, -(-end // self._segment_size) if size else 0):
             plain = await self._segment(number)
             begin = number * self._segment_size
-            yield memoryview(plain)[max(0, offset - begin) : end - begin]
+            yield plain[max(0, offset - begin) : end - begin]
 
-    async def _segment(self, number: int) -> bytes:
+    async def _segment(self, number: int) -> memoryview:
         for old in [each for each in self._tasks if each < number]:
             await self._drop(old)
         for wanted in (number, number + 1):

@@ -21,7 +21,6 @@ from surge.core.storage.pledges import HELD_PART
 from surge.core.storage.repair import Presence
 from surge.core.types import Address
 from surge.errors import InvalidInput, SurgeError
-from surge.storage import objects
 from surge.storage.challenging import Challenging
 from surge.storage.charges import Charge
 from surge.storage.client import Storage
@@ -32,6 +31,8 @@ from surge.storage.keeper_looking import Look, look
 from surge.storage.keeper_maps import View, view
 from surge.storage.keeper_paying import Paying
 from surge.storage.keeper_repair import Repairing, Sight, segments_of
+from surge.storage.objects import candidates
+from surge.storage.releasing import let_go
 
 log = logging.getLogger("surge.storage")
 
@@ -189,7 +190,7 @@ class Keeper:
             await self._storage.adopt(charge.keys, charge.header, charge.name)
             await self._look([charge], prove=True, pay=True)
             await self._forget(charge)
-            dropped = await objects.let_go(self._storage, charge.keys, charge.header)
+            dropped = await let_go(self._storage, charge.keys, charge.header)
             work = Work(now, charge.keys.object, 0, 0, Address(""), "let go", f"its time is over; {dropped} holders dropped their shards")
             await self.journal.did(work)
             works.append(work)
@@ -282,7 +283,7 @@ class Keeper:
         bad = {device for device, how in presence.items() if how is not Presence.HERE}
         candidates = [
             replace(each, standing=each.standing if self._backed.get(each.operator, True) else UNBACKED)
-            for each in await objects.candidates(storage, None)
+            for each in await candidates(storage, None)
             if each.device not in bad
         ]
         return Sight(presence, candidates)

@@ -83,6 +83,8 @@ async def put(
     name = catalogue.check_name(name)
     before = (await storage.book.read()).get(name)
     storage.book.check_there([name])
+    if not content.size and not await storage.devices():
+        raise InvalidInput("names are kept by devices that hold something of yours: put a file with something in it before an empty one")
     now = int(time.time())
     found = await candidates(storage, max_price, code[1] if code else SHARDS)
     row, lease = await _begun(storage, content, name) or (None, None)
@@ -264,9 +266,9 @@ async def where(storage: Storage, keys: Keys, header: Header) -> Map:
     return await read_map(storage.notes, keys, header, list(known))
 
 
-async def segments(read: Reader, first: int, end: int, ahead: int = 2) -> AsyncGenerator[bytes, None]:
+async def segments(read: Reader, first: int, end: int, ahead: int = 2) -> AsyncGenerator[memoryview, None]:
     """The plaintext of segments in a row; some are on their way before the first is taken."""
-    tasks: list[asyncio.Task[bytes]] = []
+    tasks: list[asyncio.Task[memoryview]] = []
     number = first
     try:
         while tasks or number < end:

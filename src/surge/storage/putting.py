@@ -133,7 +133,9 @@ class Putting:
         rows = [replace(deals[index], root=shard.root, digest=shard.check) for index, shard in enumerate(shards)]
         await journal.put_deals([row for row in rows if row.state == OPENING])
         # 4
-        await _Travel(self, number, layout, rows, shards).run()
+        travel = _Travel(self, number, layout, rows, shards)
+        del shards  # each goes when it is kept
+        await travel.run()
 
     async def finish(self) -> None:
         """Release what came of deals that are not in the map: those who failed, or were too slow, may have a shard all the same."""
@@ -232,7 +234,7 @@ async def bring(storage: Storage, keys: Keys, deal: DealRow, shard: CodedShard) 
         until=deal.until,
         ends=deal.ends,
     )
-    signature = await holder.put(asked, memoryview(shard.data))
+    signature = await holder.put(asked, shard.data)
     pledge_of(deal, storage.owner, keys.author).verify(storage.domain, signature)
     kept = replace(deal, signature=signature, state=KEPT)
     await storage.journal.put_deals([kept])

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from surge.core.messages.storage import MOST_LEAVES
 from surge.core.storage.catalogue import Keys
@@ -22,10 +22,12 @@ from surge.core.storage.layout import FRAGMENT, ChunkRange, SegmentLayout
 from surge.core.storage.map import Placed, Segment
 from surge.core.storage.masks import Mask, Place, mask_key
 from surge.errors import PeerFault, SurgeError, Unavailable
-from surge.storage.coding import Fragments, opened
+from surge.storage.coding import Fragments, opened, room
 from surge.storage.fleet import Fleet
 from surge.storage.holder import Holder, Shard
 from surge.storage.maps import Map
+
+T = TypeVar("T")
 
 log = logging.getLogger("surge.storage")
 
@@ -60,18 +62,25 @@ class Reader:
         self._layout = header.layout
         self._chunks = Chunks(keys.content, keys.object)
         self._map = where
+        self._opening = asyncio.Lock()
+        """One segment is opened at a time: it takes its shards and its plaintext."""
 
     # Whole segments
 
-    async def segment(self, number: int) -> bytes:
+    async def segment(self, number: int) -> memoryview:
         """A segment's plaintext. Raises `Unavailable` when fewer shards can be had than are needed."""
         layout = self._layout.segment(number)
         shards = await shards_of(self._fleet, self._map.segment(number), self._sources(number), self._keys)
         part = ChunkRange(number, 0, layout.chunks, 0, layout.plain)
-        return await asyncio.to_thread(self._opened, layout, part, whole_fragments(shards))
+        async with self._opening:
+            return await asyncio.to_thread(self._opened, layout, part, whole_fragments(shards))
 
-    def _opened(self, layout: SegmentLayout, part: ChunkRange, fragments: Fragments) -> bytes:
-        return b"".join(opened(layout, self._chunks, part, fragments))
+    def _opened(self, layout: SegmentLayout, part: ChunkRange, fragments: Fragments) -> memoryview:
+        plain, at = room(part.size), 0
+        for piece in opened(layout, self._chunks, part, fragments):
+            plain[at : at + len(piece)] = piece
+            at += len(piece)
+        return plain
 
     def _sources(self, number: int) -> list[Source]:
         return sources(self._keys, self._map.segment(number), number)
@@ -83,7 +92,7 @@ class Reader:
         parts = await asyncio.gather(*(self._chunk_range(each) for each in self._layout.ranges(start, end)))
         return b"".join(parts)
 
-    async def _chunk_range(self, wanted: ChunkRange) -> bytes:
+    async def _chunk_range(self, wanted: ChunkRange) -> memoryview:
         layout = self._layout.segment(wanted.segment)
         pieces = layout.pieces(*wanted.sealed(layout))
         leaves = await self._leaves(wanted.segment, layout, {(piece.stripe, piece.index) for piece in pieces})
@@ -138,10 +147,9 @@ class Reader:
         return dict(await first_of(self._fleet, ranked, fetch, layout.k - have, f"segment {number}", have))
 
 
-def whole_fragments(shards: Mapping[int, bytes]) -> Fragments:
+def whole_fragments(shards: Mapping[int, memoryview]) -> Fragments:
     """The fragments of whole shards, by stripe."""
-    views = {index: memoryview(shard) for index, shard in shards.items()}
-    return lambda stripe: {index: view[stripe * FRAGMENT : (stripe + 1) * FRAGMENT] for index, view in views.items()}
+    return lambda stripe: {index: shard[stripe * FRAGMENT : (stripe + 1) * FRAGMENT] for index, shard in shards.items()}
 
 
 def sources(keys: Keys, segment: Segment, number: int) -> list[Source]:
@@ -155,7 +163,7 @@ def sources(keys: Keys, segment: Segment, number: int) -> list[Source]:
 
 async def shards_of(
     fleet: Fleet, segment: Segment, found: list[Source], keys: Keys, without: frozenset[int] = frozenset()
-) -> dict[int, bytes]:
+) -> dict[int, memoryview]:
     """Any k whole shards of a segment, unmasked, from the devices that are quickest. Raises `Unavailable`."""
     layout = segment.layout
     ranked = sorted(
@@ -163,24 +171,29 @@ async def shards_of(
         key=lambda source: (fleet.is_shunned(source.placed.device), source.index >= layout.k, source.index),
     )
 
-    async def fetch(source: Source) -> tuple[int, bytes]:
+    async def fetch(source: Source) -> tuple[int, memoryview]:
         return source.index, await whole_shard(fleet, source, layout.shard, keys)
 
     return dict(await first_of(fleet, ranked, fetch, layout.k, "a segment"))
 
 
-async def whole_shard(fleet: Fleet, source: Source, size: int, keys: Keys) -> bytes:
+async def whole_shard(fleet: Fleet, source: Source, size: int, keys: Keys) -> memoryview:
     """A shard's bytes, unmasked."""
-    total = -(-size // FRAGMENT)
-    gate = asyncio.Semaphore(AHEAD)
+    total, gate, shard = -(-size // FRAGMENT), asyncio.Semaphore(AHEAD), room(size)
 
-    async def piece(first: int) -> bytes:
+    async def piece(first: int) -> None:
         async with gate:
-            return await _read(fleet, source, size, keys, first, min(MOST_LEAVES, total - first))
+            data = await _read(fleet, source, size, keys, first, min(MOST_LEAVES, total - first))
+        shard[first * FRAGMENT : first * FRAGMENT + len(data)] = data
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(piece(first)) for first in range(0, total, MOST_LEAVES)]
-    return b"".join(task.result() for task in tasks)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for first in range(0, total, MOST_LEAVES):
+                group.create_task(piece(first))
+    except BaseException:
+        shard.release()  # who is called off may be held by its own traceback for long
+        raise
+    return shard
 
 
 async def _read(fleet: Fleet, source: Source, size: int, keys: Keys, first: int, count: int) -> bytes:
@@ -191,14 +204,14 @@ async def _read(fleet: Fleet, source: Source, size: int, keys: Keys, first: int,
 
 
 async def first_of(
-    fleet: Fleet, ranked: list[Source], fetch: Callable[[Source], Awaitable[tuple[int, bytes]]], needed: int, what: str, have: int = 0
-) -> list[tuple[int, bytes]]:
+    fleet: Fleet, ranked: list[Source], fetch: Callable[[Source], Awaitable[tuple[int, T]]], needed: int, what: str, have: int = 0
+) -> list[tuple[int, T]]:
     """Fetch from sources, some more than needed at once, until enough have come; the others are called off. Raises `Unavailable`.
 
     `have` are there besides: they are counted in what is said when it cannot be read.
     """
     waiting = list(ranked)
-    came: list[tuple[int, bytes]] = []
+    came: list[tuple[int, T]] = []
     why: SurgeError | None = None
     async with _called_off() as under_way:
 
