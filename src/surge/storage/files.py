@@ -140,11 +140,11 @@ class Files(Keeping):
         with self.open(name) as file:
             return file.read()
 
-    def stream(self, name: str) -> Iterator[bytes]:
+    def stream(self, name: str) -> Iterator[bytes | memoryview]:
         """All bytes of a file, one piece after another, in constant memory."""
         pieces = self._call(lambda storage: stream(storage, name))
 
-        async def following() -> bytes | None:
+        async def following() -> bytes | memoryview | None:
             return await anext(pieces, None)
 
         try:

@@ -281,12 +281,12 @@ class Keeper:
             away = regions.get(region, [])
             presence[device] = keeping.presence(seen[device], period, sum(away) / len(away) if len(away) > 1 else 0.0, leaving=leaving)
         bad = {device for device, how in presence.items() if how is not Presence.HERE}
-        candidates = [
+        usable = [
             replace(each, standing=each.standing if self._backed.get(each.operator, True) else UNBACKED)
             for each in await candidates(storage, None)
             if each.device not in bad
         ]
-        return Sight(presence, candidates)
+        return Sight(presence, usable)
 
     # How it stands
 

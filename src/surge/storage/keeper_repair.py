@@ -88,7 +88,7 @@ class Cost:
     written: int = 0
     """Bytes."""
     wei: int = 0
-    shards: Mapping[int, bytes] = field(default_factory=dict)
+    shards: Mapping[int, memoryview] = field(default_factory=dict)
     """What was read, unmasked, by index."""
 
 

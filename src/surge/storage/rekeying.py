@@ -34,7 +34,7 @@ class StoredContent:
     @contextmanager
     def reading(self, offset: int) -> Iterator[Fill]:
         """See `Content`. For other threads than the loop's."""
-        at, segment, plain = offset, -1, b""
+        at, segment, plain = offset, -1, memoryview(b"")
 
         def fill(buffer: memoryview) -> int:
             nonlocal at, segment, plain
@@ -44,7 +44,7 @@ class StoredContent:
             if number != segment:
                 plain = asyncio.run_coroutine_threadsafe(self._reader.segment(number), self._loop).result()
                 segment = number
-            part = memoryview(plain)[skip : skip + len(buffer)]
+            part = plain[skip : skip + len(buffer)]
             buffer[: len(part)] = part
             at += len(part)
             return len(part)

@@ -13,7 +13,7 @@ PIECE = 4 << 20
 """Bytes that are read together of a file in a folder."""
 
 
-async def stream(storage: Storage, name: str) -> AsyncGenerator[bytes, None]:
+async def stream(storage: Storage, name: str) -> AsyncGenerator[bytes | memoryview, None]:
     """The bytes of a file, in pieces, the next of which is on its way already. Raises `InvalidInput` where there is no such file."""
     _, entry, _ = await storage.find(name)
     if entry.header.kind == Kind.FILE:
@@ -21,6 +21,6 @@ async def stream(storage: Storage, name: str) -> AsyncGenerator[bytes, None]:
     return _part(await RangeReader.open(storage, name))
 
 
-async def _part(ranges: RangeReader) -> AsyncGenerator[bytes, None]:
+async def _part(ranges: RangeReader) -> AsyncGenerator[bytes | memoryview, None]:
     for start in range(0, ranges.size, PIECE):
         yield await ranges.read(start, min(start + PIECE, ranges.size))
