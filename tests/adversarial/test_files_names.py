@@ -64,6 +64,9 @@ class Fleet:
     async def holder(self, device: Address) -> Holder:
         return self.holders[device]
 
+    def is_shunned(self, device: Address) -> bool:
+        return False
+
     def failed(self, device: Address, error: SurgeError) -> None:
         if isinstance(error, PeerFault):
             self.faults.append(error)
