@@ -238,10 +238,8 @@ class Storage:
         """
         held = await self.journal.holding()
         if not held:  # the wallet came from another machine
-            for name, entry in (await self.book.read()).items():
-                if entry.keys is not None and entry.keys.map:
-                    await self.adopt(entry.keys, entry.header, name)
-            held = await self.journal.holding()
+            await self.book.read()
+            held = set(self.notes.likely)
         offered = await self.fleet.offers()
         connected = {each.device for each in await self.fleet.known()}
         return sorted(

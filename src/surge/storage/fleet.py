@@ -35,6 +35,12 @@ OPEN_SECONDS: Final = 20.0
 VISIT_SECONDS: Final = 10.0
 """How long a device may take to tell a record."""
 
+VISITS_PER_SECOND: Final = 4.0
+"""Visits to one device: it answers five hellos of a caller in a second,"""
+
+BURST_SECONDS: Final = 4.0
+"""and as many at once as in so many seconds."""
+
 FRESH_SECONDS: Final = 5.0
 """How long offers are taken as they were read."""
 
@@ -54,6 +60,7 @@ class Fleet:
         self._offers: dict[Address, SignedOffer] = {}
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
+        self._turns: dict[Address, float] = {}
         self._failed: dict[Address, float] = {}
         self._faulty: dict[Address, SurgeError] = {}
 
@@ -136,6 +143,7 @@ class Fleet:
 
     async def visit(self, device: Address, author: Address, labels: list[bytes]) -> list[bytes]:
         """Several records of an author, as `record_at` gives each. Raises `Unavailable`, `PeerFault`."""
+        await self._turn(device)
         context = visit_context(self._network.network_id, SERVICE)
         found: list[bytes] = []
         try:
@@ -153,6 +161,12 @@ class Fleet:
         except TimeoutError as error:
             raise Unavailable(f"{device} does not tell its records within {VISIT_SECONDS:.0f} s", device=device) from error
         return found
+
+    async def _turn(self, device: Address) -> None:
+        """Wait until a device takes another visit: what comes faster it does not answer."""
+        now = time.monotonic()
+        turn = self._turns[device] = max(self._turns.get(device, 0.0), now - BURST_SECONDS) + 1.0 / VISITS_PER_SECOND
+        await asyncio.sleep(max(0.0, turn - now))
 
     async def bill_all(self) -> None:
         """Pay what was read everywhere."""
