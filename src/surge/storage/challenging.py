@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from surge.core.storage.layout import PROOF_LEAF
-from surge.core.types import Address
 from surge.errors import InvalidInput, SurgeError
 from surge.storage.charges import Charge
 from surge.storage.client import Storage
@@ -42,25 +41,22 @@ class Challenging:
         waiting = {deal for deal, row in rows.items() if deal in failures and row.signature is not None and row.until >= now}
         return frozenset({deal for deal, each in failures.items() if each.challenge is not None} | (waiting if wanted else set()))
 
-    async def open(self, charges: Sequence[Charge], devices: Sequence[Address] = ()) -> list[Work]:
-        """Challenge each deal of these objects whose proof failed, or whose device is silent, and whose pledge holds now.
+    async def open(self, charges: Sequence[Charge]) -> list[Work]:
+        """Challenge each deal of these objects whose proof failed, and one of each silent device, whose pledges hold now.
 
-        Where `devices` are named, what they hold is challenged, whatever they answered.
+        One is enough of a device that is silent: it answers for that, or it is found out; and each answer brings it the fee.
         """
         ledger, now = await self._storage.client.ledger(), int(time.time())
         failures, seen, works = await self._journal.failures(), await devices_seen(self._storage.journal), []
+        asked = {each.device for each in failures.values() if each.challenge is not None}
         for charge in charges:
             for row in await self._storage.journal.deals(object=charge.keys.object):
                 failure = failures.get(row.id)
-                silent = row.state == KEPT and (row.device in devices or (row.device in seen and seen[row.device].silent > 0))
-                if (
-                    row.signature is None
-                    or not row.starts <= now <= row.until
-                    or not (silent or (failure is not None and row.state == LOST))
-                ):
+                silent = row.state == KEPT and row.device in seen and seen[row.device].silent > 0 and row.device not in asked
+                failed = row.state == LOST and failure is not None and failure.challenge is None
+                if row.signature is None or not row.starts <= now <= row.until or not (silent or failed):
                     continue
-                if failure is not None and failure.challenge is not None:
-                    continue
+                asked.add(row.device)
                 leaf = failure.leaf if failure is not None else secrets.randbelow(-(-row.size // PROOF_LEAF))
                 pledge = pledge_of(row, self._storage.owner, charge.keys.author)
                 try:

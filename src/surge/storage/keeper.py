@@ -187,7 +187,6 @@ class Keeper:
             states = [row.state for row in await self._storage.journal.objects(id=charge.keys.object)]
             if states and states[0] == GONE:
                 continue
-            await self._storage.adopt(charge.keys, charge.header, charge.name)
             await self._look([charge], prove=True, pay=True)
             await self._forget(charge)
             dropped = await let_go(self._storage, charge.keys, charge.header)
@@ -208,7 +207,10 @@ class Keeper:
         storage, now = self._storage, int(time.time())
         authors = {each.keys.object: each.keys.author for each in charges}
         for charge in charges:
-            await storage.adopt(charge.keys, charge.header, charge.name)
+            try:
+                await storage.adopt(charge.keys, charge.header, charge.name)
+            except SurgeError as error:
+                log.warning("the map of %s is not found now, so nobody is asked to prove it: %s", charge.name, error)
         held: dict[Address, list[DealRow]] = {}
         for row in await storage.journal.deals(state=KEPT):
             if row.object in authors:

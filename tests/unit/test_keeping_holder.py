@@ -1,0 +1,51 @@
+"""What a holder answers to a renewal is believed only as far as it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from surge.core.messages import encode_body
+from surge.core.messages.storage import Renew, Renewed
+from surge.core.storage.accounts import Held
+from surge.errors import PeerFault
+from surge.storage import holder as module
+from surge.storage.holder import Holder
+
+
+class Intents:
+    @asynccontextmanager
+    async def asking(self, *_: object) -> AsyncIterator[None]:
+        yield
+
+
+def lying(since: list[int], signatures: int, monkeypatch: pytest.MonkeyPatch) -> Holder:
+    payer = SimpleNamespace(amount=0, owed=0, channel=SimpleNamespace(deposit=10**30), intents=Intents(), party=None)
+    peer: Any = SimpleNamespace(device="0x" + "11" * 20, payer=payer, terms=SimpleNamespace(channel=bytes(32)))
+
+    async def answer(*_: object) -> Any:
+        return SimpleNamespace(body=encode_body(Renewed([bytes(65)] * signatures, since)), receipt=object())
+
+    monkeypatch.setattr(module, "answer_to", answer)
+    monkeypatch.setattr(module, "Question", lambda *_, **__: None)
+    offer: Any = None
+    return Holder(peer, offer)
+
+
+HELD = Held(bytes(32), 1000, 10**15, 100, 200)
+ASKED = Renew(0, 100, 200, 400, [HELD.deal])
+
+
+async def test_a_holder_that_bills_time_that_was_paid_is_paid_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PeerFault, match="was paid before"):
+        await lying([99], 1, monkeypatch).renew([HELD], ASKED)
+
+
+@pytest.mark.parametrize(("since", "signatures"), [([], 1), ([100], 0), ([100, 100], 1)])
+async def test_an_answer_is_about_the_deals_that_were_asked(since: list[int], signatures: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PeerFault, match="other deals"):
+        await lying(since, signatures, monkeypatch).renew([HELD], ASKED)
