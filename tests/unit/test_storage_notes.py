@@ -80,7 +80,7 @@ async def test_a_record_is_found_among_many_devices_by_who_knows_its_author() ->
 
 async def test_what_is_left_at_ones_own_devices_is_found_by_who_knows_some_of_them() -> None:
     network = Network(1000)
-    mine, held = notes(network), sorted(network.devices)[500:530]
+    mine, held = notes(network), nearest(AUTHOR.address, network.devices)[-30:]
     await mine.leave(AUTHOR, LABEL, 1, b"body", held)
     owner = notes(network)
     owner.likely = held[:MOST_LIKELY]
