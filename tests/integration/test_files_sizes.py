@@ -14,7 +14,6 @@ import pytest
 
 import surge
 from network_support import Town
-from surge.errors import InvalidInput
 from surge.storage.service import StorageConfig
 
 CONFIG = StorageConfig(room=4 << 30, price=2 * 10**15, spare=0)
@@ -35,10 +34,6 @@ with open("/proc/self/status") as status:
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with Town(tmp_path_factory.mktemp("town"), providers=5, storage=CONFIG) as town:
-        with surge.connect(town.file) as network, pytest.raises(InvalidInput, match="something in it before an empty one"):
-            network.files.put(b"", "empty", code=(1, 1))
-        with surge.connect(town.file) as network:
-            network.files.put(b"something", "first", code=(1, 1))
         yield town
 
 

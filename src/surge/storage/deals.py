@@ -10,7 +10,7 @@ from surge.core.types import Address
 from surge.errors import InvalidInput
 from surge.storage.journal import DealRow
 
-FIRST_SECONDS: Final = 60
+FIRST_SECONDS: Final = 30
 """A pledge starts so long before it is asked for: the two clocks may differ, and the ledger's lags behind both."""
 
 FOREVER: Final = 0

@@ -83,8 +83,6 @@ async def put(
     name = catalogue.check_name(name)
     before = (await storage.book.read()).get(name)
     storage.book.check_there([name])
-    if not content.size and not await storage.devices():
-        raise InvalidInput("names are kept by devices that hold something of yours: put a file with something in it before an empty one")
     now = int(time.time())
     found = await candidates(storage, max_price, code[1] if code else SHARDS)
     row, lease = await _begun(storage, content, name) or (None, None)
@@ -297,12 +295,12 @@ async def remove(storage: Storage, name: str) -> int:
         )
     assert entry.keys is not None
     keys, header = entry.keys, entry.header
+    await _leaves(storage, keys, header, found)
     for reader in entry.readers:
         try:
             await sharing.withdraw(storage, reader)
         except SurgeError as error:  # without shards it opens nothing
             log.info("%s is not told that %r was removed: %s", reader.address, found, error)
-    await _leaves(storage, keys, header, found)
     await storage.forget(found, entry)
     dropped = await let_go(storage, keys, header) if keys.map else 0
     await tidy(storage)
