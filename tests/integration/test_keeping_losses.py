@@ -120,6 +120,7 @@ def test_what_is_over_is_let_go(network: surge.Network, town: Town) -> None:
     held = sum(device.storage.shelf.totals[0] for device in town.devices if device.storage)
     assert held == 5, "holders dropped what is over"
     assert [each.name for each in network.files.status()] == ["long"]
+    assert [each.name for each in network.files.ls()] == ["long"], "its name went, and its key with it"
 
 
 def test_who_comes_back_in_time_lost_nothing(tmp_path: Path) -> None:

@@ -10,11 +10,17 @@ from typing import Any
 import pytest
 
 from surge.core.messages import encode_body
-from surge.core.messages.storage import Renew, Renewed
+from surge.core.messages.storage import Proof, Renew, Renewed
 from surge.core.storage.accounts import Held
+from surge.core.storage.map import Placed
+from surge.core.storage.tree import Tree
+from surge.core.types import Address
 from surge.errors import PeerFault
 from surge.storage import holder as module
+from surge.storage.client import adopted
 from surge.storage.holder import Holder
+from surge.storage.keeper_looking import judged
+from surge.storage.service import leaf_asked
 
 
 class Intents:
@@ -49,3 +55,24 @@ async def test_a_holder_that_bills_time_that_was_paid_is_paid_nothing(monkeypatc
 async def test_an_answer_is_about_the_deals_that_were_asked(since: list[int], signatures: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PeerFault, match="other deals"):
         await lying(since, signatures, monkeypatch).renew([HELD], ASKED)
+
+
+def test_only_the_leaf_that_was_asked_for_is_a_proof() -> None:
+    data, seed = bytes(range(256)) * 40, b"s" * 32
+    made = Tree.of(data)
+    row = adopted(
+        bytes(32), 0, 0, len(data), bytes(16), Placed(Address("0x" + "11" * 20), Address("0x" + "22" * 20), bytes(32), made.root, 1, 1), 1
+    )
+    asked = leaf_asked(seed, row.id, len(data))
+
+    def shown(leaf: int) -> Proof:
+        return Proof(data[leaf * 1024 : (leaf + 1) * 1024], made.proof(leaf))
+
+    assert judged(seed, row, shown(asked)) is None
+    for proof in (shown((asked + 1) % 10), Proof(bytes(1024), shown(asked).path), Proof(shown(asked).leaf, b"")):
+        failed = judged(seed, row, proof)
+        assert failed is not None
+        assert (failed.leaf, "not in the shard" in failed.why) == (asked, True)
+    missing = judged(seed, row, None)
+    assert missing is not None
+    assert "does not have it" in missing.why
