@@ -12,7 +12,7 @@ help:
 	@echo "make test-all  run the slow tests too"
 	@echo "make check     linters, formatting, types, the layers of imports"
 	@echo "make format    put the code into its format"
-	@echo "make bench     measure, beside Dask and Ray, into benchmarks/results/"
+	@echo "make bench     measure, beside Dask, Ray and Tahoe-LAFS, into benchmarks/results/"
 	@echo "make picture   run the demonstration and draw it, as docs/demo.svg"
 	@echo "make lock      pin anew what pyproject.toml and package.json ask for"
 	@echo "make clean     remove what setup and the tools made here"
@@ -31,6 +31,12 @@ setup: .venv/.installed node_modules/.installed
 .venv/.installed-bench: requirements-bench.lock .venv/.installed
 	@echo "installing what Surge is measured beside into .venv: about a minute, once"
 	$(PIP) install --require-hashes --no-deps --requirement requirements-bench.lock
+	@touch $@
+
+.venv-tahoe/.installed: requirements-tahoe.lock
+	@echo "installing Tahoe-LAFS, which stored files are measured beside, into .venv-tahoe: about a minute, once"
+	$(PYTHON) -m venv .venv-tahoe
+	.venv-tahoe/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps --requirement requirements-tahoe.lock
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json .npmrc
@@ -60,7 +66,7 @@ format: setup
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: setup .venv/.installed-bench
+bench: setup .venv/.installed-bench .venv-tahoe/.installed
 	$(BIN)/python -m benchmarks
 
 # Hashes and no index: whoever installs takes the files from the index they trust, and gets these or nothing.
@@ -73,8 +79,9 @@ lock: setup
 	$(PIP) install uv==0.13.9
 	$(COMPILE) pyproject.toml --group dev --output-file requirements.lock
 	$(COMPILE) --group bench --constraint requirements.lock --output-file requirements-bench.lock
+	$(COMPILE) --group tahoe --output-file requirements-tahoe.lock
 	npm install --package-lock-only
 
 clean:
-	rm -rf .venv node_modules dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-tahoe node_modules dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

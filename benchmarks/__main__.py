@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import audits, challenges, disputes, economies, gas, networks, receipts, rows, sandboxes
+from benchmarks import audits, challenges, disputes, economies, files, gas, networks, receipts, rows, sandboxes
 from surge.cli.image import ensure_image
 
 PARTS = {
@@ -16,6 +16,7 @@ PARTS = {
     "challenges": challenges.measure,
     "sandboxes": sandboxes.measure,
     "disputes": disputes.measure,
+    "files": files.measure,
     "networks": networks.measure,
 }
 """What is measured, in this order."""

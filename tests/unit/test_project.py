@@ -20,6 +20,7 @@ LOCKS = {
         *PROJECT["dependency-groups"]["dev"],
     ],
     "requirements-bench.lock": PROJECT["dependency-groups"]["bench"],
+    "requirements-tahoe.lock": PROJECT["dependency-groups"]["tahoe"],
 }
 
 
