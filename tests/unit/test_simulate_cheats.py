@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from surge.core.credibility import audit_chance
-from surge.simulate.cheats import CHEATS, JOB, Cheat, Setting, career, least_bond
+from surge.simulate.cheats import CHEATS, Cheat, Setting, career, least_bond
+from surge.simulate.given import JOB
 from surge.simulate.rules import SURGE_GRAINS, Rules
 from surge.simulate.scenarios import _loopholes
 

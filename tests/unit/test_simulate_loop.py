@@ -16,8 +16,9 @@ import pytest
 from surge.core.credibility import audit_chance
 from surge.core.emission import reward
 from surge.simulate import market
-from surge.simulate.cheats import CHEATS, IDENTITY, JOB
+from surge.simulate.cheats import CHEATS, IDENTITY
 from surge.simulate.economy import GROWTH, MARGIN, Economy, Settings, begin, step
+from surge.simulate.given import JOB
 from surge.simulate.rules import SURGE_GRAINS
 
 AGENT = ("kind", "active", "ask", "units", "checks", "chance", "earned", "wants", "fees", "back", "wrong", "filled")

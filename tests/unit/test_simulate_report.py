@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,6 +20,7 @@ from surge.simulate import report, scenarios
 from surge.simulate.cheats import CHEATS
 from surge.simulate.devices import DEVICES
 from surge.simulate.economy import Settings
+from surge.simulate.lines import lines
 from surge.simulate.plots import SCALES, figure, line_plot
 from surge.simulate.scenarios import SHOCKS, Result, simulate
 from surge.simulate.sources import SOURCES
@@ -79,6 +81,7 @@ def test_every_cheat_has_its_line_and_whether_it_loses_is_said(result: Result) -
     table = page.partition("Where cheating would pay")[2].partition("</table>")[0]
     assert table.count('class="wins"') == sum(1 for each in result.curves.loopholes if each.disputed)
     assert "nobody ever goes to court" in page
+    assert all(f"<tr><td>{escape(each.cheat)}</td>" in page for each in lines())
 
 
 def test_a_report_without_shocks_says_nothing_of_them() -> None:
@@ -97,6 +100,7 @@ def test_the_figures_are_json(result: Result) -> None:
     assert sorted(found["days"]) == sorted(("steady", *(each.name for each in SHOCKS)))
     assert len(found["days"]["steady"]["price"]) == -(-len(result.steady) // 7)
     assert [each["kind"] for each in found["cheats"]] == [each.name for each in CHEATS]
+    assert [each["cheat"] for each in found["lines"]] == [each.cheat for each in lines()]
     assert found["settings"]["rules"]["economics"]["network"]["fee_bps"] == 100
 
 

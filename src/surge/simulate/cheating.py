@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from surge.simulate.cheats import CHEATS, IDENTITY, JOB
+from surge.simulate.cheats import CHEATS, IDENTITY
 from surge.simulate.devices import Array
+from surge.simulate.given import JOB
 from surge.simulate.rules import SURGE_GRAINS, Rules
 
 if TYPE_CHECKING:

@@ -14,10 +14,8 @@ import numpy as np
 
 from surge.core.emission import BPS
 from surge.simulate.devices import Array
+from surge.simulate.given import JOB
 from surge.simulate.rules import SURGE_GRAINS, Rules
-
-JOB = 1_000
-"""Units of one job that a device does: what is run again, and can be claimed to be wrong, when it is caught."""
 
 IDENTITY = 0.05
 """US dollars for a new identity: the gas of registering an operator and a device, and of staking. Assumed; of a cheap rollup."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 from html import escape
 from typing import Any
 
+from surge.simulate import cheat_table
 from surge.simulate.cheats import CHEATS
 from surge.simulate.devices import DEVICES
 from surge.simulate.economy import Day
@@ -45,6 +46,7 @@ def data(result: Result, *, every: int = 7) -> dict[str, Any]:
             "bonds": result.curves.bonds,
             "gain_by_bond": dict(zip([each.name for each in CHEATS], result.curves.by_bond, strict=True)),
         },
+        "lines": cheat_table.data(result.settings.rules),
         "would_pay": [asdict(each) for each in result.curves.loopholes],
         "days": {
             name: {each.name: [getattr(day, each.name) for day in days[::every]] for each in fields(Day)} for name, days in rows.items()
@@ -66,6 +68,7 @@ def html(result: Result) -> str:
 def _sections(result: Result) -> Iterator[str]:
     yield from _steady(result)
     yield from _cheats(result)
+    yield from cheat_table.section(result.settings.rules)
     for shock in SHOCKS:
         if shock.name in result.shocked:
             yield from _shocked(result, shock.name, shock.title)
