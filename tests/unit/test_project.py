@@ -69,7 +69,12 @@ def test_the_engine_is_the_one_results_are_defined_by() -> None:
 
 def test_make_says_what_a_long_step_is_before_it_begins() -> None:
     recipes = re.findall(r"^(\S+/\.installed\S*):.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert [name for name, _ in recipes] == [".venv/.installed", ".venv/.installed-bench", ".venv-tahoe/.installed", "node_modules/.installed"]
+    assert [name for name, _ in recipes] == [
+        ".venv/.installed",
+        ".venv/.installed-bench",
+        ".venv-tahoe/.installed",
+        "node_modules/.installed",
+    ]
     for name, recipe in recipes:
         said, _, _ = re.sub(r"^\t@test .*\n", "", recipe).partition("\n")
         assert re.fullmatch(r'\t@echo "installing .*, once"', said), name
