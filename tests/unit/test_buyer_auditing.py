@@ -345,12 +345,14 @@ async def test_a_late_copy_is_held_against_the_answer_that_was_taken(
 ) -> None:
     drawn(monkeypatch, checked=False)
     monkeypatch.setattr("surge.buyer.stragglers.SPECULATE_SECONDS", 0.05)
-    quick, slow = honest(), lying(seconds=lambda count: 1.5)
+    slow = lying(seconds=lambda count: 1.5)
+    quick = honest(seconds=lambda count: 0.0 if slow.ran else 0.5)  # it leaves the other time to begin
     bed = make_audited(quick, slow, own=[quick.device, slow.device])
     job, results = await bed.start(bed.plan(chunk=1), range(8))
     assert await asyncio.wait_for(asyncio.to_thread(list, results), 30) == list(range(1, 9))
-    while slow.busy:
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(20):
+        while slow.busy:
+            await asyncio.sleep(0.02)
     accepted = [yes for _, yes in slow.acknowledged[1:]]
     assert not any(accepted), "a late answer is no way to be paid for nothing"
     assert isinstance(job.lanes.left.get(slow.device), SurgeError | None)

@@ -163,12 +163,14 @@ async def test_a_late_copy_is_held_against_an_answer_that_was_checked(
 ) -> None:
     monkeypatch.setattr("surge.buyer.stragglers.SPECULATE_SECONDS", 0.05)
     monkeypatch.setattr(Peer, "cancel", lambda peer, call: setattr(call, "wanted", False))  # it had begun
-    quick, slow = honest(), lying(seconds=lambda count: 1.0)
+    slow = lying(seconds=lambda count: 1.0)
+    quick = honest(seconds=lambda count: 0.0 if slow.ran else 0.5)  # it leaves the other time to begin
     bed = make_audited(quick, slow)
     _, results = await bed.start(bed.plan(chunk=1), range(8))
     assert await asyncio.wait_for(asyncio.to_thread(list, results), 20) == list(range(1, 9))
-    while slow.busy or len(slow.acknowledged) == 1:
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(20):
+        while slow.busy or len(slow.acknowledged) == 1:
+            await asyncio.sleep(0.02)
     assert not any(accepted for _, accepted in slow.acknowledged[1:])
     assert bed.evidence is not None
     assert bed.evidence.is_caught(slow.device)
