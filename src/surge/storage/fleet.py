@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from surge.buyer.calls import Refused
@@ -25,6 +25,7 @@ from surge.storage.service import SERVICE
 if TYPE_CHECKING:
     from surge.relay.client import Relays
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 log = logging.getLogger("surge.storage")
@@ -180,15 +181,15 @@ class Fleet:
         await asyncio.gather(*(bill(each) for each in await self.known()))
 
 
-async def at_most(limit: int, works: list[Callable[[], Awaitable[T]]]) -> list[T | SurgeError]:
-    """Do many things, so many at once; what each came to."""
+async def at_most(limit: int, things: Iterable[S], work: Callable[[S], Awaitable[T]]) -> list[T | SurgeError]:
+    """Do the same with many things, so many at once; what each came to."""
     gate = asyncio.Semaphore(limit)
 
-    async def one(work: Callable[[], Awaitable[T]]) -> T | SurgeError:
+    async def one(thing: S) -> T | SurgeError:
         async with gate:
             try:
-                return await work()
+                return await work(thing)
             except SurgeError as error:
                 return error
 
-    return list(await asyncio.gather(*(one(work) for work in works)))
+    return list(await asyncio.gather(*(one(thing) for thing in things)))

@@ -148,7 +148,7 @@ class Keeper:
             looks, _ = await self._look(charges, prove=False, pay=False)
         number, sight = await self.journal.begin(LOOK, int(time.time())), await self._sight()
         here = [each.device for each in looks if each.here]
-        views = await at_most(AT_ONCE, [lambda each=each: view(self._storage, each, here) for each in charges])  # type: ignore[misc]
+        views = await at_most(AT_ONCE, charges, lambda each: view(self._storage, each, here))
         found: list[View] = []
         works: list[Work] = []
         for charge, seen in zip(charges, views, strict=True):
@@ -233,7 +233,7 @@ class Keeper:
             await self._lost(each, held[each.device], now)
         # 3
         await self._look_at_bonds({row.operator for rows in held.values() for row in rows})
-        paid = await at_most(AT_ONCE, [lambda each=each: self._paid(each, authors, pay=pay) for each in looks])  # type: ignore[misc]
+        paid = await at_most(AT_ONCE, looks, lambda each: self._paid(each, authors, pay=pay))
         audits = []
         for each, amount in zip(looks, paid, strict=True):
             why = f"{each.said}; it was not paid: {amount}" if isinstance(amount, SurgeError) else each.said

@@ -63,7 +63,7 @@ class Look:
 async def look(storage: Storage, held: Mapping[Address, Sequence[DealRow]], *, prove: bool) -> list[Look]:
     """Look at devices, and have them prove the deals that are named with them."""
     looks = [Look(device) for device in held]
-    await at_most(AT_ONCE, [lambda each=each: _look(storage, each, held[each.device] if prove else ()) for each in looks])  # type: ignore[misc]
+    await at_most(AT_ONCE, looks, lambda each: _look(storage, each, held[each.device] if prove else ()))
     return looks
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -39,7 +40,7 @@ Told = Callable[[Sequence[Audit], Sequence[Work]], None]
 """Hears what a round saw and did."""
 
 
-class Keeping:
+class Keeping(ABC):
     """The part of `Files` that keeps. Use `Files`."""
 
     _client: Client
@@ -47,8 +48,9 @@ class Keeping:
     _bundle: Bundle | None = None
     _keeper: Keeper | None = None
 
+    @abstractmethod
     def _call(self, work: Callable[[Storage], Coroutine[Any, Any, T]]) -> T:
-        raise NotImplementedError
+        """Do something with the owner's storage, on the loop in the background."""
 
     @property
     def _owner(self) -> Address | None:

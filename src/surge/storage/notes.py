@@ -104,7 +104,7 @@ class Notes:
         found: list[Record] = []
         while waiting and len(found) < ENOUGH:
             asked, waiting = waiting[:ASKED], waiting[ASKED:]
-            answers += await at_most(AT_ONCE, [lambda device=device: ask(device) for device in asked])  # type: ignore[misc]
+            answers += await at_most(AT_ONCE, asked, ask)
             found = [each for each in answers if isinstance(each, Record) and digest in (None, hashlib.sha256(each.body).digest())]
         if not found and all(isinstance(answer, SurgeError) for answer in answers):
             why = next((str(answer) for answer in answers if isinstance(answer, SurgeError)), "nobody offers storage now")
@@ -128,7 +128,7 @@ class Notes:
         reasons: list[SurgeError] = []
         while waiting and kept < REPLICAS:
             batch, waiting = waiting[: REPLICAS - kept], waiting[REPLICAS - kept :]
-            for device, answer in zip(batch, await at_most(AT_ONCE, [lambda each=each: put(each) for each in batch]), strict=True):  # type: ignore[misc]
+            for device, answer in zip(batch, await at_most(AT_ONCE, batch, put), strict=True):
                 if isinstance(answer, Outdated):
                     raise answer
                 if isinstance(answer, SurgeError):

@@ -43,7 +43,7 @@ async def release(storage: Storage, keys: Keys, deals: Sequence[DealRow]) -> int
         await storage.journal.put_deals([replace(deal, state=DROPPED)])
         return receipt is not None
 
-    answers = await at_most(AT_ONCE, [lambda deal=deal: drop(deal) for deal in deals])  # type: ignore[misc]
+    answers = await at_most(AT_ONCE, deals, drop)
     for deal, answer in zip(deals, answers, strict=True):
         if isinstance(answer, SurgeError):
             log.info("%s was not told to drop a shard: %s", deal.device, answer)
