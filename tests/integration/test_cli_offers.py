@@ -66,7 +66,7 @@ def test_what_a_wallet_saw_and_what_the_ledger_shows_becomes_a_standing(town: To
             buyer.provider("0x" + "11" * 20)
     (row,) = place.json("provider", "show", device, *network)
     assert row["reasons"][1]["text"].startswith("20 units accepted here")
-    assert row["reasons"][2]["text"].startswith("1 buyer paid it and ")
+    assert any(each["text"].startswith("1 buyer paid it and ") for each in row["reasons"])
     assert sum(each["adds"] for each in row["reasons"]) == pytest.approx(row["standing"], abs=0.001)
     assert row["standing"] > 0.9
     assert row["known"]
