@@ -25,7 +25,7 @@ from surge.cli.children import with_parent as die_with_parent
 from surge.cli.console import Size, err, out
 from surge.cli.lending import usual_room
 from surge.core.text import counted
-from surge.errors import InvalidInput, Unavailable
+from surge.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
