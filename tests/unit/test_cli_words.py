@@ -274,7 +274,7 @@ def test_who_comes_before_a_network_is_founded_is_told_that_it_starts(tmp_path: 
     with pytest.raises(InvalidInput, match="no network to join"):
         places.find_network()
     places.point_to(coming)
-    with pytest.raises(InvalidInput, match="a network is starting in .*a: `surge up` prints"):
+    with pytest.raises(InvalidInput, match=r"a network is starting in .*a: `surge up` prints"):
         places.find_network()
     coming.parent.mkdir()
     coming.write_text("{}")

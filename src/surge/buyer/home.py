@@ -207,8 +207,8 @@ def find_network(named: str | Path | None = None) -> Path:
     path = network_meant(named)
     if path is None and (starting := [network for alive, _, network in _running() if alive]):
         raise InvalidInput(
-            f"a network is starting in {starting[0].parent}: `surge up` prints `network ready` when it can be used, the first time after the "
-            "minute or two that compiling Python takes"
+            f"a network is starting in {starting[0].parent}: `surge up` prints `network ready` when it can be used, the first time after "
+            "the minute or two that compiling Python takes"
         )
     if path is None:
         raise InvalidInput(
