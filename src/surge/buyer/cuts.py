@@ -86,6 +86,8 @@ class Cut:
     """That of the lanes that run it."""
     fuel: int | None = None
     """The fuel limit under which they run it."""
+    least: int = 0
+    """Fuel that it takes at least, since it was stopped before; 0 where it was not."""
     took: int | None = None
     """The fuel that it took, as answers that wait have it."""
 

@@ -123,7 +123,7 @@ class Provider:
             journal=self._journal,
             spool=self._spool,
             tally=self.tally,
-            deposit=lambda channel: self.reception.deposit(channel),
+            state=lambda channel: self.reception.state(channel),
             owed=self.earnings.hurry,
             answered=self._paid,
         )
