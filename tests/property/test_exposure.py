@@ -94,7 +94,7 @@ class Device:
         return sum(each.got + sum(each.running) for each in self.channels)
 
 
-ACTIONS = ("open", "raise", "begin", "begin", "end", "end", "accept", "refuse", "default", "late", "close")
+ACTIONS = ("begin", "end", "accept", "begin", "end", "accept", "begin", "end", "raise", "refuse", "default", "late", "close", "open")
 
 
 def play(draw: Callable[[st.SearchStrategy], int], without: set[str], steps: int) -> Device:
@@ -111,7 +111,7 @@ def play(draw: Callable[[st.SearchStrategy], int], without: set[str], steps: int
             limit = draw(st.integers(0, MOST))
             device.begin(channel, Ask(limit, draw(st.integers(0, limit))), draw(st.integers(1, 9)))
         elif action == "end" and channel.running:
-            device.end(channel, draw(st.integers(0, MOST)))
+            device.end(channel, draw(st.integers(0, channel.running[0] * 5 // 4)))
         elif action == "accept" and channel.receipts and not channel.is_closed:
             device.accept(channel, channel.receipts)
         elif action == "late" and channel.late and not channel.is_closed:

@@ -283,6 +283,14 @@ def test_a_buyer_that_vanishes_again_and_again_gains_nothing() -> None:
     assert lost == 16 + 4
 
 
+def test_a_default_takes_all_credit_and_what_is_paid_later_is_credit_again() -> None:
+    standing = exposure.credited(exposure.credited(Standing(), 10**20), 5)
+    assert standing.credit == 10**20 + 5
+    once = exposure.defaulted(standing, 1)
+    assert once.credit == 0
+    assert exposure.credited(once, 7).credit == 7
+
+
 def test_a_default_makes_the_way_back_longer() -> None:
     once = exposure.defaulted(Standing(), 0)
     assert [grown(once, units, 8).window for units in (1, 2, 5, 6)] == [1, 2, 2, 4]
