@@ -160,7 +160,7 @@ class Ask:
     @property
     def least(self) -> int:
         """With less than this it is not begun: it would only be stopped."""
-        return min(self.limit, max(self.start, self.expected))
+        return min(self.limit, max(1, self.start, self.expected))
 
 
 def part(free: int, ask: Ask, *, units: int, floor: int, more_may_come: bool) -> int | None:

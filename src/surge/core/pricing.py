@@ -93,7 +93,9 @@ def affordable_fuel(prices: Prices, most: int, memory: int, moved: int, funds: i
         return most
     if unit_amount(prices, 0, memory, moved) > funds:
         return -1
-    low, high = 0, most
+    # Without rounding up it is a division; rounding adds less than 2 wei.
+    spare, wei = funds - transfer_amount(prices, moved), prices.gigafuel * prices.speed + memory * prices.memory
+    low, high = max(0, (spare - 2) * prices.speed * GIGA // wei), min(most, spare * prices.speed * GIGA // wei)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if unit_amount(prices, middle, memory, moved) <= funds else (low, middle - 1)

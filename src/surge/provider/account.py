@@ -10,72 +10,29 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from surge.core import exposure
 from surge.core.channels import Answered, ProviderChannel
-from surge.core.eip712 import Domain
 from surge.core.exposure import Ask
 from surge.core.messages import Acknowledge, CloseChannel, SignedReceipt
 from surge.core.messages.fields import wei, wei_bytes
 from surge.core.pricing import Prices
 from surge.core.receipts import FUELLED, WINDOWED, Close, Receipt, ReceiptKind, Signed, Terms, Voucher
-from surge.core.signing import Signer, check_signed
+from surge.core.signing import check_signed
 from surge.core.text import counted
 from surge.core.types import ZERO
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
+from surge.provider.backing import Common, Issued
 from surge.provider.buyers import Buyer
-from surge.provider.config import ProviderConfig
-from surge.provider.journal import History, Journal
+from surge.provider.journal import History
 from surge.provider.schema import CLOSING_TOGETHER, ChannelRow
 from surge.provider.service import Claim, Refused, Reply, Reserve
-from surge.provider.tally import Tally
 
 FORGIVEN = 16
 """A channel may leave unpaid its floor, or one part in so many of what it paid if that is more."""
-
-Issued = Callable[[Signed, SurgeError | None], None]
-
-
-class OnLedger(Protocol):
-    """A channel on the ledger."""
-
-    @property
-    def exists(self) -> bool:
-        """Whether the ledger has it."""
-        ...
-
-    @property
-    def deposit(self) -> int:
-        """Wei."""
-        ...
-
-    @property
-    def floor(self) -> int:
-        """Wei that it pays at least."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Common:
-    """What all accounts share."""
-
-    device: Signer
-    domain: Domain
-    config: ProviderConfig
-    journal: Journal
-    spool: Path
-    """Where outputs wait for their acknowledgement."""
-    tally: Tally
-    state: Callable[[bytes], Awaitable[OnLedger | None]]
-    """Ask the ledger for a channel; None when it was just asked, or cannot be."""
-    owed: Callable[[bytes], None]
-    """Told of channels whose voucher should be redeemed soon."""
-    answered: Callable[[Receipt, bool], None]
-    """Told of every receipt whose answer is on disk, and whether it was accepted."""
 
 
 class Account:
@@ -172,7 +129,7 @@ class Account:
             floor=self.floor,
             vouched=channel.amount,
             unpaid=channel.unvouched() + self._refused + self._stopped,
-            awaited=bool(channel.pending.keys() - self._defaulted),
+            awaited=any(each not in self._defaulted for each in channel.pending),
         )
 
     def raised(self, floor: int) -> None:

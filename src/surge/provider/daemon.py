@@ -17,8 +17,8 @@ from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import SurgeError, Unavailable
 from surge.provider import visits
-from surge.provider.account import Common
 from surge.provider.availability import Host, LocalHost, unavailable
+from surge.provider.backing import Common
 from surge.provider.buyers import Buyers
 from surge.provider.config import ProviderConfig
 from surge.provider.doors import LedgerClient, RelayClient

@@ -16,7 +16,8 @@ from surge.core.receipts import ReceiptKind, Terms
 from surge.core.signing import check_signed
 from surge.core.types import ZERO, Address
 from surge.errors import InvalidInput, LedgerError, PeerFault, Unavailable
-from surge.provider.account import Account, Common
+from surge.provider.account import Account
+from surge.provider.backing import Common
 from surge.provider.buyers import Buyers
 from surge.provider.desk import Desk
 from surge.provider.journal import Overdue
