@@ -91,7 +91,9 @@ async def test_work_waits_for_a_voucher_that_may_come_and_no_longer(monkeypatch:
     assert not waiting.done()
     line.standing = exposure.credited(line.standing, 100)
     line.cover.owes(A, floor=100, vouched=100, unpaid=0, awaited=False)
-    assert (await asyncio.wait_for(waiting, 5)).amount == 100
+    part = await asyncio.wait_for(waiting, 5)
+    assert part.amount == 100
+    part.release()
     line.cover.owes(A, floor=100, vouched=100, unpaid=150, awaited=True)
     with pytest.raises(Refused, match="is certain to get"):
         await asyncio.wait_for(line.part(), 5)

@@ -8,13 +8,14 @@ that does not know it thus pledges more to it, step by step; work that is paid c
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from surge.buyer.bounds import LOOK_SECONDS, LOOKS
 from surge.buyer.calls import UnitCall, said_in
-from surge.buyer.cuts import Cut
+from surge.buyer.cuts import Cut, Lane
 from surge.buyer.peers import Peer
 from surge.buyer.purse import in_surge
 from surge.buyer.sizes import DOUBT
@@ -35,6 +36,9 @@ RAISES = 12
 
 FIRST_FUEL = 10 * GIGA
 """What a unit is taken to need of which nothing is known."""
+
+ROUNDS = 4
+"""Units for each core that are covered at once: one runs, others wait for vouchers, and each has more set aside than it takes."""
 
 REST_SECONDS = 0.3
 """How long a lane rests that waits for receipts to be answered."""
@@ -80,6 +84,14 @@ class Covering:
         # 4
         lane.ready = False
         lanes.mend(key, self._raise(peer, refusal, cut))
+
+    def most_items(self, lane: Lane, peer: Peer) -> float:
+        """Items of a unit of which the provider does as many before it is paid as run, and wait for their vouchers; infinite if unknown.
+
+        What it covers is reckoned as for who never left a receipt unanswered: the floor, or what was vouched for.
+        """
+        each = self._price(peer, self._job.purse.item_fuel or 0)
+        return max(peer.payer.floor, peer.payer.amount) / each / (ROUNDS * lane.cores) if each else math.inf
 
     def _is_too_soon(self, call: UnitCall, cut: Cut | None, fuel: int) -> bool:
         attempt = None if cut is None else cut.tries.get(call.lane)

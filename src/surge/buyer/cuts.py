@@ -36,6 +36,8 @@ class Lane:
     failures: int = 0
     """Local endings in a row."""
     rests_until: float = 0.0
+    most: float = math.inf
+    """Items of a unit of which as many as the lane takes at once are covered (`covering`): one for whom more would wait."""
     done: int = 0
     """Cuts finished."""
     back_at: float = -math.inf

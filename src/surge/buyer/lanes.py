@@ -71,6 +71,8 @@ class Lanes:
 
     def room(self) -> dict[str, int]:
         """Units that each lane's window still takes."""
+        for key, lane in self._job.scheduler.lanes.items():
+            lane.most = self.covering.most_items(lane, self.peers[key]) if key in self.peers else lane.most
         return {key: peer.room for key, peer in self.peers.items()}
 
     def slots(self) -> int:

@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 from surge.core import canonical
 from surge.errors import InvalidInput
 
-MARGIN = 2
-"""A unit gets so many times what its buyer expects of it, where there is so much."""
+MARGIN = 4
+"""A unit gets one part in so many more than its buyer expects of it, where there is so much: it expects what the dearest took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Ask:
 def part(free: int, ask: Ask, *, units: int, floor: int, more_may_come: bool) -> int | None:
     """The part of what is free that a unit gets; None where it does not begin with that: it waits if more may come, else it is refused.
 
-    All that it may come to, if an equal share of what is free has it. Otherwise a share, and at least `MARGIN` times what its buyer
+    All that it may come to, if an equal share of what is free has it. Otherwise a share, and at least somewhat more than its buyer
     expects; where nobody knows what it takes, at least as much as the channel's floor, which is asked for as about a unit. What has not so
     much waits while something is under way that may leave some, or a voucher may come; then it takes what there is. So small units go
     beside one another and large ones one after another, and none waits for what cannot come.
@@ -179,7 +179,7 @@ def part(free: int, ask: Ask, *, units: int, floor: int, more_may_come: bool) ->
         more_may_come: whether what is free may grow by itself.
     """
     share = free // max(1, units)
-    wish = min(ask.limit, max(share, ask.start, MARGIN * ask.expected if ask.expected else floor))
+    wish = min(ask.limit, max(share, ask.least, ask.expected + ask.expected // MARGIN if ask.expected else floor))
     if wish <= free:
         return wish
     return free if free >= ask.least and not more_may_come else None

@@ -113,7 +113,10 @@ class Account:
         except Refused as refused:
             if refused.code != "cover":
                 raise
-        await self.look_at_deposit()
+            before = self.floor
+            await self.look_at_deposit()
+            if self.floor == before:
+                raise
         return await cover.reserve(self.row.id, ask, units, self._stopped_at)
 
     def _stopped_at(self, amount: int) -> None:
