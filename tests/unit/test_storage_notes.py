@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,8 @@ class Network:
         lot = random.Random(count)
         self.devices = {Address("0x" + lot.randbytes(20).hex()): Device() for _ in range(count)}
         self.away: set[Address] = set()
+        self.silent: set[Address] = set()
+        self.slow: set[Address] = set()
         self.asked: list[Address] = []
 
     async def offers(self) -> dict[Address, Device]:
@@ -48,11 +51,16 @@ class Network:
 
     async def record_at(self, device: Address, author: Address, label: bytes) -> bytes:
         self.asked.append(device)
+        if device in self.silent:
+            await asyncio.Event().wait()
         found = (await self.holder(device)).there.get((author, label))
         return b"" if found is None else found.encode()
 
     def failed(self, device: Address, error: Exception) -> None:
         self.away.add(device)
+
+    def late(self, device: Address) -> None:
+        self.slow.add(device)
 
     def is_shunned(self, device: Address) -> bool:
         return device in self.away
@@ -102,3 +110,39 @@ async def test_a_few_devices_are_all_asked() -> None:
     assert sorted(network.asked) == sorted(network.devices)
     with pytest.raises(Outdated):
         await notes(network).leave(AUTHOR, LABEL, 1, b"one", sorted(network.devices)[:1])
+
+
+async def test_who_says_nothing_is_not_waited_for_once_enough_have_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surge.storage.notes.PATIENCE", 0.05)
+    network = Network(6)
+    notes = Notes(network)  # type: ignore[arg-type]
+    await notes.leave(AUTHOR, LABEL, 1, b"one", list(network.devices))
+    network.silent = set(list(network.devices)[:2])
+    async with asyncio.timeout(5):
+        found = await notes.newest(AUTHOR.address, LABEL)
+    assert found is not None
+    assert found.body == b"one"
+    assert network.slow == network.silent
+
+
+async def test_a_newer_version_is_waited_for_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(6)
+    notes = Notes(network)  # type: ignore[arg-type]
+    await notes.leave(AUTHOR, LABEL, 1, b"one", list(network.devices))
+    last = list(network.devices)[-1]
+    await notes.leave(AUTHOR, LABEL, 2, b"two", [last])
+    others_told, before = asyncio.Event(), network.record_at
+
+    async def record_at(device: Address, author: Address, label: bytes) -> bytes:
+        if device == last:
+            await others_told.wait()
+            await asyncio.sleep(0.1)  # it is slower
+        found = await before(device, author, label)
+        if len(network.asked) == 5:
+            others_told.set()
+        return found
+
+    monkeypatch.setattr(network, "record_at", record_at)
+    found = await notes.newest(AUTHOR.address, LABEL)
+    assert found is not None
+    assert found.body == b"two"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from surge.core import canonical
@@ -36,6 +38,9 @@ MOST_LIKELY: Final = 24
 """Devices that are likely to have what is one's own: they are asked beside those that everybody would ask."""
 
 AT_ONCE: Final = 16
+
+PATIENCE: Final = 2.0
+"""Seconds that the others get to tell a newer one, once enough have told a record."""
 
 
 class Outdated(SurgeError):
@@ -99,17 +104,55 @@ class Notes:
                 self._fleet.failed(device, fault)
                 raise
 
+        def wanted(found: Sequence[Record | SurgeError | None]) -> list[Record]:
+            return [each for each in found if isinstance(each, Record) and digest in (None, hashlib.sha256(each.body).digest())]
+
         waiting = list(devices) or await self._asked(author)
         answers: list[Record | SurgeError | None] = []
         found: list[Record] = []
         while waiting and len(found) < ENOUGH:
             asked, waiting = waiting[:ASKED], waiting[ASKED:]
-            answers += await at_most(AT_ONCE, asked, ask)
-            found = [each for each in answers if isinstance(each, Record) and digest in (None, hashlib.sha256(each.body).digest())]
+            answers += await self._soon(asked, ask, lambda came, before=tuple(answers): len(wanted([*before, *came])) >= ENOUGH)  # type: ignore[misc]
+            found = wanted(answers)
         if not found and all(isinstance(answer, SurgeError) for answer in answers):
             why = next((str(answer) for answer in answers if isinstance(answer, SurgeError)), "nobody offers storage now")
             raise Unavailable(f"no device tells whether it has the record: {why}")
         return records.newest(found)
+
+    async def _soon(
+        self,
+        devices: Sequence[Address],
+        ask: Callable[[Address], Awaitable[Record | None]],
+        enough: Callable[[Sequence[Record | SurgeError | None]], bool],
+    ) -> list[Record | SurgeError | None]:
+        """What devices answer; once that is enough, and `PATIENCE` is over, the others are called off and come last for a while."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(device: Address) -> Record | SurgeError | None:
+            async with gate:
+                try:
+                    return await ask(device)
+                except SurgeError as error:
+                    return error
+
+        came: list[Record | SurgeError | None] = []
+        tasks = {asyncio.create_task(one(device)): device for device in devices}
+        left, until = set(tasks), float("inf")
+        try:
+            while left:
+                rest = max(0.0, until - time.monotonic())
+                done, left = await asyncio.wait(left, timeout=None if until == float("inf") else rest, return_when=asyncio.FIRST_COMPLETED)
+                came += [task.result() for task in done]
+                if until == float("inf") and enough(came):
+                    until = time.monotonic() + PATIENCE
+                elif not done:
+                    break
+        finally:
+            for task in left:
+                self._fleet.late(tasks[task])
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        return came
 
     async def leave(self, signer: Signer, label: bytes, version: int, body: bytes, devices: Sequence[Address]) -> int:
         """Leave a record at `REPLICAS` of these devices, in their order, replacing those that fail; how many have it.
