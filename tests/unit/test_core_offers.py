@@ -45,6 +45,7 @@ OFFER = Offer(
     offline_seconds=3600,
     audit_seconds=60,
     opening=100,
+    direct="203.0.112.7:4400",
 )
 SIGNED = offers.sign(OFFER, DEVICE)
 ROW: list[Any] = canonical.decode(OFFER.encode())
@@ -72,7 +73,7 @@ HOSTILE: dict[str, Any] = {
     "bytes that are not canonical": b"\x9f\xff",
     "a field missing": ROW[:-1],
     "a field too many": [*ROW, 0],
-    "a future version": with_field(0, 4),
+    "a future version": with_field(0, 5),
     "an older version": with_field(0, 1),
     "a version that is true": with_field(0, True),
     "a network of 31 bytes": with_field(1, bytes(31)),
@@ -126,6 +127,13 @@ HOSTILE: dict[str, Any] = {
     "a negative retainer": with_field(22, -1),
     "a retainer beyond all prices": with_field(22, 10**30 + 1),
     "a retainer that is no number": with_field(22, True),
+    "a direct address of none": with_field(25, None),
+    "a direct address of bytes": with_field(25, b"203.0.112.7:4400"),
+    "a direct address that is a name": with_field(25, "example.com:4400"),
+    "a direct address of the cloud's own service": with_field(25, "169.254.169.254:80"),
+    "a direct address of everybody": with_field(25, "224.0.0.1:4400"),
+    "a direct address of a megabyte": with_field(25, "1" * 7000 + ":1"),
+    "a direct address without a port": with_field(25, "203.0.112.7:0"),
 }
 
 

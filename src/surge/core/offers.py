@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from surge.core import canonical
+from surge.core import canonical, reach
 from surge.core.pricing import MAX_PRICE, TYPICAL_MEMORY, Prices, is_within, typical_amount
 from surge.core.signing import SIGNATURE_SIZE, Signer, check_signed, personal_digest
 from surge.core.types import Address, address
 from surge.errors import InvalidInput, PeerFault
 
-VERSION = 3
+VERSION = 4
 """The version of the offer's format."""
 
 MAX_OFFER = 8 << 10
@@ -85,6 +85,8 @@ class Offer:
     """Wei for a gigabyte kept over 30 days; 0 if that is not offered."""
     room: int = 0
     """Bytes that are free for shards."""
+    direct: str = ""
+    """Where the device is reached without a relay, as `reach.parse` takes it; empty where it is not."""
 
     def __post_init__(self) -> None:
         if type(self.issued) is not int or type(self.window) is not int:
@@ -116,6 +118,8 @@ class Offer:
             raise InvalidInput("an offer's texts are printable and at most 256 characters long")
         if len(self.services) > 32 or not 1 <= len(self.relays) <= 16:
             raise InvalidInput("an offer names at most 32 services and between 1 and 16 relays")
+        if self.direct != "":
+            reach.parse(self.direct)
 
     @property
     def engines(self) -> tuple[bytes, ...]:
@@ -151,6 +155,7 @@ class Offer:
                 self.retainer,
                 self.storage,
                 self.room,
+                self.direct,
             ]
         )
 
@@ -216,8 +221,8 @@ def _parse(body: bytes) -> Offer:
         raise InvalidInput("it is no array that begins with a version")
     if row[0] != VERSION:
         raise InvalidInput(f"it is of version {row[0]}; this program knows version {VERSION}")
-    if len(row) != 25:
-        raise InvalidInput(f"it has {len(row)} fields, not 25")
+    if len(row) != 26:
+        raise InvalidInput(f"it has {len(row)} fields, not 26")
     prices, images, services, relays = row[7], row[12], row[13], row[16]
     if any(type(each) is not list for each in (prices, images, services, relays)):
         raise InvalidInput("a field that is a list is none")
@@ -251,6 +256,7 @@ def _parse(body: bytes) -> Offer:
         retainer=row[22],
         storage=row[23],
         room=row[24],
+        direct=row[25],
     )
 
 
