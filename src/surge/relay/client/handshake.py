@@ -6,8 +6,8 @@ random bytes, signed over all of both messages, and a confirmation that it has t
 confirms the keys in turn; until it arrives the listener holds a half-open handshake only, so a hello that is sent
 again by somebody else opens nothing.
 
-Signatures are EIP-191 over a purpose, the network, both relay addresses and the hash of the messages, so none can be
-used on another network, between other parties, or for another purpose. Keys come from HKDF-SHA256 (RFC 5869) of the
+Signatures are EIP-191 over a purpose, the network, the way, the device and the hash of the messages, so none can be
+used on another network, between other parties, by another way, or for another purpose. Keys come from HKDF-SHA256 (RFC 5869) of the
 X25519 secret (RFC 7748), salted with the hash of the transcript: one per direction, one for the confirmation.
 """
 
@@ -57,12 +57,13 @@ class _Answer(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Parties:
-    """Between whom a handshake runs, as both sides know it from the subjects the relay vouches for."""
+    """Between whom a handshake runs, and by which way, as both sides know it from what carries the handshake."""
 
     network: bytes
     """32 bytes that name the network."""
-    caller_login: Address
-    """The address the caller is logged in with."""
+    way: Address | bytes
+    """Through a relay, the address the caller is logged in with, which the relay vouches for; on a direct connection the 32 random
+    bytes with which the device greeted it. So what is signed for one way, or for one direct connection, is good nowhere else."""
     listener: Address
     """The device that is called: its login and its identity."""
 
@@ -88,7 +89,7 @@ class Hello:
 
 
 def _signed(purpose: bytes, parties: Parties, transcript: bytes) -> bytes:
-    fields = [parties.network, parties.caller_login, parties.listener, transcript]
+    fields = [parties.network, parties.way, parties.listener, transcript]
     return personal_digest(purpose + b"\n" + hashlib.sha256(canonical.encode(fields)).digest())
 
 
@@ -177,10 +178,10 @@ def read_hello(wire: bytes, parties: Parties) -> Hello:
     try:
         hello = msgspec.msgpack.decode(_body(wire, "hello"), type=_Hello)
     except msgspec.MsgspecError as error:
-        raise PeerFault("a session's hello is malformed", caller=parties.caller_login) from error
+        raise PeerFault("a session's hello is malformed", way=parties.way) from error
     _check_sizes("hello", hello.key, hello.nonce, hello.signature)
     if not is_address(hello.caller) or len(hello.context) > MAX_CONTEXT:
-        raise PeerFault("a session's hello is malformed", caller=parties.caller_login)
+        raise PeerFault("a session's hello is malformed", way=parties.way)
     # 2
     if hello.network != parties.network:
         raise PeerFault("a session's hello is for another network", network=hello.network)

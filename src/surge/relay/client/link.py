@@ -68,7 +68,7 @@ class Link:
         self.address: Address = signer.address
         self._signer, self._tls = signer, tls
         self._on_hello, self._on_change = on_hello, on_change
-        self.sessions: dict[tuple[Address, str], Session] = {}
+        self.sessions: dict[tuple[str, str], Session] = {}
         """Open sessions by the peer's login and token."""
         self.calls: dict[tuple[Address, str], asyncio.Future[bytes]] = {}
         """Hellos that wait for their answer, by device and token."""
@@ -256,8 +256,8 @@ class Link:
         if frame is None:
             return
         try:
-            subject = node_subject(session.peer_login, self.address, "s", session.token)
-            await self.publish(subject, frame, self.nobody_subject(session.peer_login, session.token))
+            peer = Address(session.peer_login)
+            await self.publish(node_subject(peer, self.address, "s", session.token), frame, self.nobody_subject(peer, session.token))
         except Unavailable as error:
             session.end(error)
             return
@@ -334,6 +334,25 @@ class Link:
         else:
             reason = printable(data[:MAX_REASON].decode(errors="replace"))
             call.set_exception(Unavailable(f"{source} refused the session: {reason}", reason=reason))
+
+    # What the listener asks of it
+
+    @property
+    def name(self) -> str:
+        """See `Carrier`."""
+        return self.endpoint.url
+
+    def answer(self, source: str, token: str, answer: bytes) -> None:
+        """See `Carrier`."""
+        self.post(node_subject(Address(source), self.address, "a", token), answer)
+
+    def refuse(self, source: str, token: str, reason: str) -> None:
+        """See `Carrier`."""
+        self.post(node_subject(Address(source), self.address, "x", token), reason.encode())
+
+    def carries(self, source: str, token: str) -> bool:
+        """See `Carrier`."""
+        return (source, token) in self.sessions
 
     def add(self, session: Session) -> None:
         """Has the link carry a session from now on."""

@@ -5,7 +5,7 @@ sender and altogether, one that came before is not answered again, half-open han
 some seconds, and open sessions are bounded per caller and altogether.
 
 Keys cost nothing, so a bound per caller stops nobody. A session that the application has not said to `keep` has a stranger's place, and
-there are few of those: when they are full the oldest goes, of the login that holds most of them.
+there are few of those: when they are full the oldest goes, of the login or host that holds most of them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import PeerFault, SurgeError, Unavailable
 from surge.relay.client.handshake import Parties, answer_hello, read_hello
-from surge.relay.client.link import Link
 from surge.relay.client.session import FIRST_CREDIT, WINDOW, Session
-from surge.relay.login import node_subject
 from surge.relay.pace import Pace, Paces
 
 log = logging.getLogger("surge.relay")
@@ -43,6 +42,39 @@ RECEIVE_BUDGET = 64 << 20
 """Bytes that may wait for readers in all sessions, apart from the `FIRST_CREDIT` that every session has."""
 
 
+class Carrier(Protocol):
+    """What brings hellos here and carries sessions: the link to a relay, or a direct connection."""
+
+    @property
+    def name(self) -> str:
+        """What carries, for people."""
+        ...
+
+    def answer(self, source: str, token: str, answer: bytes) -> None:
+        """Have a caller's hello answered."""
+        ...
+
+    def refuse(self, source: str, token: str, reason: str) -> None:
+        """Have a caller told why there is no answer."""
+        ...
+
+    def carries(self, source: str, token: str) -> bool:
+        """Whether it carries a session of this caller's under this token."""
+        ...
+
+    def add(self, session: Session) -> None:
+        """Carry a session from now on."""
+        ...
+
+    def forget(self, session: Session) -> None:
+        """The session has ended."""
+        ...
+
+    def wake(self, session: Session) -> None:
+        """The session has a frame to send."""
+        ...
+
+
 class Listener:
     """Accepts sessions for one identity."""
 
@@ -50,49 +82,52 @@ class Listener:
         self._accept, self._identity, self._network = accept, identity, network
         self._max_sessions, self._max_per_caller = max_sessions, max_per_caller
         self._pace = Pace(HELLOS_PER_SECOND, 1.0, time.monotonic())
-        self._senders: Paces[Address] = Paces(HELLOS_PER_SENDER, burst_seconds=4.0)
+        self._senders: Paces[str] = Paces(HELLOS_PER_SENDER, burst_seconds=4.0)
         self._nonces: OrderedDict[bytes, None] = OrderedDict()
         self._half_open: dict[Session, asyncio.TimerHandle] = {}
         self._open: dict[Session, asyncio.Task[None]] = {}
         self._parting: set[asyncio.Task[None]] = set()
 
-    def take_hello(self, link: Link, sender: Address, token: str, wire: bytes) -> bool:
-        """Answers a hello, refuses it with a reason, or ignores it when it comes too fast or again. Whether it was answered."""
-        if not self._may_answer(sender):
+    def take_hello(self, carrier: Carrier, source: str, way: Address | bytes, token: str, wire: bytes) -> bool:
+        """Answers a hello, refuses it with a reason, or ignores it when it comes too fast or again. Whether it was answered.
+
+        `source` is whom its sender counts as: a login at a relay, or the host of a direct connection. `way` is that of `Parties`.
+        """
+        if not self._may_answer(source):
             return False
-        parties = Parties(self._network, sender, self._identity.address)
+        parties = Parties(self._network, way, self._identity.address)
         try:
             hello = read_hello(wire, parties)
             if hello.nonce in self._nonces:
                 return False
             self._remember(hello.nonce)
-            self._check_room(hello.caller, (sender, token), link)
+            self._check_room(hello.caller, carrier.carries(source, token))
             answer, keys = answer_hello(hello, parties, self._identity)
         except SurgeError as error:
-            log.info("hello of %s refused: %s", sender, error)
-            link.post(node_subject(sender, link.address, "x", token), error.message.encode())
+            log.info("hello of %s refused: %s", source, error)
+            carrier.refuse(source, token, error.message)
             return False
         session = Session(
             peer=hello.caller,
-            login=sender,
+            login=source,
             token=token,
-            relay=link.endpoint.url,
+            relay=carrier.name,
             context=hello.context,
             keys=(keys.to_caller, keys.to_listener),
-            wake=link.wake,
-            forget=lambda ended: self._forget(link, ended),
+            wake=carrier.wake,
+            forget=lambda ended: self._forget(carrier, ended),
             window=self._window(),
             confirmed=self._confirmed,
         )
         late = Unavailable(f"{hello.caller} did not confirm the session's keys", peer=hello.caller)
         self._half_open[session] = asyncio.get_running_loop().call_later(CONFIRM_SECONDS, session.end, late)
-        link.add(session)
-        link.post(node_subject(sender, link.address, "a", token), answer)
+        carrier.add(session)
+        carrier.answer(source, token, answer)
         return True
 
-    def _may_answer(self, sender: Address) -> bool:
+    def _may_answer(self, source: str) -> bool:
         now = time.monotonic()
-        return self._senders.take(sender, now) and self._pace.take(1, now)
+        return self._senders.take(source, now) and self._pace.take(1, now)
 
     def _window(self) -> int:
         """What a new session may have waiting for its reader: less, the more there are."""
@@ -104,9 +139,9 @@ class Listener:
         if len(self._nonces) > NONCES_REMEMBERED:
             self._nonces.popitem(last=False)
 
-    def _check_room(self, caller: Address, key: tuple[Address, str], link: Link) -> None:
-        if key in link.sessions:
-            raise PeerFault("a session of this token is open already", token=key[1])
+    def _check_room(self, caller: Address, there: bool) -> None:
+        if there:
+            raise PeerFault("a session of this token is open already", caller=caller)
         if len(self._half_open) >= MAX_HALF_OPEN or sum(session.kept for session in self._open) >= self._max_sessions:
             raise Unavailable("too many sessions are open; try again later")
         callers = Counter(session.peer for session in (*self._open, *self._half_open))
@@ -142,8 +177,8 @@ class Listener:
             self._open.pop(session, None)
             await session.close()
 
-    def _forget(self, link: Link, session: Session) -> None:
-        link.forget(session)
+    def _forget(self, carrier: Carrier, session: Session) -> None:
+        carrier.forget(session)
         timer = self._half_open.pop(session, None)
         if timer is not None:
             timer.cancel()

@@ -1,4 +1,4 @@
-"""`Relays`: all the relays a device uses at once."""
+"""`Relays`: all the relays a device uses at once, and the direct connections beside them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import asyncio
 import contextlib
 import logging
 import ssl
-import time
 from collections.abc import Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
-from surge.core import offers as rules
 from surge.core.network import RelayAddress
 from surge.core.offers import SignedOffer
+from surge.core.reach import DirectAddress
 from surge.core.signing import Signer
 from surge.core.text import printable
 from surge.core.types import Address
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
-from surge.relay.board import Kept, OfferQuery, decode_kept, decode_page
+from surge.relay.board import Kept, OfferQuery, decode_kept
 from surge.relay.client.handshake import Caller, Parties
 from surge.relay.client.link import Link
 from surge.relay.client.listener import Accept, Listener
+from surge.relay.client.listing import offers_of
 from surge.relay.client.session import Session
 from surge.relay.client.wire import parse_url
+from surge.relay.direct.dialling import Dialler
+from surge.relay.direct.door import Door
 from surge.relay.login import is_address, node_subject
 
 log = logging.getLogger("surge.relay")
@@ -34,8 +34,6 @@ GRACE_SECONDS = 1.0
 """Once enough relays answered, how long the others are waited for."""
 DIAL_SECONDS = 5.0
 """How long a device may take to answer through one relay."""
-MAX_PAGES = 200
-"""Pages taken from one relay: one that always has more does not keep us for ever."""
 MAX_SESSIONS, MAX_PER_CALLER = 128, 8
 
 
@@ -45,13 +43,15 @@ class Relays:
     An `async with` block closes it at its end.
     """
 
-    def __init__(self, signer: Signer, network: bytes) -> None:
+    def __init__(self, signer: Signer, network: bytes, direct: Iterable[str] | None = None) -> None:
         self.address: Address = signer.address
         """The address logged in with."""
         self._network = network
         self._links: list[Link] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Listener | None = None
+        self._door: Door | None = None
+        self._dialler = None if direct is None else Dialler(network, direct)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._left: dict[str, str] = {}
         """Why relays are used no more, by URL."""
@@ -68,14 +68,17 @@ class Relays:
         minimum: int = 1,
         timeout: float = 10.0,
         tls: ssl.SSLContext | None = None,
+        direct: bool = True,
     ) -> Relays:
         """Connects to the relays and keeps at it; returns when `minimum` answered and the others had a second more.
 
         `network` is the 32 bytes that name the network: sessions across networks are refused. `tls` replaces the
-        system's certificates for tls:// URLs. Raises Unavailable, saying for each relay what failed, when fewer than
+        system's certificates for tls:// URLs. `direct` is whether devices are also dialled at the addresses that their
+        offers state, which shows them the address of this machine. Raises Unavailable, saying for each relay what failed, when fewer than
         `minimum` answered within `timeout` seconds; InvalidInput for a malformed URL.
         """
-        relays = cls(signer, network)
+        endpoints = list(endpoints)
+        relays = cls(signer, network, [endpoint.url for endpoint in endpoints] if direct else None)
         for endpoint in endpoints:
             if endpoint.url.startswith(("ws://", "wss://")):
                 continue  # for browsers
@@ -211,7 +214,7 @@ class Relays:
         Raises Unavailable when no relay answers.
         """
         links = [link for link in self._links if link.answers]
-        answers = await asyncio.gather(*(self._offers_of(link, query or OfferQuery()) for link in links), return_exceptions=True)
+        answers = await asyncio.gather(*(offers_of(link, query or OfferQuery(), self._network) for link in links), return_exceptions=True)
         newest: dict[Address, SignedOffer] = {}
         failures = []
         for answer in answers:
@@ -226,28 +229,10 @@ class Relays:
                     newest[device] = offer
         if len(failures) == len(answers):
             raise Unavailable(f"no relay answered: {self._silence(failures)}")
+        if self._dialler is not None:
+            for offer in newest.values():
+                self._dialler.note(offer)
         return [newest[device] for device in sorted(newest)]
-
-    async def _offers_of(self, link: Link, query: OfferQuery) -> list[SignedOffer]:
-        found: list[SignedOffer] = []
-        for number in range(MAX_PAGES):
-            try:
-                page = decode_page(await link.ask("query", msgspec.msgpack.encode(query)), link.endpoint.url)
-            except Unavailable as error:
-                if number == 0:
-                    raise
-                log.warning("only %d pages of offers come from %s: %s", number, link.endpoint.url, error)
-                break
-            now = int(time.time())
-            for wire in page.offers:
-                try:
-                    found.append(rules.decode(wire, now=now, network=self._network))
-                except SurgeError as error:
-                    log.warning("the relay %s gives an offer that is not believed: %s", link.endpoint.url, error)
-            if page.next <= query.after:
-                break
-            query = msgspec.structs.replace(query, after=page.next)
-        return found
 
     def _changed(self, link: Link) -> None:
         self._news.set()
@@ -271,12 +256,14 @@ class Relays:
         relays: Sequence[str] | None = None,
         timeout: float = DIAL_SECONDS,
     ) -> Session:
-        """A session with `device`, through the first connected relay that reaches it.
+        """A session with `device`: straight to where its offer says that it is, or through the first connected relay that reaches it.
 
-        `relays` names those to try, in order, by URL or address; all by default. `identity` signs for this side,
-        `context` is what the device is told before anything else (at most 16 KiB, encrypted for nobody).
-        Raises PeerFault when what answered is not the device, Unavailable when nothing did.
+        Offers count that were read here before. `relays` names the relays to try, in order, by URL or address; all by default. `identity`
+        signs for this side, `context` is what the device is told before anything else (at most 16 KiB, encrypted for nobody).
+        Raises PeerFault when what answered through the relays is not the device, Unavailable when nothing did.
         """
+        if self._dialler is not None and (session := await self._dialler.dial(device, identity=identity, context=context)) is not None:
+            return session
         fault: SurgeError | None = None
         failures = []
         for link in self._chosen(relays, device):
@@ -352,11 +339,21 @@ class Relays:
             raise InvalidInput("sessions are accepted already")
         self._listener = Listener(accept, identity, self._network, max_sessions, max_per_caller)
 
+    async def open_door(self, host: str, port: int) -> DirectAddress:
+        """Takes direct connections there, too, for what `listen` was given; port 0 is any. Gives the address.
+
+        Raises InvalidInput where that address cannot be had.
+        """
+        if self._listener is None or self._door is not None:
+            raise InvalidInput("a door is opened once, where sessions are accepted")
+        self._door = Door(self._listener)
+        return await self._door.open(host, port)
+
     def _take_hello(self, link: Link, sender: Address, token: str, wire: bytes) -> bool:
         if self._listener is None:
             link.post(node_subject(sender, link.address, "x", token), b"it accepts no sessions")
             return False
-        return self._listener.take_hello(link, sender, token, wire)
+        return self._listener.take_hello(link, sender, sender, token, wire)
 
     # Life
 
@@ -373,6 +370,10 @@ class Relays:
 
     async def close(self) -> None:
         """Ends all sessions and connections."""
+        if self._door is not None:
+            await self._door.close()
+        if self._dialler is not None:
+            await self._dialler.close()
         if self._listener is not None:
             await self._listener.close()
         await asyncio.gather(*(session.close() for link in self._links for session in list(link.sessions.values())))

@@ -57,7 +57,7 @@ class Session:
         self,
         *,
         peer: Address,
-        login: Address,
+        login: str,
         token: str,
         relay: str,
         context: bytes,
@@ -71,9 +71,9 @@ class Session:
         self.peer = peer
         """The identity the peer proved."""
         self.peer_login = login
-        """The address the peer is logged in at the relay with."""
+        """The address the peer is logged in at the relay with; on a direct connection its host."""
         self.relay = relay
-        """The URL of the relay this session goes through."""
+        """The URL of the relay this session goes through, or `direct HOST:PORT`."""
         self.context = context
         """What the caller's hello said."""
         self.token = token
