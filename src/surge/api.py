@@ -27,6 +27,7 @@ def connect(
     wallet: str | Signer | None = None,
     home: str | Path | None = None,
     offline: bool = False,
+    direct: bool | None = None,
 ) -> Network:
     """Join a network.
 
@@ -35,6 +36,8 @@ def connect(
         wallet: the name of the key that pays, or a signer; by default the network's own buyer, or the user's default key.
         home: where this buyer's journal lies; by default beside an embedded network, or in the user's data folder.
         offline: read local state only; nothing is reached before something needs it anyway.
+        direct: connect straight to devices that announce an address, which shows them this machine's; otherwise they see relays only. By
+            default yes, unless `$SURGE_DIRECT` is `no`.
 
     Raises:
         InvalidInput: there is no such network, no such key, or the network was not made here and is not trusted yet.
@@ -43,7 +46,7 @@ def connect(
     place = find_home(network, home)
     background = Background()
     try:
-        client = background.call(Client.open(place, wallet))
+        client = background.call(Client.open(place, wallet, direct=direct))
         if not offline:
             background.call(client.online())
     except BaseException:

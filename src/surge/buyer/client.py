@@ -17,7 +17,7 @@ from surge.buyer.checker import Checker
 from surge.buyer.docket import Dispute, Looks
 from surge.buyer.ends import Feed, Sink
 from surge.buyer.evidence import Evidence
-from surge.buyer.home import Home
+from surge.buyer.home import Home, dials_directly
 from surge.buyer.job import Job
 from surge.buyer.journal import CANCELLED, CLOSED, CLOSING, OPEN, OPENING, ChannelRow, Journal
 from surge.buyer.judge import Judge
@@ -70,7 +70,7 @@ WATCH_SECONDS = 1.0
 class Client:
     """Open it with `await Client.open(home)`; it goes online when something needs that."""
 
-    def __init__(self, home: Home, wallet: Signer, journal: Journal) -> None:
+    def __init__(self, home: Home, wallet: Signer, journal: Journal, *, direct: bool = True) -> None:
         self.home = home
         self.wallet = wallet
         self.journal = journal
@@ -81,6 +81,7 @@ class Client:
         """Who waits for news of disputes."""
         self._ledger: Ledger | None = None
         self._relays: Relays | None = None
+        self._direct = direct
         self._market: Market | None = None
         self._treasury: Treasury | None = None
         self._orphans: Orphans | None = None
@@ -91,12 +92,15 @@ class Client:
         self._going_online = asyncio.Lock()
 
     @classmethod
-    async def open(cls, home: Home, wallet: str | Signer | None = None) -> Client:
-        """Open the wallet and the journal. Raises `InvalidInput` when there is no wallet, or the network is not trusted."""
+    async def open(cls, home: Home, wallet: str | Signer | None = None, *, direct: bool | None = None) -> Client:
+        """Open the wallet and the journal; `direct` as for `surge.connect`.
+
+        Raises `InvalidInput` when there is no wallet, or the network is not trusted.
+        """
         signer = home.key(wallet) if wallet is None or isinstance(wallet, str) else wallet
         place = home.of(signer.address)
         journal = await asyncio.to_thread(Journal, place.journal)
-        return cls(place, signer, journal)
+        return cls(place, signer, journal, direct=dials_directly() if direct is None else direct)
 
     # The network
 
@@ -140,7 +144,9 @@ class Client:
                 await verify_contracts(home.network)
                 # A login of its own: the relay learns nothing of the wallet, and two processes on one wallet do not share an address.
                 login = KeySigner.random()
-                relays = await Relays.connect(home.network.relays, login, network=home.network.network_id, minimum=RELAYS_WANTED)
+                relays = await Relays.connect(
+                    home.network.relays, login, network=home.network.network_id, minimum=RELAYS_WANTED, direct=self._direct
+                )
             except BaseException:
                 await ledger.close()
                 raise

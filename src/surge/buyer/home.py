@@ -136,6 +136,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surge"
 
 
+def dials_directly() -> bool:
+    """Whether devices are dialled at the addresses that they announce, and so shown that of this machine: unless `$SURGE_DIRECT` is `no`.
+
+    Raises `InvalidInput` for what says neither: who misspells it must not be seen.
+    """
+    chosen = os.environ.get("SURGE_DIRECT", "yes")
+    if chosen not in ("yes", "no"):
+        raise InvalidInput(f"$SURGE_DIRECT is yes or no, not {chosen!r}")
+    return chosen == "yes"
+
+
 def running_folder() -> Path:
     """The folder in which every `surge up` that runs has a file of its own, which says where its network lies."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "surge" / "running"

@@ -23,8 +23,8 @@ def offer_row(offer: Offer, memory: int, excluded_by: str | None, standing: Stan
     (`pricing.typical_amount`), `opening` for the least that a channel pays, `retainer_price` for
     a core kept free over an hour and `storage_price` for 10^9 bytes kept over 30 days, 0 where that is not offered. `speed` is fuel per
     second, `memory` and `room` for shards bytes, `milliwatts` the power at work, 0 where it is not stated; `window` and `window_max` count
-    units; `issued` and `expires` are Unix seconds, `audit_seconds` and `offline_seconds` seconds. `engine`
-    is for people, `engine_id` and `images` are SHA-256 in hexadecimal.
+    units; `issued` and `expires` are Unix seconds, `audit_seconds` and `offline_seconds` seconds. `direct` is where
+    it is reached without a relay, empty where it is not. `engine` is for people, `engine_id` and `images` are SHA-256 in hexadecimal.
 
     `standing` is between 0 and 1; `known` says whether this wallet has had enough of the device to go by that; `bond` is what its operator
     stakes, in wei, None where that is not known.
@@ -47,6 +47,7 @@ def offer_row(offer: Offer, memory: int, excluded_by: str | None, standing: Stan
         "storage_price": offer.storage,
         "room": offer.room,
         "milliwatts": offer.milliwatts,
+        "direct": offer.direct,
         "engine": offer.engine_label,
         "engine_id": offer.engine.hex(),
         "images": [image.hex() for image in offer.images],

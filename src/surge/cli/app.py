@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 
 import click
@@ -76,5 +77,8 @@ _CODES = "Exit codes:\n\n\b\n" + "\n".join(f"  {code:>3}  {text}" for code, text
 
 @click.command(cls=Lazy, epilog=_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="depin-surge", prog_name="surge")
-def surge() -> None:
+@click.option("--no-direct", is_flag=True, help="Reach devices through relays only: they do not see this machine's address.")
+def surge(no_direct: bool) -> None:
     """Run your Python over your data on devices that nobody has to trust, or lend a device and earn."""
+    if no_direct:
+        os.environ["SURGE_DIRECT"] = "no"

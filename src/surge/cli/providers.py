@@ -90,5 +90,7 @@ def _explain(row: dict[str, Any]) -> None:
         compared = tokens(round(offer["typical_price"] * (2 - row["standing"])))
         said = f"a typical unit for {tokens(offer['typical_price'])}, compared with others' as if for {compared}"
         out.print(f"  offers  {said}", markup=False, soft_wrap=True)
+        if offer["direct"]:
+            out.print(f" reached  at {offer['direct']}, without a relay", markup=False, soft_wrap=True)
     if row["ledger_since"]:
         out.print(f"  ledger  as far as it was read: back to {local_time(row['ledger_since'])}", markup=False, soft_wrap=True)

@@ -240,6 +240,8 @@ async def _name_relay(network: NetworkFile, data: Path, keys: Keystore, identity
 @click.option("--opening", type=Amount(), default=None, help="SURGE that a channel pays at least. [default: 0.01]")
 @click.option("--price-retainer", type=Amount(), default=0, help="SURGE for a core kept free over an hour. [default: 0, not offered]")
 @click.option("--relay-price", type=Amount(), default=None, help="SURGE paid at most for a gigabyte that a relay carries. [default: 0.001]")
+@click.option("--listen", default="", metavar="HOST:PORT", help="Take direct connections there, too, past all relays.")
+@click.option("--announce", default="", metavar="HOST:PORT", help="Where others reach that, a name or address. [default: where it listens]")
 @click.option("--operator", metavar="ADDRESS", default=None, help="Who is paid. [default: the key `operator` in the folder's wallet]")
 @storage_options
 @juror_options
@@ -275,6 +277,7 @@ async def _provide(
     shelf: Path,
     disk: StorageConfig | None,
 ) -> None:
+    from surge.buyer.home import dials_directly
     from surge.cli.carrying import paying
     from surge.core.types import address
     from surge.ledger import Ledger
@@ -314,7 +317,7 @@ async def _provide(
                 stack.callback(defending.cancel)
         else:
             await sandbox.start()
-        relays = await Relays.connect(network.relays, device, network=network.network_id, timeout=30.0)
+        relays = await Relays.connect(network.relays, device, network=network.network_id, timeout=30.0, direct=dials_directly())
         stack.push_async_callback(relays.close)
         sending = asyncio.create_task(chain.run(), name="sending transactions again")
         stack.callback(sending.cancel)
@@ -382,6 +385,8 @@ def provider_config(options: dict[str, Any]) -> ProviderConfig:
         when_idle=options["when_idle"],
         on_mains=options["on_mains"],
         hours=options["hours"],
+        listen=options["listen"],
+        announce=options["announce"],
     )
     if options["opening"] is not None:
         config = replace(config, opening=options["opening"])

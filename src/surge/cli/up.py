@@ -224,9 +224,10 @@ async def _running(data: Path, plan: Plan) -> AsyncIterator[Parts]:
             )
             for index, port in enumerate(plan.relay_ports)
         ]
-        lending = ("--cores", str(plan.cores), "--memory", str(plan.memory), "--storage", str(plan.storage))
+        near = ("--listen", "127.0.0.1:0")
+        lending = ("--cores", str(plan.cores), "--memory", str(plan.memory), "--storage", str(plan.storage), *near)
         devices = [device("provider", index, data, *lending) for index in range(plan.providers)]
-        devices += [device("juror", index, data, "--juror-only") for index in range(plan.jurors)]
+        devices += [device("juror", index, data, "--juror-only", *near) for index in range(plan.jurors)]
         await parts.start(*relays)
         await parts.start(*devices)
         parts.watch()

@@ -84,6 +84,10 @@ class ProviderConfig:
     """Seconds that units in flight get to finish when the provider stops."""
     max_sessions: int = 64
     """Buyers connected at once."""
+    listen: str = ""
+    """Address and port where direct connections are taken; port 0 for any. Empty for none: then only relays lead here."""
+    announce: str = ""
+    """Where others reach that, address and port; a name is looked up for every offer. Empty for where it listens."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.window <= self.window_max <= MAX_WINDOW:

@@ -17,6 +17,7 @@ from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import SurgeError, Unavailable
 from surge.provider import visits
+from surge.provider.announcing import endpoint
 from surge.provider.availability import Host, LocalHost, unavailable
 from surge.provider.backing import Common
 from surge.provider.buyers import Buyers
@@ -163,6 +164,8 @@ class Provider:
                 await service.start()
             await self._look_around()
             self._relays.listen(self._accept, identity=self._signer, max_sessions=self.config.max_sessions)
+            if self.config.listen:
+                self.offering.announced.door = await self._relays.open_door(*endpoint(self.config.listen, "--listen", least=0))
             self._tasks = [
                 asyncio.create_task(self.offering.run(), name="offering"),
                 asyncio.create_task(self.earnings.run(), name="earning"),
@@ -359,7 +362,12 @@ class Provider:
             "paused": self._stopping or self._paused,
             "offer": None
             if published is None
-            else {"sequence": published.offer.sequence, "relays": published.relays, "expires": published.offer.expires},
+            else {
+                "sequence": published.offer.sequence,
+                "relays": published.relays,
+                "expires": published.offer.expires,
+                "direct": published.offer.direct,
+            },
             "offer_trouble": self.offering.trouble,
             "market": self.offering.rivals.seen,
             "relays": self._relays.connected,

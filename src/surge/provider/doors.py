@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from surge.core.reach import DirectAddress
 from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.provider.earnings import Bank
@@ -33,6 +34,10 @@ class RelayClient(Boards, Protocol):
 
     def listen(self, accept: Accept, *, identity: Signer, max_sessions: int = ..., max_per_caller: int = ...) -> None:
         """Hand sessions to `accept`."""
+        ...
+
+    async def open_door(self, host: str, port: int) -> DirectAddress:
+        """Take direct connections there, too; port 0 is any. Where it is."""
         ...
 
 

@@ -17,6 +17,8 @@ from surge.core.signing import Signer
 from surge.core.text import counted
 from surge.core.types import ZERO, Address
 from surge.errors import InternalFault, InvalidInput, Unavailable
+from surge.provider import announcing
+from surge.provider.announcing import Announced
 from surge.provider.availability import parse_hours
 from surge.provider.config import ProviderConfig
 from surge.provider.journal import Journal
@@ -84,6 +86,8 @@ class Offering:
         journal: Journal,
         bond: Callable[[], Awaitable[tuple[int, int]]] | None = None,
     ) -> None:
+        self.announced = Announced(config.announce)
+        """Where the device is reached directly."""
         self.published: Published | None = None
         self.trouble = ""
         """Why the last publication failed; empty when it did not."""
@@ -162,7 +166,7 @@ class Offering:
 
     async def _publish(self) -> None:
         """Keep the offer, then publish it: terms may name it as soon as anyone has seen it."""
-        offer = self.make(int(time.time()))
+        offer = self.make(int(time.time()), await self.announced.now())
         signed = offers.sign(offer, self._device)
         await self._journal.keep_offer(
             offer.digest(), signed.encode(), offer.sequence, offer.expires, forget_before=offer.issued - HONOURED
@@ -176,8 +180,8 @@ class Offering:
         self.published = None
         log.info("offer %d is withdrawn", sequence)
 
-    def make(self, now: int) -> Offer:
-        """The offer as it would be made at `now`, Unix seconds."""
+    def make(self, now: int, direct: str = "") -> Offer:
+        """The offer as it would be made at `now`, Unix seconds, of a device that is reached directly at an address."""
         config = self._config
         described = [service.describe() for service in self._services]
         engine = next((each for each in described if each.engine is not None), None)
@@ -195,6 +199,7 @@ class Offering:
             now=now,
             services=tuple(service.name for service in self._services),
             relays=tuple(relay.url for relay in self._boards.endpoints)[:16],
+            direct=direct,
         )
 
 
@@ -209,6 +214,7 @@ def offer_of(
     now: int,
     services: tuple[str, ...],
     relays: tuple[str, ...],
+    direct: str = "",
 ) -> Offer:
     """An offer of what `config` lends, as services describe it. Raises `InvalidInput` for what no offer may say."""
     assert described.engine is not None, "services that run nothing make no offer"
@@ -238,12 +244,14 @@ def offer_of(
         retainer=config.retainer,
         storage=described.storage,
         room=described.room,
+        direct=direct,
     )
 
 
 def check(config: ProviderConfig) -> None:
     """Raise `InvalidInput` for a configuration that no device could offer or keep, before anything is spent on it."""
     parse_hours(config.hours)
+    announcing.check(config.listen, config.announce)
     nobody = Address("0x" + "00" * 20)
     anything = Description(engine=ZERO, speed=1)
     offer_of(config, anything, network=ZERO, device=nobody, operator=nobody, sequence=1, now=1, services=(), relays=("nats://relay",))
