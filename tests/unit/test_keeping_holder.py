@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -28,10 +29,13 @@ class Intents:
     async def asking(self, *_: object) -> AsyncIterator[None]:
         yield
 
+    def size_of(self, *_: object) -> None:
+        return None
+
 
 def lying(since: list[int], signatures: int, monkeypatch: pytest.MonkeyPatch) -> Holder:
     payer = SimpleNamespace(amount=0, owed=0, channel=SimpleNamespace(deposit=10**30), intents=Intents(), party=None)
-    peer: Any = SimpleNamespace(device="0x" + "11" * 20, payer=payer, terms=SimpleNamespace(channel=bytes(32)))
+    peer: Any = SimpleNamespace(device="0x" + "11" * 20, payer=payer, terms=SimpleNamespace(channel=bytes(32), prices=None))
 
     async def answer(*_: object) -> Any:
         return SimpleNamespace(body=encode_body(Renewed([bytes(65)] * signatures, since)), receipt=object())
@@ -55,6 +59,33 @@ async def test_a_holder_that_bills_time_that_was_paid_is_paid_nothing(monkeypatc
 async def test_an_answer_is_about_the_deals_that_were_asked(since: list[int], signatures: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PeerFault, match="other deals"):
         await lying(since, signatures, monkeypatch).renew([HELD], ASKED)
+
+
+async def test_a_reader_that_is_called_off_does_not_call_its_bill_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+    holder = lying([], 0, monkeypatch)
+    paid: list[object] = []
+
+    async def answer(*_: object) -> Any:
+        asked.set()
+        await answered.wait()
+        return SimpleNamespace(receipt=SimpleNamespace(quantity=5, signature=bytes(65)))
+
+    monkeypatch.setattr(module, "answer_to", answer)
+    monkeypatch.setattr(module, "audit_transfer", lambda *_: ("receipt", bytes(32)))
+    monkeypatch.setattr(module, "transfer_amount", lambda *_: 1)
+    monkeypatch.setattr(holder, "_pay", lambda *given: paid.append(given))
+    monkeypatch.setattr(holder, "_period", lambda *_: 0)
+    holder._unbilled = 5
+    first, second = asyncio.create_task(holder.bill()), asyncio.create_task(holder.bill())
+    await asked.wait()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert first.cancelled()
+    answered.set()
+    await second
+    assert len(paid) == 1
+    assert holder._unbilled == 0
 
 
 def test_only_the_leaf_that_was_asked_for_is_a_proof() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from surge.buyer.auditor import audit_simple, audit_transfer
 from surge.buyer.calls import Question, Refused, answer_to
@@ -47,6 +49,9 @@ log = logging.getLogger("surge.storage")
 ANSWER_SECONDS = 20.0
 """How long a holder may take to answer: its disk may be asleep, and what others sent before stands in line."""
 
+WRITES_AHEAD = 2
+"""Writes of a shard that are on their way at once: the device has the next when it answers the one before."""
+
 BILL_BYTES = 16 << 20
 """Bytes read after which they are billed: a quarter of what a holder moves for a stranger unpaid."""
 
@@ -71,6 +76,7 @@ class Holder:
         self.offer = offer
         self._unbilled = 0
         self._billing = asyncio.Lock()
+        self._bills: set[asyncio.Task[None]] = set()
         self._periods: dict[Callable[[bytes, int], bytes], int] = {}
 
     @property
@@ -91,7 +97,7 @@ class Holder:
 
     async def write(self, deal: bytes, first: int, data: bytes | memoryview) -> int:
         """Send the next transfer leaves, `said.MOST_LEAVES` at most; how many are there now."""
-        return said.decode_here((await self._ask("write", Write(deal, first, bytes(data)))).body).leaves
+        return said.decode_here((await self._ask("write", Write(deal, first, cast(bytes, data)))).body).leaves
 
     async def keep(self, asked: Open) -> bytes:
         """A shard is whole: pay for its way, and get the signature of the pledge for it."""
@@ -110,16 +116,26 @@ class Holder:
 
         Of what a holder says to have from before, it shows a leaf that it could not foresee.
         """
-        claimed = here = await self.open(asked)
+        claimed = here = sent = await self.open(asked)
         total = tree.transfer_leaves(asked.size)
-        while here < total:
-            start, leaves = here * TRANSFER_LEAF, min(said.MOST_LEAVES, total - here)
-            after = await self.write(asked.deal, here, data[start : start + leaves * TRANSFER_LEAF])
-            if after != here + leaves:
-                raise PeerFault(f"{self.device} was sent {leaves} leaves after {here}, and has {after}", device=self.device)
-            here = after
-            if upto is not None:
-                upto(min(here * TRANSFER_LEAF, asked.size))
+        under_way: deque[tuple[int, asyncio.Task[int]]] = deque()
+        try:
+            while here < total:
+                while sent < total and len(under_way) < WRITES_AHEAD:
+                    start, end = sent, min(sent + said.MOST_LEAVES, total)
+                    piece = data[start * TRANSFER_LEAF : end * TRANSFER_LEAF]
+                    under_way.append((end, asyncio.create_task(self.write(asked.deal, start, piece))))
+                    sent = end
+                expected, task = under_way.popleft()
+                here = await task
+                if here != expected:
+                    raise PeerFault(f"{self.device} was sent {expected} leaves, and has {here}", device=self.device)
+                if upto is not None:
+                    upto(min(here * TRANSFER_LEAF, asked.size))
+        finally:
+            for _, task in under_way:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
         if here > total:
             raise PeerFault(f"{self.device} has {here} leaves of a shard of {total}", device=self.device)
         signature = await self.keep(asked)
@@ -148,29 +164,42 @@ class Holder:
         return answer.data
 
     async def bill(self) -> None:
-        """Pay for what was read. What is asked is on disk before; a bill that was not answered is asked again."""
+        """Pay for what was read. What is asked is on disk before; a bill that was not answered is asked again.
+
+        A reader that is called off meanwhile does not call the bill off: its answer would come to nobody, and be refused.
+        """
+        bill = asyncio.create_task(self._in_turn(), name=f"bill of {self.device}")
+        self._bills.add(bill)
+        bill.add_done_callback(self._bills.discard)
+        bill.add_done_callback(_unheard)
+        await asyncio.shield(bill)
+
+    async def _in_turn(self) -> None:
         async with self._billing:
-            intents = self.peer.payer.intents
-            period = self._period(ReceiptKind.TRANSFER, accounts.reads)
-            about = accounts.reads(self.peer.terms.channel, period)
-            before = intents.size_of(ReceiptKind.TRANSFER, about, ZERO)
-            claim = self._unbilled if before is None else before
-            if not claim:
-                return
-            prices = self.peer.terms.prices
-            await self._fund(transfer_amount(prices, claim))
-            async with intents.asking(ReceiptKind.TRANSFER, about, ZERO, claim, transfer_amount(prices, claim)):
-                answer = await self._ask("bill", BillReads(period, claim))
-                if answer.receipt is None:
-                    raise PeerFault(f"{self.device} answers a bill without a receipt", answer=answer)
-                quantity = answer.receipt.quantity
-                if quantity > claim:
-                    raise PeerFault(f"{self.device} bills {quantity} bytes where {claim} were read", quantity=quantity, claim=claim)
-                receipt, digest = audit_transfer(answer.receipt, about, quantity, prices, self.peer.payer.party)
-                self._pay(receipt, digest, answer.receipt.signature)
-            self._periods[accounts.reads] = period + 1
-            if before is None:
-                self._unbilled -= claim
+            await self._pay_bill()
+
+    async def _pay_bill(self) -> None:
+        intents = self.peer.payer.intents
+        period = self._period(ReceiptKind.TRANSFER, accounts.reads)
+        about = accounts.reads(self.peer.terms.channel, period)
+        before = intents.size_of(ReceiptKind.TRANSFER, about, ZERO)
+        claim = self._unbilled if before is None else before
+        if not claim:
+            return
+        prices = self.peer.terms.prices
+        await self._fund(transfer_amount(prices, claim))
+        async with intents.asking(ReceiptKind.TRANSFER, about, ZERO, claim, transfer_amount(prices, claim)):
+            answer = await self._ask("bill", BillReads(period, claim))
+            if answer.receipt is None:
+                raise PeerFault(f"{self.device} answers a bill without a receipt", answer=answer)
+            quantity = answer.receipt.quantity
+            if quantity > claim:
+                raise PeerFault(f"{self.device} bills {quantity} bytes where {claim} were read", quantity=quantity, claim=claim)
+            receipt, digest = audit_transfer(answer.receipt, about, quantity, prices, self.peer.payer.party)
+            self._pay(receipt, digest, answer.receipt.signature)
+        self._periods[accounts.reads] = period + 1
+        if before is None:
+            self._unbilled -= claim
 
     # They are proved, and paid for
 
@@ -265,6 +294,12 @@ class Holder:
             period += 1
         self._periods[subject] = period
         return period
+
+
+def _unheard(bill: asyncio.Task[None]) -> None:
+    """What a bill came to whose readers were all called off; it is asked again."""
+    if not bill.cancelled() and (error := bill.exception()) is not None:
+        log.info("what was read is not paid yet: %s", error)
 
 
 def signed_by(digest: bytes, signature: bytes, device: Address) -> bool:
