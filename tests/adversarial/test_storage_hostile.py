@@ -366,11 +366,11 @@ async def test_a_disk_that_fills_up_under_way_is_said_and_nothing_is_lost(tmp_pa
     append = shelves._append
     full = True
 
-    def fails(path: Path, at: int, data: bytes) -> None:
+    def fails(path: Path, at: int, data: bytes, only: bool) -> bytes:
         if full and at:
-            append(path, at, data[:1000])  # what the disk still took
+            append(path, at, data[:1000], only)  # what the disk still took
             raise OSError(28, "No space left on device")
-        append(path, at, data)
+        return append(path, at, data, only)
 
     monkeypatch.setattr(shelves, "_append", fails)
     async with holder.running():

@@ -102,11 +102,11 @@ def test_plain_texts_that_are_not_a_row_of_records_are_refused(text: bytes) -> N
 
 def test_keys_change_after_an_hour_and_the_old_one_opens_nothing_new() -> None:
     sealer, opener, stuck = Sealer(KEY, 0.0), Opener(KEY), Opener(KEY)
-    last = sealer.seal([(Kind.MESSAGE, b"old")], REKEY_SECONDS)
+    last = bytes(sealer.seal([(Kind.MESSAGE, b"old")], REKEY_SECONDS))
     assert opener.open(last) == [(Kind.MESSAGE, b"old"), (Kind.REKEY, b"")]
-    stuck.open(last)
+    stuck.open(bytes(last))
     stuck._cipher, stuck._key = Opener(KEY)._cipher, KEY  # keeps the old key
-    following = sealer.seal([(Kind.MESSAGE, b"new")], REKEY_SECONDS + 1)
+    following = bytes(sealer.seal([(Kind.MESSAGE, b"new")], REKEY_SECONDS + 1))
     assert opener.open(following) == [(Kind.MESSAGE, b"new")]
     with pytest.raises(PeerFault):
         stuck.open(following)

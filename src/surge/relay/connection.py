@@ -143,7 +143,7 @@ class NatsConnection(asyncio.Protocol):
 
     # Publishing and subscribing
 
-    def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+    def publish(self, subject: str, data: bytes | bytearray, reply: str = "") -> None:
         """Publishes. Subjects are made by this room, never by strangers. Raises Unavailable when it is closed."""
         self._check_open()
         head = f"PUB {subject} {reply} {len(data)}\r\n" if reply else f"PUB {subject} {len(data)}\r\n"

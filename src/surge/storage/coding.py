@@ -190,6 +190,24 @@ def opened(layout: SegmentLayout, chunks: Chunks, part: ChunkRange, fragments: F
                 yield bytes(given)
 
 
+def open_segment(layout: SegmentLayout, chunks: Chunks, number: int, fragments: Fragments) -> memoryview:
+    """The plaintext of a whole segment, opened into its place; `fragments` and what is raised as for `opened`."""
+    plain, sealed, at, chunk = room(layout.plain), bytearray(), 0, 0
+    code = code_of(layout.k, layout.n)
+    for stripe in range(layout.stripes):
+        begin = stripe * layout.stripe
+        for piece in _pieces(layout, code, begin, begin + layout.stripe_bytes(stripe), fragments(stripe)):
+            sealed += piece
+        whole = len(sealed) if stripe == layout.stripes - 1 else len(sealed) // SEALED_CHUNK * SEALED_CHUNK
+        if whole:
+            size = plain_size(whole)
+            with memoryview(sealed) as view:
+                chunks.open_into(number, chunk, view[:whole], plain[at : at + size])
+            del sealed[:whole]
+            at, chunk = at + size, chunk + -(-whole // SEALED_CHUNK)
+    return plain
+
+
 def _pieces(layout: SegmentLayout, code: Code, start: int, end: int, fragments: Mapping[int, Bytes]) -> Iterator[Bytes]:
     """The sealed bytes from start to end, which are in one stripe."""
     pieces = list(layout.pieces(start, end))

@@ -22,7 +22,7 @@ from surge.core.storage.layout import FRAGMENT, ChunkRange, SegmentLayout
 from surge.core.storage.map import Placed, Segment
 from surge.core.storage.masks import Mask, Place, mask_key
 from surge.errors import PeerFault, SurgeError, Unavailable
-from surge.storage.coding import Fragments, opened, room
+from surge.storage.coding import Fragments, open_segment, opened, room
 from surge.storage.fleet import Fleet
 from surge.storage.holder import Holder, Shard
 from surge.storage.maps import Map
@@ -71,9 +71,8 @@ class Reader:
         """A segment's plaintext. Raises `Unavailable` when fewer shards can be had than are needed."""
         layout = self._layout.segment(number)
         shards = await shards_of(self._fleet, self._map.segment(number), self._sources(number), self._keys)
-        part = ChunkRange(number, 0, layout.chunks, 0, layout.plain)
         async with self._opening:
-            return await asyncio.to_thread(self._opened, layout, part, whole_fragments(shards))
+            return await asyncio.to_thread(open_segment, layout, self._chunks, number, whole_fragments(shards))
 
     def _opened(self, layout: SegmentLayout, part: ChunkRange, fragments: Fragments) -> memoryview:
         plain, at = room(part.size), 0
@@ -180,11 +179,13 @@ async def shards_of(
 async def whole_shard(fleet: Fleet, source: Source, size: int, keys: Keys) -> memoryview:
     """A shard's bytes, unmasked."""
     total, gate, shard = -(-size // FRAGMENT), asyncio.Semaphore(AHEAD), room(size)
+    mask = Mask(mask_key(keys.mask, source.place))
 
     async def piece(first: int) -> None:
         async with gate:
-            data = await _read(fleet, source, size, keys, first, min(MOST_LEAVES, total - first))
-        shard[first * FRAGMENT : first * FRAGMENT + len(data)] = data
+            data = await _masked(fleet, source, size, first, min(MOST_LEAVES, total - first))
+        at = first * FRAGMENT
+        mask.stream(at).update_into(data, shard[at : at + len(data)])
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -197,10 +198,15 @@ async def whole_shard(fleet: Fleet, source: Source, size: int, keys: Keys) -> me
 
 
 async def _read(fleet: Fleet, source: Source, size: int, keys: Keys, first: int, count: int) -> bytes:
+    data = await _masked(fleet, source, size, first, count)
+    return Mask(mask_key(keys.mask, source.place)).apply(data, first * FRAGMENT)
+
+
+async def _masked(fleet: Fleet, source: Source, size: int, first: int, count: int) -> bytes:
+    """Leaves as their holder has them, verified."""
     placed = source.placed
     holder: Holder = await fleet.holder(placed.device)
-    data = await holder.read(Shard(placed.deal, placed.root, size), first, count)
-    return Mask(mask_key(keys.mask, source.place)).apply(data, first * FRAGMENT)
+    return await holder.read(Shard(placed.deal, placed.root, size), first, count)
 
 
 async def first_of(

@@ -21,7 +21,7 @@ from pathlib import Path
 from surge.core.storage.crown import PER_TRANSFER_LEAF, Crown, node
 from surge.core.storage.deals import UNKEPT_SECONDS, Deal, NotAgreed
 from surge.core.storage.layout import PROOF_LEAF, TRANSFER_LEAF
-from surge.core.storage.tree import transfer_leaves
+from surge.core.storage.tree import HASH, transfer_leaves
 from surge.errors import InvalidInput
 from surge.storage.index import Index
 
@@ -49,6 +49,8 @@ class Coming:
     """When it was last called about, Unix seconds."""
     here: int = 0
     """Bytes of the shard that are here: whole transfer leaves, or all of it."""
+    nodes: bytes = b""
+    """The hashes of the transfer leaves that came since the start of this process, as long as they are from the first on."""
 
     @property
     def leaves(self) -> int:
@@ -76,6 +78,8 @@ class Shelf:
         self._folder, self._room, self._spare = folder, room, spare
         self._coming: dict[bytes, Coming] = {}
         self._turns: dict[bytes, _Turn] = {}
+        self._named: set[Path] = set()
+        """Folders of shards whose names are durable."""
         self._reserved = 0
         self._shards = self._kept = 0
 
@@ -206,9 +210,11 @@ class Shelf:
         if end > coming.deal.size or (end < coming.deal.size and len(data) % TRANSFER_LEAF):
             raise NotAgreed("invalid", f"the shard ends after {coming.deal.size} bytes, and only its last leaf may be short")
         try:
-            await asyncio.to_thread(_append, self._beside(deal), coming.here, data)
+            nodes = await asyncio.to_thread(_append, self._beside(deal), coming.here, data, coming.deal.size <= TRANSFER_LEAF)
         except OSError as error:
             raise NotAgreed("storage", f"the shard cannot be written: {error.strerror}") from error
+        if len(coming.nodes) == coming.leaves * HASH:
+            coming.nodes += nodes
         coming.here = end
         return coming.leaves
 
@@ -227,11 +233,13 @@ class Shelf:
         if coming.here < coming.deal.size:
             raise NotAgreed("invalid", f"{coming.leaves} of {transfer_leaves(coming.deal.size)} leaves are here", leaves=coming.leaves)
         try:
-            crown = await asyncio.to_thread(self._verify, coming.deal)
+            crown = await asyncio.to_thread(self._verify, coming)
             if crown is None:
-                coming.here = 0
+                coming.here, coming.nodes = 0, b""
                 raise NotAgreed("invalid", "the shard is not the one with this root: send it again", leaves=0)
-            await asyncio.to_thread(_put, self._beside(deal), self._place(deal))
+            place = self._place(deal)
+            await asyncio.to_thread(_put, self._beside(deal), place, place.parent not in self._named)
+            self._named.add(place.parent)
         except OSError as error:
             raise NotAgreed("storage", f"the shard cannot be kept: {error.strerror}") from error
         kept = replace(coming.deal, kept=True)
@@ -240,13 +248,14 @@ class Shelf:
         self._shards, self._kept = self._shards + 1, self._kept + kept.size
         return kept
 
-    def _verify(self, deal: Deal) -> Crown | None:
-        path, nodes, only = self._beside(deal.id), [], deal.size <= TRANSFER_LEAF
-        with path.open("rb") as file:
-            while piece := file.read(PIECE):
-                view = memoryview(piece)
-                nodes += [node(view[at : at + TRANSFER_LEAF], only=only) for at in range(0, len(view), TRANSFER_LEAF)]
-        crown = Crown(deal.size, b"".join(nodes)) if len(nodes) == transfer_leaves(deal.size) else None
+    def _verify(self, coming: Coming) -> Crown | None:
+        """What came was hashed as it came; a shard that was begun before this process is read for it."""
+        deal, nodes = coming.deal, coming.nodes
+        path, total = self._beside(deal.id), transfer_leaves(deal.size) * HASH
+        if len(nodes) != total:
+            with path.open("rb") as file:
+                nodes = b"".join(_nodes(piece, deal.size <= TRANSFER_LEAF) for piece in iter(lambda: file.read(PIECE), b""))
+        crown = Crown(deal.size, nodes) if len(nodes) == total and path.stat().st_size == deal.size else None
         if crown is not None and crown.root == deal.root:
             return crown
         path.unlink()
@@ -336,22 +345,29 @@ def _same(one: Deal, other: Deal) -> bool:
     )
 
 
-def _append(path: Path, at: int, data: bytes) -> None:
-    """Write at the end of what is here; what was written half before, and nobody was told of, is cut off."""
+def _nodes(data: bytes, only: bool) -> bytes:
+    """The hashes of the transfer leaves in some bytes; `only` as for `crown.node`."""
+    view = memoryview(data)
+    return b"".join(node(view[at : at + TRANSFER_LEAF], only=only) for at in range(0, len(view), TRANSFER_LEAF))
+
+
+def _append(path: Path, at: int, data: bytes, only: bool) -> bytes:
+    """Write at the end of what is here; what was written half before, and nobody was told of, is cut off. Gives the leaves' hashes."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with open(path, "ab", buffering=0) as file:
         file.truncate(at)
         view = memoryview(data)
         while view:
             view = view[file.write(view) :]
+    return _nodes(data, only)
 
 
-def _put(beside: Path, place: Path) -> None:
-    """Make a file durable, and then its name."""
+def _put(beside: Path, place: Path, fresh: bool) -> None:
+    """Make a file durable, and then its name; that of its folder, too, if it is `fresh`."""
     with beside.open("rb") as file:
         os.fsync(file.fileno())
     beside.replace(place)
-    for folder in (place.parent, place.parent.parent):
+    for folder in (place.parent, place.parent.parent)[: 1 + fresh]:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -11,7 +11,7 @@ at the latest after 2^20 frames or one hour, so that a key that leaks opens litt
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from enum import IntEnum
 
 from cryptography.exceptions import InvalidTag
@@ -26,7 +26,9 @@ MAX_MESSAGE = 512 << 10
 FRAME_TARGET = 256 << 10
 """A frame takes messages up to about this many bytes; a larger message has a frame of its own."""
 RECORD_OVERHEAD = 5
-FRAME_OVERHEAD = 8 + 16
+TAG = 16
+"""Bytes that sealing adds."""
+FRAME_OVERHEAD = 8 + TAG
 MAX_FRAME = MAX_MESSAGE + FRAME_TARGET + 4096
 """Bytes of the largest frame an honest peer makes; below the relay's limit of 1 MiB."""
 REKEY_FRAMES = 1 << 20
@@ -63,16 +65,19 @@ def _next_key(key: bytes) -> bytes:
     return HKDFExpand(SHA256(), 32, info=b"surge session 1 rekey").derive(key)
 
 
-def pack(records: Iterable[Record]) -> bytes:
-    """The plain text of a frame."""
-    parts = []
+def pack(records: Sequence[Record], lead: int = 0, tail: int = 0) -> bytearray:
+    """The plain text of a frame, between so many bytes that are left free for others."""
+    text = bytearray(lead + sum(RECORD_OVERHEAD + len(body) for _, body in records) + tail)
+    at = lead
     for kind, body in records:
-        parts.append(_HEAD.pack(kind, len(body)))
-        parts.append(body)
-    return b"".join(parts)
+        _HEAD.pack_into(text, at, kind, len(body))
+        at += RECORD_OVERHEAD
+        text[at : at + len(body)] = body
+        at += len(body)
+    return text
 
 
-def unpack(text: bytes) -> list[Record]:
+def unpack(text: bytes | memoryview) -> list[Record]:
     """The records of a plain text. Raises PeerFault when it is not exactly a row of records."""
     records: list[Record] = []
     position, end = 0, len(text)
@@ -85,7 +90,7 @@ def unpack(text: bytes) -> list[Record]:
             raise PeerFault("a record is longer than its frame or than a message may be", length=length)
         if kind > Kind.CLOSE:
             raise PeerFault(f"a frame has a record of unknown kind {kind}", kind=kind)
-        records.append((kind, text[position : position + length]))
+        records.append((kind, bytes(text[position : position + length])))
         position += length
     return records
 
@@ -98,13 +103,19 @@ class Sealer:
         self._counter = 0
         self._next_rekey = (REKEY_FRAMES, now + REKEY_SECONDS)
 
-    def seal(self, records: list[Record], now: float) -> bytes:
-        """A frame of these records; `now` in monotonic seconds."""
+    def seal(self, records: list[Record], now: float, lead: int = 0) -> bytearray:
+        """A frame of these records, after `lead` bytes that are left free; `now` in monotonic seconds.
+
+        It is sealed where it stands: every copy of what is this large costs about as much as sealing it.
+        """
         rekey = self._counter >= self._next_rekey[0] or now >= self._next_rekey[1]
         if rekey:
             records = [*records, (Kind.REKEY, b"")]
         counter = _COUNTER.pack(self._counter)
-        frame = counter + self._cipher.encrypt(b"\0\0\0\0" + counter, pack(records), None)
+        frame = pack(records, lead + _COUNTER.size, TAG)
+        frame[lead : lead + _COUNTER.size] = counter
+        with memoryview(frame) as view, view[lead + _COUNTER.size :] as sealed, sealed[:-TAG] as text:
+            self._cipher.encrypt_into(b"\0\0\0\0" + counter, text, None, sealed)
         self._counter += 1
         if rekey:
             self._key = _next_key(self._key)
@@ -120,24 +131,29 @@ class Opener:
         self._key, self._cipher = key, AESGCM(key)
         self._counter = 0
 
-    def open(self, frame: bytes) -> list[Record]:
-        """The records of the next frame; none for one that was opened before.
+    def open(self, frame: bytes | bytearray) -> list[Record]:
+        """The records of the next frame; none for one that was opened before. One that can be written to is opened where it stands.
 
         Raises LostFrame when a frame is missing, PeerFault when this one was changed, cut or is too large.
         """
         if not FRAME_OVERHEAD <= len(frame) <= MAX_FRAME:
             raise PeerFault(f"a frame has {len(frame)} bytes; it may have {FRAME_OVERHEAD} to {MAX_FRAME}")
-        counter = frame[:8]
+        counter = bytes(frame[: _COUNTER.size])
         number = _COUNTER.unpack(counter)[0]
         if number < self._counter:
             return []
         if number > self._counter:
             raise LostFrame(f"frame {self._counter} is missing: {number} came")
-        try:
-            text = self._cipher.decrypt(b"\0\0\0\0" + counter, frame[8:], None)
-        except InvalidTag as error:
-            raise PeerFault("a frame was changed on its way, or is not the peer's", counter=number) from error
-        records = unpack(text)
+        with memoryview(frame) as view, view[_COUNTER.size :] as sealed:
+            try:
+                if view.readonly:
+                    records = unpack(self._cipher.decrypt(b"\0\0\0\0" + counter, sealed, None))
+                else:
+                    with sealed[:-TAG] as text:
+                        self._cipher.decrypt_into(b"\0\0\0\0" + counter, sealed, None, text)
+                        records = unpack(text)
+            except InvalidTag as error:
+                raise PeerFault("a frame was changed on its way, or is not the peer's", counter=number) from error
         self._counter += 1
         if records and records[-1][0] == Kind.REKEY:
             self._key = _next_key(self._key)

@@ -213,7 +213,7 @@ class Link:
 
     # Sending
 
-    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+    async def publish(self, subject: str, data: bytes | bytearray, reply: str = "") -> None:
         """Publishes a message. Raises Unavailable while the link is down."""
         now = time.monotonic()
         pause = max(self._message_pace.spend(1, now), self._size_pace.spend(len(data), now))

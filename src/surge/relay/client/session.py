@@ -80,6 +80,8 @@ class Session:
         """The session's part of its subject."""
         self.queued = False
         """Whether the link's writer has this session in its row."""
+        self.lead = 0
+        """Bytes that are left free before each frame, for what carries it."""
         self.kept = False
         """Whether the application holds on to the caller: until then it has a stranger's place."""
         self._sealer, self._opener = Sealer(keys[0], now), Opener(keys[1])
@@ -189,8 +191,8 @@ class Session:
 
     # What the link calls
 
-    def next_frame(self) -> bytes | None:
-        """The next frame to publish, or None when nothing waits."""
+    def next_frame(self) -> bytearray | None:
+        """The next frame to publish, after `lead` free bytes, or None when nothing waits."""
         if self._error is not None or not (self._control or self._outgoing):
             return None
         closing = self._finishing and self._control and self._control[-1][0] == Kind.CLOSE
@@ -212,14 +214,14 @@ class Session:
         now = time.monotonic()
         self._last_sent = now
         self._admit()
-        return self._sealer.seal(records, now)
+        return self._sealer.seal(records, now, self.lead)
 
     @property
     def has_frame(self) -> bool:
         """Whether `next_frame` would give one."""
         return self._error is None and bool(self._control or self._outgoing)
 
-    def take_frame(self, frame: bytes) -> None:
+    def take_frame(self, frame: bytes | bytearray) -> None:
         """Takes a frame that arrived from the peer's login under this session's token."""
         if self._error is not None:
             return

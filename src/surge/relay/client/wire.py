@@ -138,7 +138,7 @@ class Wire:
             deliver(subject, data, nobody)
         self._deliver = deliver
 
-    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+    async def publish(self, subject: str, data: bytes | bytearray, reply: str = "") -> None:
         """Publishes; waits while too much waits for the socket. Raises Unavailable."""
         self._connection.publish(subject, data, reply)
         self._traffic.sent += len(data)

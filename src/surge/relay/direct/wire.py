@@ -104,6 +104,7 @@ class Connection(asyncio.BufferedProtocol):
     def add(self, session: Session) -> None:
         """See `Carrier`."""
         self.session = session
+        session.lead = _HEAD.size
         self.limits = {FRAME: MAX_FRAME}
         self._beat()
 
@@ -120,7 +121,9 @@ class Connection(asyncio.BufferedProtocol):
     def _pump(self) -> None:
         self._pumping = False
         while self._writable and self.is_open and self.session is not None and (frame := self.session.next_frame()) is not None:
-            self.send(FRAME, frame)
+            _HEAD.pack_into(frame, 0, FRAME, len(frame) - _HEAD.size)
+            assert self._transport is not None
+            self._transport.write(memoryview(frame))
 
     def _beat(self) -> None:
         if self.session is not None and self.is_open:
@@ -132,8 +135,7 @@ class Connection(asyncio.BufferedProtocol):
     def send(self, letter: int, body: bytes) -> None:
         """Sends a packet, if the connection is still there."""
         if self._transport is not None and self.is_open:
-            self._transport.write(_HEAD.pack(letter, len(body)))
-            self._transport.write(body)
+            self._transport.write(_HEAD.pack(letter, len(body)) + body)
 
     def greet(self, challenge: bytes) -> None:
         """Says what a device says first."""
@@ -195,7 +197,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._have += nbytes
                 if self._have == len(self._body):
                     body, self._body = self._body, None
-                    self._take(self._letter, bytes(body))
+                    self._take(self._letter, body)
         except PeerFault as error:
             self.abort(f"it broke the protocol: {error}")
 
@@ -214,13 +216,13 @@ class Connection(asyncio.BufferedProtocol):
                     at = self._held
                     break
                 at += size
-                self._take(letter, bytes(room[at - size : at]))
+                self._take(letter, bytearray(room[at - size : at]))
             room[: self._held - at] = room[at : self._held]
         self._held -= at
 
-    def _take(self, letter: int, body: bytes) -> None:
+    def _take(self, letter: int, body: bytearray) -> None:
         if letter != FRAME:
-            self._took(self, letter, body)
+            self._took(self, letter, bytes(body))
         elif self.session is not None:
             if (pause := self._pace.spend(1, time.monotonic())) > 0:
                 self._rest(pause)
