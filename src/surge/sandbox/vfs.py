@@ -135,3 +135,10 @@ def tree_of_files(files: dict[str, bytes | memoryview]) -> Directory:
             at = child
         at.children[name] = Blob.of(data)
     return root
+
+
+def joined(tree: Directory, name: bytes, below: Directory) -> Directory:
+    """A read-only directory with what is in a tree, and another under a name, which stands for that whatever the tree has."""
+    made = Directory()
+    made.children = {**tree.children, name: below}
+    return made
