@@ -95,6 +95,7 @@ class Desk:
             want=self._want,
             quote=self._quote,
             issued=lambda kind, subject: journal.issued(account.row.number, kind, subject),
+            session_key=account.channel.session_key,
         )
 
     @property

@@ -126,6 +126,8 @@ class Context:
     """Ask for new prices for a job, from its next unit on."""
     issued: Callable[[ReceiptKind, bytes], bool]
     """Whether there is a receipt of this kind about this subject on the channel: what may be billed once is not billed twice."""
+    session_key: Address
+    """Who signs for the channel."""
 
 
 @dataclass(frozen=True, slots=True)

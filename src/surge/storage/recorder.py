@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from surge.core.messages.storage import MOST_ASKED, NotNow, RecordKept, TellRecord, decode_for_holder, encode_visit
+from surge.core.messages.holder_visits import MOST_ASKED, AskRecord, NotNow, ShowPermit, TellRecord, decode_for_holder, encode_visit
+from surge.core.messages.storage import RecordKept
 from surge.core.storage import records
 from surge.core.storage.deals import NotAgreed
 from surge.core.types import Address
@@ -83,19 +84,27 @@ class Recorder:
         """The newest version here, or nothing."""
         return self._shelf.index.record(author, label) or b""
 
-    async def visit(self, link: Link) -> None:
-        """Answer a visitor's questions, one after another, until it leaves or has asked for enough."""
+    async def visit(self, link: Link) -> ShowPermit | None:
+        """Answer a visitor's questions, one after another, until it leaves or has asked for enough.
+
+        Gives the permit of one that shows one first: nothing was answered then.
+        """
         if self._visits >= VISITS:
             await link.send(encode_visit(NotNow("too many ask just now: come again")))
-            return
+            return None
         self._visits += 1
         try:
             async with asyncio.timeout(VISIT_SECONDS):
-                for _ in range(MOST_ASKED):
+                for number in range(MOST_ASKED):
                     asked = decode_for_holder(await link.receive())
+                    if isinstance(asked, ShowPermit) and not number:
+                        return asked
+                    if not isinstance(asked, AskRecord):
+                        raise PeerFault("a visit is for records, or for reading by a permit that is shown first")
                     record = await asyncio.to_thread(self.get, Address(asked.author), asked.label)
                     await link.send(encode_visit(TellRecord(record)))
             await link.send(encode_visit(NotNow(f"{MOST_ASKED} records are told in a visit: come again")))
+            return None
         except TimeoutError:
             raise PeerFault("a visit lasts too long") from None
         finally:
