@@ -45,6 +45,10 @@ class Lane:
     engine: bytes = b""
     """What it runs units with: fuel of different engines cannot be compared."""
 
+    def rank(self) -> tuple[float, int, float, float]:
+        """Least busy first, then cheapest, fastest, nearest."""
+        return len(self.running) / self.cores, self.price, self.seconds or 0.0, self.latency
+
 
 @dataclass(slots=True)
 class Try:
@@ -100,6 +104,11 @@ class Cut:
             self.engine, self.fuel, self.took = lane.engine, None, None
         self.tries[lane.key] = attempt
         lane.running.add(self.number)
+
+    def starts(self, key: str, now: float) -> None:
+        """A lane may begin with it now; never, while what it reads is on its way there: until then its time counts as nobody's."""
+        if key in self.tries:
+            self.tries[key].started = now
 
     def is_stuck(self, lanes: Mapping[str, Lane]) -> bool:
         """Whether it waits for an answer that none of the lanes gives."""
