@@ -51,3 +51,11 @@ def elsewhere(path):
         except OSError as error:
             found.append(type(error).__name__)
     return found
+
+
+def slow_digest(path):
+    """`digest`, for about half a second of a core."""
+    total = 0
+    for number in range(3_000_000):
+        total += number
+    return digest(path) if total else None
