@@ -85,6 +85,11 @@ def test_copies_of_a_unit_read_the_same_bytes(tmp_path: Path) -> None:
         results = network.map(digest, network.files.glob("files/*"), copies=2)
         assert list(results) == want
         assert sum(results.progress.units.values()) >= 6
+        network.files.put(b"few bytes", "few")
+        few = network.map(digest, network.files.glob("few"))
+        assert list(few) == [(hashlib.sha256(b"few bytes").hexdigest(), "few")]
+        hows = network._client.journal.read_now("SELECT how FROM audits WHERE job = ?", (bytes.fromhex(few.job),))
+        assert hows == [("here",)], "a small file is read here to check what was said of it"
         disputed = next(row for row in network.receipts(results.job) if row["kind"] == ReceiptKind.UNIT)
         with pytest.raises(InvalidInput, match="reads stored files, which jurors have no way to read"):
             network.dispute(disputed["receipt"], bytes(32), 1)
@@ -357,7 +362,8 @@ def test_no_key_is_in_what_is_kept_or_shown(town: Town, tmp_path: Path) -> None:
         assert len(secrets) == 9
         unit = next(row for row in network.receipts(results.job) if row["kind"] == ReceiptKind.UNIT)
         network.export_case(unit["receipt"], tmp_path / "case", inputs=True)
-    files = [path for path in town.folder.rglob("*") if path.is_file() and not path.name.startswith("files.db")]
+    kept = [path for place in ("providers", "buyer") for path in (town.folder / place).rglob("*") if path.is_file()]
+    files = [path for path in kept if not path.name.startswith("files.db")]  # which is the owner's, of what it stored
     files.append(tmp_path / "case")
     assert any("provider.db" in path.name for path in files)
     for path in files:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 REFUSED = 256
@@ -45,9 +45,9 @@ class Lane:
     engine: bytes = b""
     """What it runs units with: fuel of different engines cannot be compared."""
 
-    def rank(self) -> tuple[float, int, float, float]:
-        """Least busy first, then cheapest, fastest, nearest."""
-        return len(self.running) / self.cores, self.price, self.seconds or 0.0, self.latency
+    def rank(self, holders: Collection[str]) -> tuple[float, int, bool, float, float]:
+        """Least busy first, then cheapest, among these `holders` of what is read next, fastest, nearest."""
+        return len(self.running) / self.cores, self.price, self.key not in holders, self.seconds or 0.0, self.latency
 
 
 @dataclass(slots=True)

@@ -185,6 +185,7 @@ class Job:
                     self.scheduler.slept(now - self._next_look)
                 self._next_look = now + TICK
                 self.answers.apply(self.scheduler.tick(now), [])
+            self.bringing.look_ahead()
             assigned = self.scheduler.assign(now, self.lanes.room())
             if assigned or self.spool.is_heavy:
                 await self.desk.dispatch(assigned)
@@ -290,6 +291,7 @@ class Job:
         whole = self._failure is None and self._is_whole()
         peers = list(self.lanes.peers.values())
         self.desk.close()
+        self.bringing.close()
         self.auditing.close()
         self.lanes.leave()
         if not whole:

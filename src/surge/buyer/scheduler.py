@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from surge.buyer.cuts import Abandon, Assign, Cut, Deliver, Effect, Fault, Lane, Recut, Try, Withdraw
 from surge.buyer.sizes import AIM_SECONDS, believed_seconds, depth_of, size_of
@@ -62,6 +62,8 @@ class Scheduler:
         """Items in the largest cut that finished."""
         self.most = 1 << 62
         """Items in a cut, at most."""
+        self.holders: dict[int, Collection[str]] = {}
+        """By item: lanes that have a part of what it reads."""
         self._next = 0
         self._number = numbers_from
         self._waiting: list[tuple[int, int]] = []
@@ -221,9 +223,7 @@ class Scheduler:
         return [Fault(number, cut.first, key), *(Withdraw(number, other) for other in cut.tries)]
 
     def ended_locally(self, number: int, key: str, *, now: float, split: bool = False) -> list[Effect]:
-        """The unit ended in a way that proves nothing. `split`: fewer items at once may help (wall time, host
-        memory).
-        """
+        """The unit ended in a way that proves nothing. `split`: fewer items at once may help (wall time, host memory)."""
         self._end_try(number, key)
         lane = self.lanes.get(key)
         if lane is not None:
@@ -250,12 +250,10 @@ class Scheduler:
 
     def tick(self, now: float) -> list[Effect]:
         """Look for lanes that show nothing for too long. Call it some times a second."""
-        gone = {
-            key
-            for cut in self.cuts.values()
-            for key, attempt in cut.tries.items()
-            if now - attempt.started > self._wall(key, attempt) + STALL_MARGIN
-        }
+        tries = [(key, attempt) for cut in self.cuts.values() for key, attempt in cut.tries.items()]
+        cores = {key: lane.cores for key, lane in self.lanes.items()}
+        walls = [self.wall_seconds * (attempt.ahead // cores.get(key, 1) + 1) for key, attempt in tries]
+        gone = {key for (key, attempt), wall in zip(tries, walls, strict=True) if now - attempt.started > wall + STALL_MARGIN}
         return [Abandon(key) for key in gone]
 
     # What to do
@@ -289,7 +287,8 @@ class Scheduler:
         effects: list[Assign] = []
         lanes = [self.lanes[key] for key, free in left.items() if free > 0]
         while lanes:
-            lane = min(lanes, key=Lane.rank)
+            holders = self.holders.get(self._next, ())
+            lane = min(lanes, key=lambda lane: lane.rank(holders))
             chosen = self._choose(lane, now)
             if chosen is None:
                 lanes.remove(lane)
@@ -344,10 +343,6 @@ class Scheduler:
             return int(min(self.chunk, left, self.most))
         aim, each = self.aim, self.bytes_per_item
         return min(self.most, size_of(lane, left, self.lanes, aim=aim, seconds=self.seconds, largest=self.largest, bytes_per_item=each))
-
-    def _wall(self, key: str, attempt: Try) -> float:
-        lane = self.lanes.get(key)
-        return self.wall_seconds * (attempt.ahead // (lane.cores if lane else 1) + 1)
 
     def _is_useless(self, lane: Lane) -> bool:
         """Whether a lane never gave a result, and others give some: it is the lane, not the job."""

@@ -6,6 +6,7 @@ The files themselves are not read here: the device reads them from their holders
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -17,9 +18,9 @@ from surge.core.messages.compute import encode_body
 from surge.core.messages.stored import Fetch, Fetched, decode_fetched
 from surge.core.pricing import transfer_amount
 from surge.core.receipts import ReceiptKind
-from surge.core.storage.stored import StoredPart
+from surge.core.storage.stored import StoredPart, parts_in
 from surge.core.types import Address
-from surge.errors import InvalidInput, Unavailable
+from surge.errors import InvalidInput, SurgeError, Unavailable
 
 if TYPE_CHECKING:
     from surge.buyer.job import Job
@@ -29,6 +30,12 @@ FETCH_SECONDS: Final = 600.0
 
 FEW_BYTES: Final = 1 << 20
 """Stored files that are read here to check a unit, all together, where devices of other operators could check it."""
+
+
+AHEAD: Final = 16
+"""Items that are looked at before they are handed out."""
+
+log = logging.getLogger("surge.buyer")
 
 
 class Unreadable(Unavailable):
@@ -73,6 +80,34 @@ class Bringing:
     def __init__(self, job: Job, stored: StoredFiles | None) -> None:
         self._job = job
         self.files = stored
+        self._looked = 0
+        self._looking: set[asyncio.Task[None]] = set()
+
+    def look_ahead(self) -> None:
+        """Find out who holds what the next items read: among equals, that device does it, since it has a part of it already."""
+        scheduler, spool = self._job.scheduler, self._job.spool
+        first = scheduler.uncut_from
+        for index in [index for index in scheduler.holders if index < first]:
+            del scheduler.holders[index]
+        if self.files is None:
+            return
+        for index in range(max(first, self._looked), min(first + AHEAD, spool.count)):
+            self._looked = index + 1
+            if parts := parts_in(spool.at_hand(index, 1) or ()):
+                task = asyncio.create_task(self._look(self.files, index, parts), name=f"who holds what item {index} reads")
+                self._looking.add(task)
+                task.add_done_callback(self._looking.discard)
+
+    async def _look(self, files: StoredFiles, index: int, parts: Sequence[StoredPart]) -> None:
+        try:
+            self._job.scheduler.holders[index] = await files.holders(parts)
+        except SurgeError as error:  # whoever is to bring it says so, where it matters
+            log.info("who holds what item %d reads is not known: %s", index, error)
+
+    def close(self) -> None:
+        """Look for nothing more."""
+        for task in self._looking:
+            task.cancel()
 
     async def bring(self, peer: Peer, parts: Sequence[StoredPart]) -> None:
         """Have a device bring these. Raises `Refused`, `Unavailable`, `PeerFault`, `NotEnough`, and `InvalidInput` where they are gone."""

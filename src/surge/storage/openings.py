@@ -71,6 +71,8 @@ class Openings:
     def __init__(self, storage: Callable[[], Awaitable[Storage]]) -> None:
         self._storage = storage
         self._names: Mapping[str, Entry] = {}
+        self._objects: dict[bytes, str] = {}
+        """The names of objects."""
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
@@ -103,6 +105,7 @@ class Openings:
             if time.monotonic() - self._read_at > FRESH_SECONDS:
                 self._names = await storage.book.read()
                 self._read_at = time.monotonic()
+                self._objects = {entry.keys.object: name for name, entry in self._names.items() if entry.keys is not None}
         return self._names
 
     async def _current(self, storage: Storage, name: str, entry: Entry) -> Entry:
@@ -135,11 +138,13 @@ class Openings:
         """
         storage = await self._storage()
         # 1
-        for name, entry in (await self._read(storage)).items():
-            if entry.keys is not None and (entry.keys.object == part.object or entry.source is not None):
-                entry = await self._current(storage, name, entry)
-                if entry.keys is not None and entry.keys.object == part.object:
-                    break
+        names = await self._read(storage)
+        known = self._objects.get(part.object)
+        likely = [known] if known is not None else [name for name, entry in names.items() if entry.source is not None]
+        for name in likely:
+            entry = await self._current(storage, name, names[name])
+            if entry.keys is not None and entry.keys.object == part.object:
+                break
         else:
             raise InvalidInput(f"what was stored as {part.name!r} is gone, or another object has the name now", name=part.name)
         # 2
