@@ -19,7 +19,7 @@ from surge.core.storage.layout import TRANSFER_LEAF
 from surge.core.storage.permits import LONGEST, ReadPermit, deals_root
 from surge.core.storage.tree import verify_range
 from surge.errors import Unavailable
-from surge.storage import permitting
+from surge.storage import permitting, recorder
 from surge.wallet import KeySigner
 
 READER, OTHER = key(810), key(811)
@@ -208,6 +208,17 @@ async def test_so_many_read_by_permits_at_once_and_so_many_permits_are_remembere
         await readers[1].leaves()
         await until(lambda: _used(holder, user, shown[1]) == 0)
         await Reader(holder).refused(shown[4], "window")
+
+
+async def test_visitors_that_say_nothing_keep_no_reader_out(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "SILENT", 12)
+    async with holder.running():
+        user = await buyer(holder)
+        crowd = [Reader(holder, key(900 + number)) for number in range(11)]
+        assert await Reader(holder).says(permit(user, now=holder.now)) == v.Shown()
+        crowd += [Reader(holder, key(950 + number)) for number in range(3)]
+        told = v.decode_for_reader(await asyncio.wait_for(crowd[-1].link.receive(), 5))
+        assert isinstance(told, v.NotNow), "but they are so many at once"
 
 
 async def test_a_visit_that_began_with_something_else_reads_nothing(holder: Holder) -> None:

@@ -176,8 +176,7 @@ async def test_a_visitor_asks_for_so_many_and_so_many_visit_at_once(holder: Hold
         one, two = Visitor(holder), Visitor(holder)
         await one.ask()
         await two.ask()
-        three = Visitor(holder)
-        assert isinstance(await three.told(), v.NotNow)
+        assert isinstance(await Visitor(holder).ask(), v.NotNow)
         for _ in range(v.MOST_ASKED - 1):
             assert isinstance(await one.ask(), v.TellRecord)
         assert isinstance(await one.told(), v.NotNow)
@@ -187,12 +186,16 @@ async def test_a_visitor_asks_for_so_many_and_so_many_visit_at_once(holder: Hold
 
 async def test_a_visitor_that_sends_noise_or_says_nothing_is_sent_away(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "VISIT_SECONDS", 0.2)
+    monkeypatch.setattr(recorder, "FIRST_SECONDS", 0.2)
     async with holder.running():
-        noisy, silent = Visitor(holder), Visitor(holder)
+        noisy, silent, slow = Visitor(holder), Visitor(holder), Visitor(holder)
+        await slow.ask()
         await noisy.link.send(b"\xc1")
         with pytest.raises(Unavailable):
             await noisy.told()
         with pytest.raises(Unavailable):
             await silent.told()
+        with pytest.raises(Unavailable):
+            await slow.told()
         user = await holder.user()
         assert not isinstance(await user.use("list", m.ListDeals(b"", 1)), Refusal)

@@ -21,6 +21,7 @@ from surge.core.messages.stored import Fetch, Fetched, SegmentField, decode_fetc
 from surge.core.receipts import ReceiptKind
 from surge.core.types import Address
 from surge.errors import InvalidInput
+from surge.provider import waste
 from surge.storage.permitted import PermitReader
 from surge.storage.service import StorageConfig
 
@@ -327,6 +328,28 @@ def test_what_opens_no_stored_file_is_refused_and_leaves_nothing(town: Town, net
 async def _brings(network: surge.Network, town: Town, device: Device) -> Fetched:
     peer, fetch = await asked(network, town, "crooked/00", device)
     return decode_fetched((await answer_to(peer, Question("fetch", encode_body(fetch)), 60)).body)
+
+
+def test_a_buyer_whose_files_never_come_is_brought_none_for_a_while(
+    town: Town, network: surge.Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(network, "crooked", 1)
+    device = town.devices[2]
+    device.service.waste = waste.Waste()
+    monkeypatch.setattr(waste, "GRANTED", 2.5)
+
+    async def attack() -> list[str]:
+        codes = []
+        for number in range(4):
+            peer, fetch = await asked(network, town, "crooked/00", device)
+            with pytest.raises(Refused) as refused:
+                await answer_to(peer, Question("fetch", encode_body(changed(fetch, permits=[], job=bytes([number]) * 32))), 60)
+            codes.append(refused.value.code)
+        return codes
+
+    device.service.stored._here.clear()
+    assert network._background.call(attack()) == ["local", "local", "local", "busy"]
+    device.service.waste = waste.Waste()
 
 
 def test_a_permit_for_another_device_opens_nothing(town: Town, network: surge.Network) -> None:

@@ -90,12 +90,15 @@ async def test_what_fails_to_come_takes_no_room(tmp_path: Path) -> None:
 
 def test_no_more_is_brought_for_a_channel_than_its_buyer_may_owe(tmp_path: Path) -> None:
     parts, _ = made(tmp_path, 250)
-    parts.check_owed(b"c", 1000)
-    parts.owes(b"c", b"subject", 200)
-    with pytest.raises(Refused, match="200 bytes of stored files were brought here unpaid"):
-        parts.check_owed(b"c", 100)
-    parts.check_owed(b"c", 50)
-    parts.check_owed(b"other", 100)
-    receipt: Any = type("Answered", (), {"channel": b"c", "subject": b"subject"})
+    parts.owe(b"c", b"one", 1000)  # one is always brought
+    with pytest.raises(Refused, match="1000 bytes of stored files were brought here unpaid"):
+        parts.owe(b"c", b"two", 1)
+    parts.owe(b"c", b"one", 1000)
+    parts.owe(b"other", b"two", 100)
+    parts.owes_nothing(b"c", b"one")
+    parts.owe(b"c", b"two", 200)
+    with pytest.raises(Refused):
+        parts.owe(b"c", b"three", 100)
+    receipt: Any = type("Answered", (), {"channel": b"c", "subject": b"two"})
     parts.answered(receipt)
-    parts.check_owed(b"c", 100)
+    parts.owe(b"c", b"three", 100)

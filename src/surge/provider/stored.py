@@ -35,6 +35,9 @@ log = logging.getLogger("surge.provider")
 AT_ONCE: Final = 4
 """Files that are brought here together."""
 
+LEAST_WASTE: Final = 1.0
+"""Seconds that a file which could not be brought counts as wasted, at least."""
+
 FETCH_SECONDS: Final = 540.0
 """How long one may take."""
 
@@ -91,7 +94,7 @@ class StoredParts:
     def start(self) -> None:
         """Remove what an earlier process left."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def close(self) -> None:
         """Remove all of it."""
@@ -157,15 +160,16 @@ class StoredParts:
 
     # What is owed for bringing them
 
-    def check_owed(self, channel: bytes, size: int) -> None:
-        """Raise `Refused` where a channel's buyer owes for too much already."""
-        owed = sum(each for (other, _), each in self._owed.items() if other == channel)
+    def owe(self, channel: bytes, subject: bytes, size: int) -> None:
+        """A part is about to be brought, and will be owed for. Raises `Refused` where a channel's buyer owes for too much already."""
+        owed = sum(each for (other, about), each in self._owed.items() if other == channel and about != subject)
         if owed and owed + size > self._unpaid:
             raise Refused("window", f"{owed} bytes of stored files were brought here unpaid: acknowledge first")
-
-    def owes(self, channel: bytes, subject: bytes, size: int) -> None:
-        """A receipt for bringing a part waits for its answer."""
         self._owed[channel, subject] = size
+
+    def owes_nothing(self, channel: bytes, subject: bytes) -> None:
+        """Nothing is billed for it."""
+        self._owed.pop((channel, subject), None)
 
     def answered(self, receipt: Receipt) -> None:
         """A receipt, of any kind, was answered."""
@@ -192,26 +196,30 @@ class FetchPart:
         self.job = asked.job
 
     async def run(self) -> Reply:
-        """Bring it, unless it is here."""
+        """Bring it, unless it is here. What ends in vain counts as such, for a second at least: others were asked for it."""
         compute, context, part = self._compute, self._context, self._part
-        stored = compute.stored
+        stored, channel = compute.stored, context.channel
         compute.waste.check(context.buyer)
-        stored.check_owed(context.channel, part.length)
-        await stored.turns.enter(context.buyer)
-        began = time.monotonic()
+        stored.owe(channel, self.subject, part.length)
+        billed = False
         try:
-            read = await stored.bring(Key.of(context.buyer, part), self._asked)
-        except InvalidInput as error:
-            raise Refused("invalid", f"what was sent opens no stored file: {error.message}") from error
-        except PeerFault as fault:  # the holders sent what the buyer's own roots prove, and it does not open
-            compute.waste.add(context.buyer, time.monotonic() - began)
-            raise Refused("local", f"{part.name!r} does not open: {fault.message}") from fault
-        except Unavailable as error:
-            raise Refused("local", f"{part.name!r} cannot be read here now: {error.message}") from error
+            await stored.turns.enter(context.buyer)
+            began = time.monotonic()
+            try:
+                read = await stored.bring(Key.of(context.buyer, part), self._asked)
+            except InvalidInput as error:
+                raise Refused("invalid", f"what was sent opens no stored file: {error.message}") from error
+            except (Unavailable, PeerFault) as error:
+                compute.waste.add(context.buyer, max(LEAST_WASTE, time.monotonic() - began))
+                if isinstance(error, PeerFault):  # the holders sent what the buyer's own roots prove
+                    raise Refused("local", f"{part.name!r} does not open: {error.message}") from error
+                raise Refused("local", f"{part.name!r} cannot be read here now: {error.message}") from error
+            finally:
+                stored.turns.leave(context.buyer)
+            body, amount = encode_body(Fetched(list(read or []))), transfer_amount(context.prices(self.job), part.length)
+            billed = read is not None and amount > 0 and not context.issued(ReceiptKind.TRANSFER, self.subject)
         finally:
-            stored.turns.leave(context.buyer)
-        body, amount = encode_body(Fetched(list(read or []))), transfer_amount(context.prices(self.job), part.length)
-        if read is None or not amount or context.issued(ReceiptKind.TRANSFER, self.subject):
-            return Reply(body)
-        stored.owes(context.channel, self.subject, part.length)
-        return Reply(body, Claim(ReceiptKind.TRANSFER, self.subject, self.subject, part.length, amount))
+            if not billed:
+                stored.owes_nothing(channel, self.subject)
+        claim = Claim(ReceiptKind.TRANSFER, self.subject, self.subject, part.length, amount) if billed else None
+        return Reply(body, claim)

@@ -6,6 +6,7 @@ What opens an object is looked up when a device is about to be asked, and goes t
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import tempfile
 import time
@@ -52,6 +53,9 @@ TWICE: Final = 2
 
 PIECE: Final = 4 << 20
 """Bytes that are read together, where a part is read here."""
+
+
+log = logging.getLogger("surge.storage")
 
 
 @dataclass(slots=True)
@@ -123,7 +127,7 @@ class Openings:
         known = self._known.get(keys.object)
         if known is None or time.monotonic() - known.read_at > MAP_SECONDS:
             found = await where(storage, keys, header)
-            tree = known.tree if known is not None else TreeReader(Reader(storage.fleet, keys, header, found), header.size)
+            tree = TreeReader(Reader(storage.fleet, keys, header, found), header.size)
             self._known[keys.object] = known = _Known(keys, header, found, time.monotonic(), tree)
             while len(self._known) > MOST_KNOWN:
                 self._known.popitem(last=False)
@@ -207,12 +211,14 @@ class Openings:
         return list(permits.values())
 
     async def was_read(self, asked: Fetch, said: Fetched) -> None:
-        """See `StoredFiles`. No more counts than was permitted."""
+        """See `StoredFiles`. No more counts than was permitted. A holder that cannot be billed now is another time."""
         storage, sizes = await self._storage(), {permit.holder: permit.size for permit in asked.permits}
         for holder, size in dict(said.read).items():
-            counted = min(size, sizes.get(holder, 0))
-            if counted:
-                await (await storage.fleet.holder(Address(holder))).read_by_permit(counted)
+            try:
+                if counted := min(size, sizes.get(holder, 0)):
+                    await (await storage.fleet.holder(Address(holder))).read_by_permit(counted)
+            except SurgeError as error:
+                log.info("what was read at %s by permit is paid another time: %s", holder, error)
 
     async def holders(self, parts: Sequence[StoredPart]) -> Collection[Address]:
         """See `StoredFiles`."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from surge.core.messages import encode_visit, visit_context
 from surge.core.messages.holder_visits import (
+    NotNow,
     NotPermitted,
     ReadPermitted,
     Shown,
@@ -178,7 +179,10 @@ class Visits:
         visit = Visit(device, session, self.read)
         shown = ShowPermit(permit.channel, self._deals.get(device, []), permit.size, permit.until, permit.salt, permit.signature)
         try:
-            if not isinstance(await visit.ask(shown), Shown):
+            said = await visit.ask(shown)
+            if isinstance(said, NotNow):
+                raise Unavailable(f"{device} takes no visit now: {said.text}", device=device)
+            if not isinstance(said, Shown):
                 raise PeerFault(f"{device} answers a permit with something else", device=device)
         except BaseException:
             await session.close()
