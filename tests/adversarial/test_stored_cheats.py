@@ -241,6 +241,25 @@ def test_a_holder_that_overcounts_is_paid_what_the_device_says(town: Town, netwo
     }
 
 
+def test_a_device_and_a_holder_that_overstate_together_get_no_more_than_was_permitted(town: Town, network: surge.Network) -> None:
+    want = put(network, "ring", 1)
+    network.files.settle()
+    before, permitted = read_at(network, town), list[int]()
+
+    class Recording(Overstating):
+        async def fetch(self, asked: Fetch, to: Path) -> Sequence[tuple[str, int]]:
+            permitted.extend(permit.size for permit in asked.permits)
+            return await super().fetch(asked, to)
+
+    for device in town.devices:
+        assert device.storage is not None
+        device.service.stored.opener = opener(device, Recording)
+        _count(device.storage.tolls, [], times=5)
+    assert list(network.map(digest, network.files.glob("ring/*"))) == want
+    network.files.settle()
+    assert 0 < sum(read_at(network, town).values()) - sum(before.values()) <= sum(permitted)
+
+
 def test_a_device_that_says_it_read_nothing_costs_its_holders_the_window_and_no_more(town: Town, network: surge.Network) -> None:
     want = put(network, "under", 2)
     network.files.settle()
@@ -373,7 +392,8 @@ def test_a_permit_for_another_device_opens_nothing(town: Town, network: surge.Ne
 def test_no_key_is_in_what_is_kept_or_shown(town: Town, tmp_path: Path) -> None:
     with surge.connect(town.file) as network:
         want = put(network, "secret", 3)
-        results = network.map(digest, network.files.glob("secret/*"))
+        names = network.files.glob("secret/*")
+        results = network.map(digest, names)
         assert list(results) == want
 
         async def keys() -> list[bytes]:
@@ -385,12 +405,13 @@ def test_no_key_is_in_what_is_kept_or_shown(town: Town, tmp_path: Path) -> None:
         assert len(secrets) == 9
         unit = next(row for row in network.receipts(results.job) if row["kind"] == ReceiptKind.UNIT)
         network.export_case(unit["receipt"], tmp_path / "case", inputs=True)
+        (first, *_) = [name.resolved().object for name in names]
     kept = [path for place in ("providers", "buyer") for path in (town.folder / place).rglob("*") if path.is_file()]
     files = [path for path in kept if not path.name.startswith("files.db")]  # which is the owner's, of what it stored
     files.append(tmp_path / "case")
-    assert any("provider.db" in path.name for path in files)
-    for path in files:
-        data = path.read_bytes()
+    read = {path: path.read_bytes() for path in files}
+    assert any(first in data for path, data in read.items() if "buyer" in path.parts), "what may be written down is found where it is"
+    for path, data in read.items():
         for secret in secrets:
             assert secret not in data, path
             assert secret.hex().encode() not in data, path

@@ -67,7 +67,9 @@ def test_names_in_items_and_arguments_are_files_of_a_folder_as_well(network: sur
     first, second, empty = network.files.glob("photos/*.txt")
     assert (first, second, empty) == tuple(sorted(folder))
     items = [{"paths": (second, empty), "more": {"x": 1}, "one": [first]}, {"paths": [first], "more": None, "one": (first, 3)}]
-    assert list(network.map(measure, items)) == [([200_000, 0], {"x": 1}, ".txt"), ([5], None, ".txt")]
+    results = network.map(measure, items)
+    assert list(results) == [([200_000, 0], {"x": 1}, ".txt"), ([5], None, ".txt")]
+    assert sum("a folder has one key" in text for text in results.progress.told) == 2, "once for each folder"
     assert network.submit(both, second, other=first).result(60) == (200_000, "first")
     assert list(network.map(tail, [network.files.ls("photos")[0].name])) == [(b"first", "OSError")]
 

@@ -258,7 +258,7 @@ def test_who_holds_what_is_read_next_is_preferred_among_equals_and_only_among_th
 
 def test_a_cut_that_reads_too_much_is_halved_and_none_is_so_large_again() -> None:
     scheduler = Scheduler(chunk=8)
-    scheduler.items_arrived(12)
+    scheduler.items_arrived(20)
     scheduler.lane_joined(Lane("a", 1, 10))
     (one, *_) = scheduler.assign(0.0, {"a": 1})
     assert (one.first, one.count) == (0, 8)
