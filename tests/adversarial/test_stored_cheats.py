@@ -260,16 +260,20 @@ def test_a_device_and_a_holder_that_overstate_together_get_no_more_than_was_perm
     assert 0 < sum(read_at(network, town).values()) - sum(before.values()) <= sum(permitted)
 
 
-def test_a_device_that_says_it_read_nothing_costs_its_holders_the_window_and_no_more(town: Town, network: surge.Network) -> None:
-    want = put(network, "under", 2)
-    network.files.settle()
-    for device in town.devices:
-        device.service.stored.opener = opener(device, Understating)
-    before = read_at(network, town)
-    assert list(network.map(digest, network.files.glob("under/*"))) == want
-    network.files.settle()
-    assert read_at(network, town) == before
-    assert sum(unpaid(town).values()) >= SIZE / 2, "it waits in the channel's window, which is bounded"
+def test_a_device_that_bills_a_file_and_says_it_read_nothing_is_used_no_more(town: Town) -> None:
+    with surge.connect(town.file) as network:
+        want = put(network, "under", 8)
+        network.files.settle()
+        liar = town.devices[1]
+        liar.service.stored.opener = opener(liar, Understating)
+        before = unpaid(town)
+        results = network.map(digest, network.files.glob("under/*"), chunk=1)
+        assert list(results) == want
+        network.files.settle()
+        assert liar.address not in results.progress.units
+        waits = sum(unpaid(town).values()) - sum(before.values())
+        assert 0 < waits <= 8 * len(town.devices) * SIZE, "what it read waits in the channel's window, which is bounded"
+        liar.service.stored.opener = opener(liar)
 
 
 # Buyers

@@ -10,10 +10,13 @@ import pytest
 from surge.buyer.plan import MAP, Plan
 from surge.buyer.work import unit_input
 from surge.core import canonical, values
+from surge.core.messages.stored import Fetch, Opening, SegmentField, ShardField
 from surge.core.storage.stored import MOST_PARTS, StoredName, StoredPart, parts_in, parts_of
+from surge.core.types import Address
 from surge.core.units import Limits
 from surge.core.values.wire import STORED, VERSION, head
 from surge.errors import InvalidInput
+from surge.storage.openings import least_read
 
 OBJECT = bytes(range(32))
 PART = StoredPart(OBJECT, 1000, 100, 50, "folder/ä b.txt")
@@ -123,3 +126,18 @@ def test_an_entry_lists_no_two_files_in_one_place_and_not_too_many(parts: list[o
     with pytest.raises(InvalidInput):
         parts_of(entry(*parts))
     assert len(parts_of(entry(*([OBJECT, 100, at, 1, "a"] for at in range(MOST_PARTS))))) == MOST_PARTS
+
+
+def test_what_a_device_reads_of_others_at_least_leaves_out_its_own_shard_only() -> None:
+    mib, device, other = 1 << 20, Address("0x" + "11" * 20), Address("0x" + "22" * 20)
+
+    def fetch(offset: int, length: int, holder: Address) -> Fetch:
+        segments = [SegmentField(number, [ShardField(0, holder, bytes(32), bytes(32))]) for number in range(4)]
+        opening = Opening(bytes(32), bytes(32), mib, 2, 4, segments)
+        return Fetch(bytes(32), bytes(32), 4 * mib, offset, length, "a", opening, [])
+
+    assert least_read(fetch(0, 4 * mib, other), device) == 4 * mib
+    assert least_read(fetch(mib - 10, 20, other), device) == 20
+    assert least_read(fetch(0, 0, device), device) == 0
+    assert least_read(fetch(100, 70_000, device), device) == 0, "it may have all of that"
+    assert least_read(fetch(0, 4 * mib, device), device) == 4 * (mib - 10 * 65536), "half of it, but for the stripes at both ends"

@@ -49,8 +49,11 @@ class StoredFiles(Protocol):
         """What a device needs to bring a part there. Raises `InvalidInput` where the object is gone, `Unreadable`."""
         ...
 
-    async def was_read(self, asked: Fetch, said: Fetched) -> None:
-        """What a device says that it read of holders by what it was sent: it is paid, as far as they say so too."""
+    async def was_read(self, asked: Fetch, said: Fetched, device: Address, *, brought: bool) -> None:
+        """What a device says that it read of holders by what it was sent: it is paid, as far as they say so too.
+
+        `brought`: it bills for having brought the part just now. Raises `PeerFault` where it says that it read less than that takes.
+        """
         ...
 
     async def holders(self, parts: Sequence[StoredPart]) -> Collection[Address]:
@@ -134,4 +137,4 @@ class Bringing:
             if answer.receipt is not None:
                 job.lanes.bounds.sent(peer.device, subject)
                 preparation.pay(peer, *audit_transfer(answer.receipt, subject, size, prices, peer.payer.party), answer.receipt.signature)
-        await self.files.was_read(asked, said)
+        await self.files.was_read(asked, said, peer.device, brought=answer.receipt is not None)

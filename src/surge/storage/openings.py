@@ -22,10 +22,10 @@ from surge.core.messages.stored import MOST_SEGMENTS, Fetch, Fetched, Opening, P
 from surge.core.storage import catalogue
 from surge.core.storage.catalogue import Entry, Keys
 from surge.core.storage.header import Header, Kind
-from surge.core.storage.layout import FRAGMENT
+from surge.core.storage.layout import FRAGMENT, Layout
 from surge.core.storage.stored import StoredPart
 from surge.core.types import Address
-from surge.errors import InvalidInput, SurgeError, Unavailable
+from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 from surge.storage import sharing
 from surge.storage.client import Storage, find_in
 from surge.storage.maps import Map
@@ -210,8 +210,10 @@ class Openings:
                 raise Unavailable(f"{reached} of the {known.header.k} shards that it takes are within reach", have=reached)
         return list(permits.values())
 
-    async def was_read(self, asked: Fetch, said: Fetched) -> None:
+    async def was_read(self, asked: Fetch, said: Fetched, device: Address, *, brought: bool) -> None:
         """See `StoredFiles`. No more counts than was permitted. A holder that cannot be billed now is another time."""
+        if brought and sum(size for _, size in said.read) < (least := least_read(asked, device)):
+            raise PeerFault(f"{device} bills for bringing {asked.length} bytes, and says that it read fewer than the {least} that takes")
         storage, sizes = await self._storage(), {permit.holder: permit.size for permit in asked.permits}
         for holder, size in dict(said.read).items():
             try:
@@ -252,6 +254,17 @@ async def _write(reader: Reader, part: StoredPart, path: Path) -> None:
                     data = data[await asyncio.to_thread(os.write, file.fileno(), data) :]
     except OSError as error:
         raise Unavailable(f"the disk that holds {path.parent.parent} is full or failing: {error.strerror}") from error
+
+
+def least_read(asked: Fetch, device: Address) -> int:
+    """Bytes of shards that a device reads of others at least to bring a part: all of it, but what may be in a shard of its own."""
+    layout = Layout(asked.size, asked.opening.segment_size, asked.opening.k, asked.opening.n)
+    own = {each.number for each in asked.opening.segments if any(shard.device == device for shard in each.shards)}
+    least = 0
+    for part in layout.ranges(asked.offset, asked.offset + asked.length):
+        stripes = part.size // (layout.k * FRAGMENT) + 2
+        least += max(0, part.size - stripes * FRAGMENT) if part.segment in own else part.size
+    return least
 
 
 def _needed(known: _Known, part: StoredPart, segments: Sequence[int]) -> tuple[dict[Address, dict[int, bytes]], dict[Address, int]]:
