@@ -14,8 +14,9 @@ import wasmtime
 
 import surge
 from network_support import Town
-from stored_support import both, digest, elsewhere, measure, nothing, tail
+from stored_support import both, count, digest, elsewhere, measure, nothing, tail
 from surge.core.receipts import ReceiptKind
+from surge.core.storage.stored import MOST_PARTS
 from surge.errors import InvalidInput
 from surge.relay.connection import NatsConnection
 from surge.storage.service import StorageConfig
@@ -129,6 +130,18 @@ def test_a_path_leads_to_its_file_and_nowhere_else(network: surge.Network, folde
     assert one.endswith(".5")
     assert {".stored", "stored_support.py"} <= set(above)
     assert rest == ["NotADirectoryError", "FileNotFoundError"]
+
+
+def test_many_small_files_make_units_that_read_no_more_than_they_may(network: surge.Network, tmp_path: Path) -> None:
+    for number in range(60):
+        (tmp_path / f"{number:02}").write_bytes(b"x" * number)
+    network.files.put(tmp_path, "many files")
+    names = network.files.glob("many files/*")
+    results = network.map(count, names)
+    assert list(results) == list(range(60))
+    wide = network.map(count, names, chunk=30)
+    assert list(wide) == list(range(60))
+    assert sum(wide.progress.units.values()) >= 60 / MOST_PARTS
 
 
 def test_rehearsing_reads_them_here(network: surge.Network, folder: dict[str, bytes]) -> None:
