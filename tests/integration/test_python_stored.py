@@ -58,7 +58,7 @@ async def test_a_unit_reads_its_files_with_the_same_fuel_wherever_they_lie(make:
     second = await run(job, entry("read", one), [named(one)], file(tmp_path, data))
     assert first.outcome == second.outcome
     ((mark, value),) = values.loads(pieces(first).value)
-    assert (mark, value) == ("ok", (b"cde", 8, ["a.bin"], [".stored", "entry.py", "note.txt"]))
+    assert (mark, value) == ("ok", (b"cde", 8, ["a.bin"], ["entry.py", "note.txt"]))
     plain = await job.values("reads", [[]])
     assert plain == [[]], "the next unit of the same worker has none"
     assert (await job.results("read", [one.path]))[0][1] == "FileNotFoundError"

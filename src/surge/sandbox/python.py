@@ -99,10 +99,9 @@ def run(host: Host, request: RunPython, items: bytes | memoryview) -> Conclusion
     return host.conclude(world, ending, witness=request.witness)
 
 
-def _stored(host: Host, parts: Sequence[StoredPart], keys: Sequence[bytes]) -> vfs.Directory | None:
-    """The stored files that a unit's entry lists, as a tree; None for one that lists none."""
-    files: dict[str, bytes | memoryview] = {part.below: host.held[key].data() for part, key in zip(parts, keys, strict=False)}
-    return vfs.tree_of_files(files) if files else None
+def _stored(host: Host, parts: Sequence[StoredPart], keys: Sequence[bytes]) -> dict[str, bytes | memoryview]:
+    """The stored files that a unit's entry lists, by their paths below the folder for them."""
+    return {part.below: host.held[key].data() for part, key in zip(parts, keys, strict=False)}
 
 
 def _check_stored(host: Host, parts: Sequence[StoredPart], keys: Sequence[bytes]) -> None:
@@ -111,10 +110,10 @@ def _check_stored(host: Host, parts: Sequence[StoredPart], keys: Sequence[bytes]
         raise Ending(Status.WORKER_LOST, detail="a stored file that the unit reads is not on this device, or damaged")
 
 
-def _world(host: Host, request: SetupPython | RunPython, seed: bytes, stored: vfs.Directory | None = None) -> World:
+def _world(host: Host, request: SetupPython | RunPython, seed: bytes, stored: dict[str, bytes | memoryview] | None = None) -> World:
     assert host.library, "a worker of the Python image has its standard library"
     job = vfs.empty() if request.bundle is None else host.held[request.bundle].tree()
-    if stored is not None:
+    if stored:
         job = vfs.joined(job, STORED, stored)
     return World(
         argv=(b"python",),
