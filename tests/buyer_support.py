@@ -47,6 +47,8 @@ class Bed:
         """Who runs units again for it."""
         self.operators: dict[str, str] = {}
         """Whom devices are said to belong to; each to itself where nothing is said."""
+        self.floors: list[int] = []
+        """Floors that channels were raised to."""
         self.is_broke = False
         """Whether the wallet has nothing left for deposits."""
 
@@ -58,7 +60,7 @@ class Bed:
         if not rows:
             row = ChannelRow(
                 provider.channel_id, provider.device, "0x" + "22" * 20, provider.session.address, provider.terms().encode(),
-                provider.deposit, "open", time.time(),
+                provider.deposit, "open", time.time(), floor=provider.floor,
             )  # fmt: skip
             await self.journal.save_channel(row)
         else:
@@ -71,7 +73,16 @@ class Bed:
             provider.channel.deposit = provider.deposit = 2 * provider.deposit
             return provider.deposit
 
-        payer = await open_payer(self.journal, row, party, provider.session, top_up=top_up)
+        async def raise_floor(floor: int, job: bytes) -> int:
+            if self.is_broke:
+                raise NotEnough("the wallet is empty")
+            assert floor > provider.floor
+            self.floors.append(floor)
+            provider.floor = floor
+            provider.covers = None if provider.covers is None else 4 * provider.covers
+            return provider.deposit
+
+        payer = await open_payer(self.journal, row, party, provider.session, top_up=top_up, raise_floor=raise_floor)
 
         async def lacking(count: int) -> tuple[bytes, int]:
             return await acknowledgement_since(self.journal, row.id, count)

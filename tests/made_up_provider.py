@@ -76,6 +76,11 @@ class FakeProvider:
     mangle: Callable[[FakeProvider, Any], Any] = lambda provider, message: message
     """Changes, or drops (None), every message before it is sent."""
     silent: bool = False
+    covers: int | None = None
+    """Fuel of a unit that it does before it is paid; None for any. Four times as much once the floor was raised."""
+    floor: int = 10**12
+    greedy: bool = False
+    """Whether it says that nothing is covered however high the floor is."""
     command: Callable[[list[str], list[list[str]], bytes], Ran] | None = None
 
     def __post_init__(self) -> None:
@@ -326,6 +331,10 @@ class FakeProvider:
         prices = self.job_prices.get(body.job, self.prices)
         if self.silent:
             return
+        if self.covers is not None and body.expected > self.covers:
+            self.standing = released(self.standing)
+            covered = unit_amount(prices, self.covers, limits.memory, 0)
+            return await self._refuse(wire, call.id, "cover", "not covered", covered=covered, floor=self.floor, fuel=0)
         self._under_way[unit] = (wire, call)
         async with self._cores:
             ran = self._execute(body, data)
@@ -338,6 +347,9 @@ class FakeProvider:
         if ran.local:
             self.standing = released(self.standing)
             return await self._refuse(wire, call.id, "local", f"the unit ended as {ran.local}", status=ran.local)
+        if self.covers is not None and (ran.fuel > self.covers or self.greedy):
+            self.standing = released(self.standing)
+            return await self._refuse(wire, call.id, "cover", "stopped", covered=0, floor=self.floor, fuel=self.covers)
         moved = 0 if body.content else len(data)
         if self.quote is not None and body.job not in self.quoted:
             await self._quote(wire, body.job, self.quote)

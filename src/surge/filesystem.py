@@ -12,7 +12,7 @@ import io
 import shutil
 import weakref
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from fsspec.spec import AbstractFileSystem
 
@@ -123,7 +123,7 @@ class SurgeFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     # Content
 
-    def _open(self, path: str, mode: str = "rb", **options: Any) -> BinaryIO:
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> IO[Any]:
         path = self._strip_protocol(path)
         if mode == "rb" and self.info(path)["type"] == "directory":
             raise IsADirectoryError(path)

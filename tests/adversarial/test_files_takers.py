@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +21,7 @@ from surge.core.storage.pledges import Pledge
 from surge.core.types import Address
 from surge.errors import Unavailable
 from surge.provider.config import Rates
-from surge.provider.service import Claim, Reply
+from surge.provider.service import Claim, Refused, Reply
 from surge.storage.service import StorageConfig, pledge_domain
 
 CONFIG = StorageConfig(room=256 << 20, price=2 * 10**15, spare=0)
@@ -155,7 +156,24 @@ def test_with_too_few_who_take_it_a_put_ends_in_words_and_goes_on_later(town: To
         assert again.files.read("file") == made(MIB, 32)
 
 
-def test_bills_for_more_than_was_read_and_bills_sent_twice_are_not_paid(town: Town) -> None:
+def test_a_put_that_failed_for_a_while_goes_on_with_the_same_devices(town: Town, tmp_path: Path) -> None:
+    def full(storage: Crooked, body: bytes) -> Reply:
+        raise Refused("room", "there is no room now")
+
+    (tmp_path / "later").write_bytes(made(MIB, 35))
+    for device in town.devices:
+        crooked(device).instead["open"] = full
+    for _ in range(2):
+        with surge.connect(town.file) as network, pytest.raises(Unavailable):
+            network.files.put(tmp_path / "later", code=(2, 3), segment_size=MIB)
+    honest(town)
+    with surge.connect(town.file) as network:
+        network.files.put(tmp_path / "later", code=(2, 3), segment_size=MIB)
+        assert network.files.read("later") == made(MIB, 35)
+        assert len(network.files.details("later").devices) == 3
+
+
+def test_bills_for_more_than_was_read_are_not_paid(town: Town) -> None:
     data = made(2 * MIB, 33)
     with surge.connect(town.file) as network:
         network.files.put(data, "billed", code=(2, 6), segment_size=MIB)
@@ -166,3 +184,28 @@ def test_bills_for_more_than_was_read_and_bills_sent_twice_are_not_paid(town: To
         assert network.files.read("billed") == data
     honest(town)
     assert earned(town)[:3] == before[:3], "a bill for more than was read was paid"
+
+
+def test_a_bill_that_is_sent_twice_is_paid_once(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = made(2 * MIB, 34)
+    with surge.connect(town.file) as network:
+        network.files.put(data, "twice", code=(2, 3), segment_size=MIB)
+    monkeypatch.setattr("surge.storage.holder.BILL_BYTES", 1)  # each read is billed before the next
+    first: dict[Address, Claim] = {}
+
+    def the_first_again(storage: Crooked, reply: Reply, body: bytes) -> Reply:
+        assert reply.claim is not None
+        return replace(reply, claim=first.setdefault(storage._device.address, reply.claim))
+
+    before = earned(town)
+    for device in town.devices:
+        crooked(device).tricks["bill"] = the_first_again
+    with surge.connect(town.file) as network:
+        for _ in range(3):
+            with contextlib.suppress(Unavailable):  # once they have all sent one twice, none is asked any more
+                assert network.files.read("twice") == data
+    again = [crooked(device).asked("bill") for device in town.devices]
+    honest(town)
+    assert max(again) == 2, "nobody sent one twice, or who did was asked again"
+    paid = [now - then for now, then in zip(earned(town), before, strict=True)]
+    assert paid == [first[device.key.address].amount if device.key.address in first else 0 for device in town.devices]

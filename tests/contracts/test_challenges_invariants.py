@@ -79,9 +79,10 @@ def machine(deployers):
                 with boa.reverts():
                     self.storage.answer(number, pledge, index if wrong else (index + 1) % 98)
                 return
-            before = self.storage.owed(OPERATOR)
+            before, bond = self.storage.owed(OPERATOR), self.bond_and_debt()
             self.storage.answer(number, pledge, index)
             assert self.storage.owed(OPERATOR) == before + fee
+            self.only_debts_were_taken(bond)
             event("answered")
             del self.open[number]
 
@@ -94,7 +95,9 @@ def machine(deployers):
                 with boa.reverts("challenges: too late"):
                     self.storage.release(number, pledge)
                 return
+            bond = self.bond_and_debt()
             self.storage.release(number, pledge)
+            self.only_debts_were_taken(bond)
             event("released")
             del self.open[number]
 
@@ -104,7 +107,7 @@ def machine(deployers):
                 return
             storage = self.storage
             pledge, _, fee = self.open[number]
-            before = storage.bonds.bond_of(OPERATOR.address), self.gained()
+            before, bond = self.gained(), self.bond_and_debt()
             due = storage.contract.open_challenge(number).deadline <= storage.now
             over = storage.contract.failed(pledge.digest(storage.domain)) or storage.contract.released(KEEPER.address, pledge.deal)
             if not due and not over:
@@ -117,10 +120,21 @@ def machine(deployers):
             self.slashed[digest] += slashed
             assert self.slashed[digest] <= pledge.penalty, "once, and no more than the penalty"
             assert slashed == 0 or not over
-            owners = self.gained() - before[1] - fee
+            if over:
+                self.only_debts_were_taken(bond)
+            else:
+                assert bond[0] - storage.bonds.bond_of(OPERATOR.address) == slashed, "what was said is what was taken"
+            owners = self.gained() - before - fee
             assert 0 <= owners <= slashed // 2, "half is burnt at least"
             self.owners += owners
             event("failed" if slashed else "settled for nothing")
+
+        def bond_and_debt(self) -> tuple[int, int]:
+            return self.storage.bonds.bond_of(OPERATOR.address), self.storage.contract.debts(OPERATOR.address)
+
+        def only_debts_were_taken(self, before: tuple[int, int]) -> None:
+            bond, debt = self.bond_and_debt()
+            assert before[0] - bond == before[1] - debt, "nothing is slashed but what is owed for a challenge that failed"
 
         def gained(self) -> int:
             return sum(self.storage.owed(who) for who in EVERYBODY) + self.collected

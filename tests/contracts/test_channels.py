@@ -190,6 +190,29 @@ def test_only_the_buyer_tops_up_and_not_while_closing(place: Place) -> None:
             place.channels.top_up(channel, 1)
 
 
+def test_only_the_buyer_raises_the_floor_and_never_lowers_it(place: Place) -> None:
+    channel = opened(place)
+    floor = state(place, channel).floor
+    with boa.env.prank(STRANGER.address), boa.reverts("channels: not the buyer"):
+        place.channels.raise_floor(channel, floor + 1)
+    with boa.env.prank(BUYER.address):
+        for lower in (0, floor):
+            with boa.reverts("channels: floor not raised"):
+                place.channels.raise_floor(channel, lower)
+        with boa.reverts("channels: floor above deposit"):
+            place.channels.raise_floor(channel, 10 * ETHER + 1)
+        place.channels.raise_floor(channel, 10 * ETHER)
+        assert state(place, channel).floor == 10 * ETHER
+        place.channels.start_close(channel)
+        with boa.reverts("channels: closing"):
+            place.channels.raise_floor(channel, 10 * ETHER + 1)
+    boa.env.time_travel(seconds=61)
+    place.channels.finish_close(channel)
+    assert state(place, channel).redeemed == 10 * ETHER, "a close pays the floor as it was raised"
+    with boa.env.prank(BUYER.address), boa.reverts("channels: closed"):
+        place.channels.raise_floor(channel, 10 * ETHER + 1)
+
+
 def test_a_one_sided_close_waits_and_the_provider_can_still_redeem(place: Place) -> None:
     channel = opened(place)
     with boa.env.prank(BUYER.address):

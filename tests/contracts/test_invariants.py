@@ -68,6 +68,17 @@ def machine(deployers):
                     with boa.reverts():
                         self.place.channels.top_up(channel, amount)
 
+        @rule(channel=ids, floor=st.integers(0, 2 * 10**18), mine=st.booleans())
+        def raise_floor(self, channel: bytes, floor: int, mine: bool) -> None:
+            known = self.known[channel]
+            with boa.env.prank((BUYER if mine else STRANGER).address):
+                if mine and not known["closed"] and not known["closing"] and known["floor"] < floor <= known["deposit"]:
+                    self.place.channels.raise_floor(channel, floor)
+                    known["floor"] = floor
+                else:
+                    with boa.reverts():
+                        self.place.channels.raise_floor(channel, floor)
+
         @rule(channel=ids)
         def start_close(self, channel: bytes) -> None:
             known = self.known[channel]

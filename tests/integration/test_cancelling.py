@@ -49,7 +49,7 @@ def place(python_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Place
     made = Place(tmp_path_factory.mktemp("cli"), python_image)
     (made.work / "work.py").write_text(SLOW)
     (made.work / "endless.wasm").write_bytes(wasmtime.wat2wasm(ENDLESS))
-    jsonl(made.work / "in.jsonl", [ROUNDS] * 80)
+    jsonl(made.work / "in.jsonl", [ROUNDS] * 40)
     return made
 
 
@@ -123,9 +123,9 @@ def test_surge_map_that_is_cancelled_ends_with_8_and_leaves_its_output_as_it_was
     assert (place.work / "kept.jsonl").read_text() == "old"
     shown = place.json("job", "show", job, *network)
     assert shown["state"] == "cancelled"
-    assert 0 < shown["done"] < 80
+    assert 0 < shown["done"] < 40
     place.surge("job", "resume", job, "-o", "kept.jsonl", *network)
-    assert lines(place.work / "kept.jsonl") == [ROUNDS] * 80
+    assert lines(place.work / "kept.jsonl") == [ROUNDS] * 40
 
 
 def test_surge_run_that_is_cancelled_ends_with_8(town: Town, place: Place) -> None:

@@ -59,10 +59,13 @@ def test_a_file_is_put_found_and_got(run: Run, tmp_path: Path) -> None:
     data = made(3_000_000)
     (tmp_path / "scan.tif").write_bytes(data)
     said = run("put", "scan.tif", "--code", "2/4", "--for", "30d")
-    assert "scan.tif: 3 MB, 6 MB with what replaces lost devices" in said
-    assert "any 2 of 4 shards give it back, as asked, among the 5 operators that offer storage now" in said
-    assert "SURGE for 30 days, of it" in said
+    assert "scan.tif: 3 MB, stored as 6 MB" in said
+    assert "any 2 of 4 shards give it back\nas asked, among the 5 operators that offer storage now" in said
+    assert "SURGE for 30 days, " in said
+    assert "and opens channels, which pay 0.04 SURGE at least" in said
     assert "stored as scan.tif: kept until" in said
+    assert "`surge storage keep` pays and repairs; pledged until " in said
+    assert all(len(line) <= 80 for line in said.splitlines() if "scan.tif" not in line), said
     (row,) = [each for each in listed(run, "ls") if each["name"] == "scan.tif"]
     assert (row["size"], row["kind"], row["k"], row["n"]) == (3_000_000, "file", 2, 4)
     assert 29 * 86_400 < row["expires"] - row["created"] <= 30 * 86_400
@@ -72,7 +75,8 @@ def test_a_file_is_put_found_and_got(run: Run, tmp_path: Path) -> None:
     assert "any 2 of 4 shards of each of 1 segment give it back" in said
     assert "4 at 4 devices, 6 MB" in said
     found = listed(run, "stat", "scan.tif")
-    assert (found["shards"], found["missing"], found["devices"]) == (4, 0, 4)
+    assert (found["shards"], found["missing"], len(found["devices"])) == (4, 0, 4)
+    assert all(device in said for device in found["devices"])
     assert found["month"] == pytest.approx(found["kept"] * CONFIG.price / 10**9, rel=0.01)
 
 
@@ -103,6 +107,9 @@ def test_a_folder_is_one_name_and_each_file_in_it_can_be_got(run: Run, tmp_path:
     assert [each["name"] for each in listed(run, "ls", "photos")] == [f"photos/2026/{number}.txt" for number in range(3)]
     run("get", "photos/2026/1.txt", "-o", "one")
     assert (tmp_path / "one").read_bytes() == b"1"
+    run("get", "photos/2026", "-o", "year")
+    assert sorted(path.name for path in (tmp_path / "year").iterdir()) == ["0.txt", "1.txt", "2.txt"]
+    assert "in  the folder photos, which is kept as a whole" in run("stat", "photos/2026/1.txt")
     run("get", "photos", "-o", "back")
     assert (tmp_path / "back" / "2026" / "2.txt").read_bytes() == b"2"
     assert "is a folder, and standard output takes one file" in run("get", "photos", "-o", "-", code=3)
@@ -172,6 +179,7 @@ def test_a_person_is_let_in_and_left_out(run: Run, town: Town, tmp_path: Path, m
     ("words", "part"),
     [
         (["put", ".", "--for", "soon"], "no time to keep something for"),
+        (["put", ".", "--for", "6m"], "a month as 30d"),
         (["put", ".", "--code", "3"], "no code"),
         (["put", ".", "--code", "4/3"], "no code"),
         (["put", ".", "--code", "1/33"], "no code"),
@@ -184,4 +192,12 @@ def test_what_is_written_wrongly_is_said(run: Run, words: list[str], part: str) 
 def test_more_shards_than_operators_are_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
     assert "30 shards go to 30 operators, and 5 operators offer storage now" in run("put", "a", "--code", "20/30", code=3)
-    assert "no device offers storage now" in run("put", "a", "--max-price", "1wei", code=4)
+    assert "no device offers storage now at that price" in run("put", "a", "--max-price", "1wei", code=4)
+
+
+def test_a_time_that_is_none_is_refused_and_the_next_put_is_as_asked(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "term").write_bytes(b"a")
+    assert "at most 10 years" in run("put", "term", "--for", "20y", "--code", "1/2", code=3)
+    run("put", "term", "--for", "60d", "--code", "1/2")
+    (row,) = [each for each in listed(run, "ls") if each["name"] == "term"]
+    assert 59 * 86_400 < row["expires"] - row["created"] <= 60 * 86_400

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,21 @@ def test_a_put_that_dies_between_any_two_steps_goes_on_and_nothing_is_paid_twice
     with surge.connect(town.file) as network:
         network.files.put(source, "once", code=CODE, segment_size=MIB)
     assert paid - spent <= (earned(town) - read) * 1.01, "what was cut off costs more than what was not"
+
+
+def test_a_put_that_was_cut_off_and_is_asked_for_otherwise_is_put_as_asked(town: Town, tmp_path: Path) -> None:
+    source = tmp_path / "otherwise"
+    source.write_bytes(DATA[:200_000])
+    before = kept(town.devices)
+    assert run(DIE + PUT, town.file, source, "otherwise", 3) != 0
+    with surge.connect(town.file) as network:
+        stored = network.files.put(source, code=(2, 4), days=timedelta(days=60), segment_size=MIB)
+        assert (stored.k, stored.n) == (2, 4)
+        assert stored.expires - stored.created == 60 * 86_400
+        assert network.files.read("otherwise") == DATA[:200_000]
+        with network.files.open("otherwise", "r") as text, pytest.raises(UnicodeDecodeError):
+            text.read()
+    assert kept(town.devices) - before <= 4, "the shards of what was cut off are there still"
 
 
 @pytest.mark.slow

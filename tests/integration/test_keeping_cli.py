@@ -62,6 +62,7 @@ def test_what_is_stored_is_kept_from_the_command_line(town: Town, tmp_path: Path
     assert made["objects"] == 1
     keeper = started(town, "keep", "--delegate", str(bundle))
     assert keeper.stderr is not None
+    assert keeper.stderr.readline().startswith("keeping; ")
     first = keeper.stderr.readline()
     assert "5 of 5 shards proved" in first, first
     assert "runs already" in said(town, "keep", "--delegate", str(bundle), code=3)

@@ -267,6 +267,20 @@ def test_a_living_network_is_found_before_one_that_was_killed(tmp_path: Path) ->
     assert places.find_network() == killed
 
 
+def test_who_comes_before_a_network_is_founded_is_told_that_it_starts(tmp_path: Path) -> None:
+    coming, killed = tmp_path / "a" / "network.json", tmp_path / "b" / "network.json"
+    code = "import sys; from pathlib import Path; from surge.cli import places; places.point_to(Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(killed)], check=True, timeout=60)
+    with pytest.raises(InvalidInput, match="no network to join"):
+        places.find_network()
+    places.point_to(coming)
+    with pytest.raises(InvalidInput, match=r"a network is starting in .*a: `surge up` prints"):
+        places.find_network()
+    coming.parent.mkdir()
+    coming.write_text("{}")
+    assert places.find_network() == coming
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', '{"network": 1}', '{"other": ""}', "[" * 100_000])
 def test_a_damaged_pointer_is_said(text: str) -> None:
     pointer = running_folder() / "one.json"

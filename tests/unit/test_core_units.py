@@ -283,6 +283,14 @@ def test_a_buyer_that_vanishes_again_and_again_gains_nothing() -> None:
     assert lost == 16 + 4
 
 
+def test_a_default_takes_all_credit_and_what_is_paid_later_is_credit_again() -> None:
+    standing = exposure.credited(exposure.credited(Standing(), 10**20), 5)
+    assert standing.credit == 10**20 + 5
+    once = exposure.defaulted(standing, 1)
+    assert once.credit == 0
+    assert exposure.credited(once, 7).credit == 7
+
+
 def test_a_default_makes_the_way_back_longer() -> None:
     once = exposure.defaulted(Standing(), 0)
     assert [grown(once, units, 8).window for units in (1, 2, 5, 6)] == [1, 2, 2, 4]
@@ -290,11 +298,27 @@ def test_a_default_makes_the_way_back_longer() -> None:
 
 
 def test_a_standing_outlives_a_restart_with_nothing_outstanding() -> None:
-    standing = Standing(window=8, vouched=3, outstanding=5, defaults=2)
+    standing = Standing(window=8, vouched=3, outstanding=5, defaults=2, credit=10**30)
     assert Standing.decode(standing.encode()) == replace(standing, outstanding=0)
 
 
-@pytest.mark.parametrize("value", [[], [1, 2], [1, 2, "3"], [1, 2, 3, 4], 5, [True, 0, 0], [0, 0, 0], [-1, 0, 0], [1, -1, 0], [1, 0, -1]])
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        [1, 2],
+        [1, 2, "3"],
+        [1, 2, 3, 4],
+        [1, 2, 3, bytes(33)],
+        [1, 2, 3, b"", 5],
+        5,
+        [True, 0, 0],
+        [0, 0, 0],
+        [-1, 0, 0],
+        [1, -1, 0],
+        [1, 0, -1],
+    ],
+)
 def test_a_damaged_standing_is_refused(value: Any) -> None:
     with pytest.raises(InvalidInput):
         Standing.decode(canonical.encode(value))

@@ -235,15 +235,19 @@ def test_a_refusal_deep_in_user_code_is_a_refusal() -> None:
         else:
             dumps([[[[[[1]]]]]])
 
-    limit = sys.getrecursionlimit()
+    before, limit = sys.getrecursionlimit(), 1_000  # other libraries raise it
     refused = 0
-    for depth in range(limit - 200, limit):
-        try:
-            down(depth)
-        except ValueRefused:
-            refused += 1
-        except RecursionError:
-            pass
+    sys.setrecursionlimit(limit)
+    try:
+        for depth in range(limit - 400, limit):
+            try:
+                down(depth)
+            except ValueRefused:
+                refused += 1
+            except RecursionError:
+                pass
+    finally:
+        sys.setrecursionlimit(before)
     assert refused
 
 

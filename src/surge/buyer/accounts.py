@@ -27,6 +27,7 @@ async def open_payer(
     party: Party,
     signer: Signer,
     top_up: Callable[[int], Awaitable[int]] | None = None,
+    raise_floor: Callable[[int, bytes], Awaitable[int]] | None = None,
 ) -> Payer:
     """The account of a channel, as its journal leaves it. Raises `InternalFault` where the journal contradicts itself."""
     rows = await journal.read(
@@ -44,7 +45,7 @@ async def open_payer(
     # what was paid before it was judged, or was taken back since, is asked for again, and billed again
     subjects = [subject for _, _, yes, _, _, kind, subject, is_open in rows if kind in FUELLED and yes and not is_open]
     intents = await Intents.load(journal, row.id)
-    return Payer(channel, party, signer, journal, intents, subjects=subjects, top_up=top_up)
+    return Payer(channel, party, signer, journal, intents, subjects=subjects, top_up=top_up, floor=row.floor, raise_floor=raise_floor)
 
 
 async def acknowledgement_since(journal: Journal, channel: bytes, count: int) -> tuple[bytes, int]:

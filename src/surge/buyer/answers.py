@@ -80,6 +80,8 @@ class Answers:
         if code in ("busy", "window", "draining", "price", "missing", "deposit", "cancelled"):
             job.scheduler.released(number, lane, now=now, rest=BUSY_REST if code in ("busy", "window") else 0.0)
             job.lanes.refused(call, refusal)
+        elif code == "cover":
+            job.lanes.covering.refused(call, refusal)
         elif code in ("invalid", "unknown", "storage"):
             job.say(f"{lane} cannot run this job ({code}): {refusal.text}")
             job.scheduler.released(number, lane)

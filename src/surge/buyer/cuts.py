@@ -36,6 +36,8 @@ class Lane:
     failures: int = 0
     """Local endings in a row."""
     rests_until: float = 0.0
+    most: float = math.inf
+    """Items of a unit of which as many as the lane takes at once are covered (`covering`): one for whom more would wait."""
     done: int = 0
     """Cuts finished."""
     back_at: float = -math.inf
@@ -90,6 +92,8 @@ class Cut:
     """That of the lanes that run it."""
     fuel: int | None = None
     """The fuel limit under which they run it."""
+    least: int = 0
+    """Fuel that it takes at least, since it was stopped before; 0 where it was not."""
     took: int | None = None
     """The fuel that it took, as answers that wait have it."""
 

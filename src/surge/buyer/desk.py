@@ -38,6 +38,9 @@ STARVED_REST = 0.2
 ENOUGH = 2
 """A limit of so many times the fuel that a unit took, as one device has it, is enough for another to check it."""
 
+EXPECTED = 2
+"""A unit that was stopped is expected to take so many times as much: it is not begun where it would be stopped as early again."""
+
 STARVED_SECONDS = 10.0
 """How long units for which the budget has nothing left on some channels wait for providers on others."""
 
@@ -143,7 +146,8 @@ class Desk:
                 self._job.scheduler.released(one.number, one.lane, now=time.monotonic(), rest=STARVED_REST)
                 starved.add(terms.channel)
                 continue
-            unit = make_unit(self._job.plan, terms.engine, one.first, items, allowance.limits, terms.prices)
+            expected = max((self._job.purse.item_fuel or 0) * one.count, 0 if cut is None else EXPECTED * cut.least)
+            unit = make_unit(self._job.plan, terms.engine, one.first, items, allowance.limits, terms.prices, expected)
             if len(unit.stored) > MOST_PARTS:
                 self._halve(one, unit)
                 continue

@@ -172,6 +172,12 @@ def _listens(url: str) -> bool:
 
 def running_network() -> Path | None:
     """The network of the newest `surge up` that runs; without one, of the newest that was killed before it could say that it stopped."""
+    found = [entry for entry in _running() if entry[2].is_file()]
+    return max(found)[2] if found else None
+
+
+def _running() -> list[tuple[bool, float, Path]]:
+    """What says that it runs or starts: whether it does, since when, and its network.json, which is not there before it is founded."""
     found = []
     for path in running_folder().glob("*.json"):
         with contextlib.suppress(FileNotFoundError):  # it stopped meanwhile
@@ -180,9 +186,8 @@ def running_network() -> Path | None:
                 network, pid, created, since = Path(entry["network"]), int(entry["pid"]), float(entry["created"]), float(entry["since"])
             except (ValueError, KeyError, TypeError) as error:
                 raise InvalidInput(f"{path} is damaged: delete it, or name a network", path=str(path)) from error
-            if network.is_file():
-                found.append((is_alive(pid, created), since, network))
-    return max(found)[2] if found else None
+            found.append((is_alive(pid, created), since, network))
+    return found
 
 
 def network_meant(named: str | Path | None = None) -> Path | None:
@@ -200,6 +205,11 @@ def network_meant(named: str | Path | None = None) -> Path | None:
 def find_network(named: str | Path | None = None) -> Path:
     """The network.json meant: the one named, `$SURGE_NETWORK`, `./network.json`, or the running `surge up`'s."""
     path = network_meant(named)
+    if path is None and (starting := [network for alive, _, network in _running() if alive]):
+        raise InvalidInput(
+            f"a network is starting in {starting[0].parent}: `surge up` prints `network ready` when it can be used, the first time after "
+            "the minute or two that compiling Python takes"
+        )
     if path is None:
         raise InvalidInput(
             "no network to join: start one with `surge up`, or name one with --network, $SURGE_NETWORK or surge.connect(path), "

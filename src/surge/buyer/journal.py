@@ -101,7 +101,7 @@ class ChannelRow:
     floor: int = 0
     """Wei it pays at least; 0 in rows of older versions."""
     job: bytes | None = None
-    """The job that it was opened for, whose budget bears the floor."""
+    """The job that it was opened for, or that raised its floor: its budget bears the floor."""
 
 
 def pack_receipt(receipt: Receipt) -> bytes:
@@ -335,9 +335,16 @@ class Journal:
         await self._db.write(lambda db: db.execute("DELETE FROM channels WHERE id = ? AND state = ?", (channel, OPENING)))
 
     async def set_channel(
-        self, channel: bytes, *, state: str | None = None, deposit: int | None = None, terms: bytes | None = None
+        self,
+        channel: bytes,
+        *,
+        state: str | None = None,
+        deposit: int | None = None,
+        terms: bytes | None = None,
+        floor: int | None = None,
+        job: bytes | None = None,
     ) -> None:
-        """A channel's state, deposit or terms changed."""
+        """A channel's state, deposit or terms changed; or its floor, at the cost of a job."""
 
         def work(db: sqlite3.Connection) -> None:
             if state is not None:
@@ -346,6 +353,8 @@ class Journal:
                 db.execute("UPDATE channels SET deposit = ? WHERE id = ?", (str(deposit), channel))
             if terms is not None:
                 db.execute("UPDATE channels SET terms = ? WHERE id = ?", (terms, channel))
+            if floor is not None:
+                db.execute("UPDATE channels SET floor = ?, opened_for = ? WHERE id = ?", (str(floor), job, channel))
 
         await self._db.write(work)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from surge.buyer.agreements import Agreements
 from surge.buyer.bounds import Bounds
 from surge.buyer.calls import Refused, UnitCall
+from surge.buyer.covering import Covering
 from surge.buyer.cuts import Lane
 from surge.buyer.endings import local_fault, setup_fault
 from surge.buyer.peers import Peer
@@ -47,12 +48,7 @@ RESTED, REFUSALS = 64, 4096
 class Lanes:
     """The providers of one job. See `peers.Listener` for what it hears of them."""
 
-    def __init__(
-        self,
-        job: Job,
-        recruit: Recruit,
-        contents: Mapping[bytes, tuple[int, Source]],
-    ) -> None:
+    def __init__(self, job: Job, recruit: Recruit, contents: Mapping[bytes, tuple[int, Source]]) -> None:
         self.peers: dict[str, Peer] = {}
         """Providers that take part, prepared or not, by device."""
         self.left: dict[str, SurgeError] = {}
@@ -61,6 +57,7 @@ class Lanes:
         self._recruit = recruit
         self.bounds = Bounds(contents)
         self.preparation = Preparation(job, self, contents)
+        self.covering = Covering(job, self)
         self._agreements = Agreements(job)
         self._first: tuple[str, ...] = ()
         self._preparing: dict[str, asyncio.Task[None]] = {}
@@ -74,6 +71,8 @@ class Lanes:
 
     def room(self) -> dict[str, int]:
         """Units that each lane's window still takes."""
+        for key, lane in self._job.scheduler.lanes.items():
+            lane.most = self.covering.most_items(lane, self.peers[key]) if key in self.peers else lane.most
         return {key: peer.room for key, peer in self.peers.items()}
 
     def slots(self) -> int:
@@ -148,7 +147,7 @@ class Lanes:
         if refusal.code in ("missing", "deposit"):
             if call.stage == lane.stage and key not in self._preparing:
                 lane.ready = False
-                self._start(key, self._add_deposit(peer, refusal) if refusal.code == "deposit" else self._prepare(peer, again=True))
+                self.mend(key, self._add_deposit(peer, refusal) if refusal.code == "deposit" else self._prepare(peer, again=True))
         elif refusal.code == "price":
             agreed = self._agreements.are_new(peer)
             lane.ready = agreed and key not in self._preparing
@@ -196,9 +195,10 @@ class Lanes:
 
     def _prepare_soon(self, peer: Peer) -> None:
         if peer.device not in self._preparing:
-            self._start(peer.device, self._prepare(peer))
+            self.mend(peer.device, self._prepare(peer))
 
-    def _start(self, key: str, work: Awaitable[None]) -> None:
+    def mend(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do something about a lane, which takes no part meanwhile."""
         task = asyncio.ensure_future(work)
         self._preparing[key] = task
 
@@ -224,11 +224,11 @@ class Lanes:
                 await self.preparation.provide(peer, [], {})
                 if self._job.plan.is_python:
                     await self._set_up(peer)
-                return self._ready(peer)
+                return self.made_ready(peer)
             except GuestFault as error:
                 return self._job.fail(error)
             except NotEnough as error:
-                return self._do_without(peer, error)
+                return self.do_without(peer, error)
             except Refused as error:
                 if not await self._may_retry(peer, error, last=attempt == ATTEMPTS - 1):
                     return
@@ -269,7 +269,9 @@ class Lanes:
             return False
         if error.code == "deposit" and not await self._fund(peer, error.refusal):
             return False
-        passing = error.code in ("busy", "window", "local", "missing", "internal", "deposit", "price", "cancelled")
+        if error.code == "cover" and not await self.covering.raise_for(peer, error.refusal):
+            return False
+        passing = error.code in ("busy", "window", "local", "missing", "internal", "deposit", "price", "cancelled", "cover")
         if passing and not last:
             return True
         reason = Unavailable(f"{key} cannot prepare the job: {error}", device=key, for_good=error.code in ("invalid", "unknown", "storage"))
@@ -289,7 +291,8 @@ class Lanes:
             self._lane(peer)
             self._job.desk.reclaim(peer)
 
-    def _ready(self, peer: Peer) -> None:
+    def made_ready(self, peer: Peer) -> None:
+        """The job can be done there, or go on."""
         lane = self._lane(peer)
         lane.ready = peer.is_open
         lane.stage += 1
@@ -318,7 +321,7 @@ class Lanes:
     async def _add_deposit(self, peer: Peer, refusal: Refusal) -> None:
         """The provider says the deposit is too low for another unit."""
         if await self._fund(peer, refusal):
-            self._ready(peer)
+            self.made_ready(peer)
 
     async def _fund(self, peer: Peer, refusal: Refusal) -> bool:
         """Top up a deposit that is called too low. False where that cannot be: then the job does without this provider."""
@@ -327,12 +330,12 @@ class Lanes:
         except SurgeError as error:
             if isinstance(error, Unavailable):
                 self.reach.deposit(error)
-            self._do_without(peer, error)
+            self.do_without(peer, error)
             return False
         self.reach.deposit(None)
         return True
 
-    def _do_without(self, peer: Peer, error: SurgeError) -> None:
+    def do_without(self, peer: Peer, error: SurgeError) -> None:
         """Give the provider up; where it is the last that can be paid, and money is what lacks, the job ends."""
         if isinstance(error, NotEnough) and not self._others(peer):
             self._job.fail(error)

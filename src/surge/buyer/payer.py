@@ -25,7 +25,7 @@ from surge.core.messages import Acknowledge, encode
 from surge.core.messages.fields import wei_bytes
 from surge.core.receipts import FUELLED, Receipt, Terms
 from surge.core.signing import Signer
-from surge.errors import InternalFault, PeerFault
+from surge.errors import InternalFault, NotEnough, PeerFault
 
 log = logging.getLogger("surge.buyer")
 
@@ -67,6 +67,8 @@ class Payer:
         *,
         subjects: Iterable[bytes] = (),
         top_up: Callable[[int], Awaitable[int]] | None = None,
+        floor: int = 0,
+        raise_floor: Callable[[int, bytes], Awaitable[int]] | None = None,
     ) -> None:
         self.channel = channel
         self.party = party
@@ -92,6 +94,9 @@ class Payer:
         """Wei of receipts whose results are being checked, by sequence."""
         self._topping: asyncio.Task[None] | None = None
         self._refused = 0
+        self.floor = floor
+        """Wei that the channel pays at least, however it ends."""
+        self._raise_floor = raise_floor
         self.raised = 0
         """Times that the deposit was raised though little of it was promised (`bounds`)."""
 
@@ -250,6 +255,13 @@ class Payer:
         self._begin_top_up()
         if self._topping is not None:
             await asyncio.shield(self._topping)
+
+    async def raise_floor(self, floor: int, job: bytes) -> None:
+        """Have the channel pay so many wei at least, at this job's cost. Raises what went wrong, `NotEnough` among it."""
+        if self._raise_floor is None:
+            raise NotEnough("the floor of this channel cannot be raised from here", floor=self.floor)
+        self.channel.deposit = max(self.channel.deposit, await self._raise_floor(floor, job))
+        self.floor = floor
 
     def _begin_top_up(self) -> None:
         if self._top_up is not None and (self._topping is None or self._topping.done()):

@@ -18,7 +18,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from surge.core.pricing import Prices, unit_amount
+from surge.core.pricing import Prices, affordable_fuel, unit_amount
 from surge.core.units import Limits
 
 GENEROUS = 32
@@ -55,19 +55,7 @@ def most_fuel(prices: Prices, limits: Limits, moved: int, funds: int) -> int:
 
     `moved` counts bytes of input; its output is reckoned at its limit.
     """
-
-    def price(fuel: int) -> int:
-        return unit_amount(prices, fuel, limits.memory, moved + limits.output)
-
-    if price(limits.fuel) <= funds:
-        return limits.fuel
-    if price(0) > funds:
-        return -1
-    low, high = 0, limits.fuel
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if price(middle) <= funds else (low, middle - 1)
-    return low
+    return affordable_fuel(prices, limits.fuel, limits.memory, moved + limits.output, funds)
 
 
 def in_surge(amount: int) -> str:
@@ -132,6 +120,10 @@ class Purse:
     def not_opened(self, channel: bytes) -> None:
         """The channel does not come into being: its floor costs nothing."""
         self._floors.pop(channel, None)
+
+    def bind(self, channel: bytes, more: int) -> None:
+        """The channel's floor was raised: it pays so many wei more than its work has earned."""
+        self._floors[channel] = self._floors.get(channel, 0) + more
 
     def needed(self, floor: int) -> int:
         """The least budget in wei with which a job that has nobody to work with opens a channel with this floor."""

@@ -222,6 +222,15 @@ class Scheduler:
         self.done_items += 1
         return [Fault(number, cut.first, key), *(Withdraw(number, other) for other in cut.tries)]
 
+    def uncovered(self, number: int, key: str, *, split: bool) -> list[Effect]:
+        """The lane does no more of the unit before it is paid: nobody is at fault. `split`: of fewer items it does."""
+        cut = self.cuts.get(number)
+        if cut is None or cut.count < 2 or cut.answered or not split:
+            self.released(number, key)
+            return []
+        self._end_try(number, key)
+        return self._halve(cut)
+
     def ended_locally(self, number: int, key: str, *, now: float, split: bool = False) -> list[Effect]:
         """The unit ended in a way that proves nothing. `split`: fewer items at once may help (wall time, host memory)."""
         self._end_try(number, key)

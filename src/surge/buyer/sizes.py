@@ -65,7 +65,7 @@ def size_of(
     seconds = lane.seconds or seconds
     if seconds is None:
         return 1
-    size = min(aim / seconds, RAMP * max(largest, 1), MAX_ITEMS)
+    size = min(aim / seconds, RAMP * max(largest, 1), MAX_ITEMS, lane.most)
     if bytes_per_item:
         size = min(size, MAX_UNIT_BYTES / bytes_per_item)
     if left != math.inf:

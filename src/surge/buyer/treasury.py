@@ -134,7 +134,7 @@ class Treasury:
                 state = await self._ledger.channel(row.id)
                 reason = _unusable(state, offer)
                 if reason is None:
-                    return await self._with_payer(replace(row, deposit=state.deposit), offer, lease)
+                    return await self._with_payer(replace(row, deposit=state.deposit, floor=state.floor), offer, lease)
                 log.info("the channel 0x%s is not used again: %s", row.id.hex(), reason)
                 if state.closed or state.closing_at:
                     await self._journal.set_channel(row.id, state=CLOSED if state.closed else CLOSING)
@@ -232,7 +232,14 @@ class Treasury:
             await self._journal.set_channel(row.id, terms=terms.encode())
         party = Party(row.id, offer.device, self.wallet.address, self._domain)
         session = self._keystore.load_session(Address(row.key))
-        payer = await open_payer(self._journal, row, party, session, lambda needed: self._top_up(row.id, needed))
+        payer = await open_payer(
+            self._journal,
+            row,
+            party,
+            session,
+            lambda needed: self._top_up(row.id, needed),
+            lambda floor, job: self._raise_floor(row.id, floor, job),
+        )
         return Account(row, terms, payer, lease)
 
     @staticmethod
@@ -290,6 +297,28 @@ class Treasury:
         deposit = state.deposit + amount
         await self._journal.set_channel(channel, deposit=deposit)
         return deposit
+
+    async def _raise_floor(self, channel: bytes, floor: int, job: bytes) -> int:
+        """Have a channel pay at least `floor` wei, at a job's cost, with a larger deposit if that needs it; returns the deposit."""
+        async with self._spending:
+            state = await self._ledger.channel(channel)
+            if state.closed or state.closing_at:
+                raise Unavailable(f"the channel 0x{channel.hex()} is being closed", channel=channel)
+            lacks = max(0, floor - state.deposit)
+            if lacks:
+                held = await self._ledger.token_balance(self.wallet.address)
+                if held < lacks:
+                    raise NotEnough(
+                        f"the wallet {self.wallet.address} holds {in_surge(held)}, and a channel whose floor is {in_surge(floor)} needs "
+                        f"{in_surge(lacks)} more: send it tokens, then resume the job",
+                        held=held,
+                        needed=lacks,
+                    )
+                await self._ledger.top_up(self.wallet, channel, lacks)
+            if floor > state.floor:
+                await self._ledger.raise_floor(self.wallet, channel, floor)
+        await self._journal.set_channel(channel, deposit=state.deposit + lacks, floor=floor, job=job)
+        return state.deposit + lacks
 
     async def broken(self, channel: bytes) -> None:
         """Its provider broke the protocol: it is not used again, and can be closed."""

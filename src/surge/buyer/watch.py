@@ -16,7 +16,9 @@ ASKED, LOCAL, AWAY, BROKE, FUEL, SECONDS = "asked", "local", "away", "broke", "f
 """What is counted: units asked for and not declined; those that ended with no result, or were never answered; broken sessions; broken
 protocols; and fuel of units that took a while, with the seconds of a core that they took here."""
 
-IN_GOOD_FAITH = frozenset({"busy", "window", "draining", "price", "missing", "deposit", "cancelled", "storage", "invalid", "unknown"})
+IN_GOOD_FAITH = frozenset(
+    {"busy", "window", "cover", "draining", "price", "missing", "deposit", "cancelled", "storage", "invalid", "unknown"}
+)
 """Refusals that say something of the moment or of the job: a device that declines has done nothing wrong."""
 
 LONG_SECONDS = 0.1

@@ -106,8 +106,8 @@ def quick_unit_id(plan: Plan, engine: bytes, entry: bytes, items: bytes, limits:
     return hashlib.sha256(before + canonical.encode(entry) + canonical.encode(items) + after).digest()
 
 
-def make_unit(plan: Plan, engine: bytes, first: int, items: Sequence[bytes], limits: Limits, prices: Prices) -> Unit:
-    """The unit over these items under these limits, for a device with this engine, at these prices."""
+def make_unit(plan: Plan, engine: bytes, first: int, items: Sequence[bytes], limits: Limits, prices: Prices, expected: int = 0) -> Unit:
+    """The unit over these items under these limits, for a device with this engine, at these prices; `expected` is the fuel it may take."""
     parts: Sequence[bytes | memoryview]
     if sum(map(len, items)) > len(items) * LARGE_ITEM:
         entry, parts = _in_parts(plan, first, items)
@@ -127,6 +127,7 @@ def make_unit(plan: Plan, engine: bytes, first: int, items: Sequence[bytes], lim
         content=b"" if inline else digest,
         limits=LimitsField.of(limits),
         salt=plan.salt,
+        expected=expected,
     )
     asked = Asked(ReceiptKind.UNIT, subject, limits, prices, size if inline else 0)
     return Unit(subject, encode_body(body), asked, None if inline else digest, parts, size, parts_in(items) if plan.is_python else ())

@@ -270,6 +270,15 @@ def tokens(amount: int) -> str:
     return f"{'-' if amount < 0 else ''}{text} SURGE"
 
 
+def brief_tokens(amount: int) -> str:
+    """The same for people who look, and copy nothing: of amounts too small for six decimals, three digits that count.
+
+    >>> brief_tokens(15 * 10**17), brief_tokens(288 * 10**6)
+    ('1.5 SURGE', '2.88e-10 SURGE')
+    """
+    return tokens(amount) if abs(amount) >= 10**12 or not amount else f"{amount / 10**18:.3g} SURGE"
+
+
 def in_tokens(text: str) -> str:
     """A message for people: amounts in it that are in wei, as programs have them, in SURGE.
 

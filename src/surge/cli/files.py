@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from surge.cli.console import Amount, brief_time, err, local_time, out, print_json, show, tokens
+from surge.cli.console import Amount, brief_time, brief_tokens, err, local_time, out, print_json, show
 from surge.cli.options import CodeOf, Days, Existing, as_json, network_option, opened
 from surge.cli.outputs import STANDARD_OUTPUT, writing
 from surge.cli.progress import bytes_progress
@@ -46,7 +47,13 @@ def size_text(size: int) -> str:
 @click.argument("source", metavar="FILE|DIR", type=Existing(allow_dash=True))
 @click.option("--name", default=None, help="What it is called; folder/file if you like. [default: its own name]")
 @click.option(
-    "--for", "days", type=Days(), default="30d", show_default=True, metavar="TIME", help="How long it is kept: 30d, 8w, 2y, 12h, forever."
+    "--for",
+    "days",
+    type=Days(),
+    default="30d",
+    show_default=True,
+    metavar="TIME",
+    help="How long it is kept: 30d, 8w, 2y, 12h, 90min, forever.",
 )
 @click.option("--code", type=CodeOf(), default=None, metavar="K/N", help="K of N shards give it back. [default: as the devices allow]")
 @click.option("--max-price", type=Amount(), default=None, help="Most SURGE for a gigabyte over a month.")
@@ -66,17 +73,23 @@ def put(
     Says first what it costs and why it is coded as it is. What has the name already is replaced once the new is safe. A put that is
     cut off goes on when it is called again. With - for FILE, standard input is stored; it needs a --name.
     """
+    from surge.core.storage.catalogue import check_name
+
     with _source(source, name) as (path, called), opened(network) as surge:
+        check_name(called)
         files = surge.files
         quote = files.quote(path, days=days, code=code, max_price=max_price)
         if not json_:
             _tell_quote(called, quote, days)
-        with bytes_progress(called, quote.size) as told:
+        with bytes_progress(called, quote.size) as told, _goes_on("surge put"):
             stored = files.put(path, called, days=days, code=code, max_price=max_price, told=told)
     if json_:
         print_json({**_row(stored), "month": quote.month, "moving": quote.moving, "term": quote.term, "why": quote.why})
         return
     err.print(f"stored as {stored.name}: {_until(stored)}; `surge get` brings it back", markup=False, soft_wrap=True)
+    if quote.n > 1 or days > quote.pledged / 86_400:
+        pledged = local_time(time.time() + quote.pledged)
+        err.print(f"`surge storage keep` pays and repairs; pledged until {pledged}", style="dim", markup=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -103,15 +116,29 @@ def _tell_quote(name: str, quote: Quote, days: float) -> None:
         enough = "one device keeps it, and it is lost with that one"
     else:
         enough = f"each of {quote.n} copies gives it back" if quote.k == 1 else f"any {quote.k} of {quote.n} shards give it back"
-    err.print(f"{name}: {size_text(quote.size)}, {size_text(quote.kept)} with what replaces lost devices", markup=False, soft_wrap=True)
-    err.print(f"{enough}, {quote.why}", style="dim", markup=False, soft_wrap=True)
-    chance = f"a part of it is there at once with {quote.availability:.3%}, and lost within a year with {quote.loss:.1e}"
+    err.print(f"{name}: {size_text(quote.size)}, stored as {size_text(quote.kept)}", markup=False, soft_wrap=True)
+    err.print(enough, style="dim", markup=False, soft_wrap=True)
+    err.print(quote.why, style="dim", markup=False, soft_wrap=True)
+    chance = f"readable at once: {quote.availability:.3%}; lost within a year: {quote.loss:.1e}"
     err.print(chance, style="dim", markup=False, soft_wrap=True)
+    moving = brief_tokens(quote.moving)
     if days:
-        price = f"{tokens(quote.term)} for {days:g} days, of it {tokens(quote.moving)} for bringing it there"
+        price = f"{brief_tokens(quote.term)} for {days:g} days, {moving} of it to bring it there"
     else:
-        price = f"{tokens(quote.month)} a month, and {tokens(quote.moving)} for bringing it there"
-    err.print(f"costs about {price}; paid period by period, for shards that are proved", markup=False, soft_wrap=True)
+        price = f"{brief_tokens(quote.month)} a month, and {moving} to bring it there"
+    err.print(f"costs about {price}", markup=False, soft_wrap=True)
+    if quote.floors:
+        err.print(f"and opens channels, which pay {brief_tokens(quote.floors)} at least", markup=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _goes_on(command: str) -> Iterator[None]:
+    """Say that what was interrupted goes on when it is called again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print(f"cut off: the same `{command}` goes on from there", markup=False, soft_wrap=True)
+        raise
 
 
 def _until(stored: Stored) -> str:
@@ -149,7 +176,7 @@ def get(name: str, output: str | None, network: str | None) -> None:
             with writing(STANDARD_OUTPUT):
                 sys.stdout.buffer.flush()
             return
-        with bytes_progress(found.name, found.size) as told:
+        with bytes_progress(found.name, found.size) as told, _goes_on("surge get"):
             path = surge.files.get(name, output, told=told)
     err.print(f"got {path}", markup=False, soft_wrap=True)
 
@@ -193,14 +220,16 @@ def stat(name: str, network: str | None, json_: bool) -> None:
         return
     said = {
         "name": stored.name,
+        **({"in": f"the folder {found.folder}, which is kept as a whole: what follows is about that"} if found.folder else {}),
         "kind": "folder" if stored.kind == "tree" else "file",
         "size": f"{size_text(stored.size)} ({stored.size:,} bytes)",
         "put": local_time(stored.created),
         "until": local_time(stored.expires) if stored.expires else "as long as its keeper goes on",
         "code": f"any {stored.k} of {stored.n} shards of each of {counted(found.segments, 'segment')} give it back",
-        "shards": f"{found.shards:,} at {counted(found.devices, 'device')}, {size_text(found.kept)}"
+        "shards": f"{found.shards:,} at {counted(len(found.devices), 'device')}, {size_text(found.kept)}"
         + (f"; {found.missing:,} are nowhere yet" if found.missing else ""),
-        "costs": f"nothing: who shared it pays, {found.shared_by}" if found.shared_by else f"{tokens(found.month)} a month",
+        "at": "\n          ".join(found.devices),
+        "costs": "nothing: who shared it pays" if found.shared_by else f"{brief_tokens(found.month)} a month",
         "readers": ", ".join(stored.readers) or "nobody else",
     }
     for key, value in said.items():

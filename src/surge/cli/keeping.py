@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from surge.cli.console import Amount, brief_time, err, heeding_sigterm, out, print_json, show, tokens
+from surge.cli.console import Amount, brief_time, brief_tokens, err, heeding_sigterm, out, print_json, show, tokens
 from surge.cli.options import Existing, as_json, complete_file, network_option, opened
 from surge.cli.retain import stopping
 from surge.core.text import counted
@@ -19,6 +19,7 @@ from surge.core.text import counted
 if TYPE_CHECKING:
     from surge.api import Network
     from surge.storage.delegating import Delegated
+    from surge.storage.keeper import Kept
     from surge.storage.keeper_journal import Audit, Work
 
 DANGERS = {
@@ -79,13 +80,21 @@ def status(bundle: Path | None, network: str | None, json_: bool) -> None:
             "name": each.name,
             "shards": f"{each.sound} of {each.shards}, {each.needed} needed",
             "here": each.here,
-            "state": DANGERS[each.danger],
+            "state": _state(each),
             "pledged until": brief_time(each.pledged) if each.pledged else "not pledged",
-            "spent": tokens(each.spent),
+            "spent": brief_tokens(each.spent),
         }
         for each in found
     ]
     show(rows, ["name", "shards", "here", "state", "pledged until", "spent"], as_json=False, empty="nothing is stored")
+
+
+def _state(each: Kept) -> str:
+    """How an object stands, in words."""
+    said = DANGERS[each.danger]
+    if each.danger == "none" and each.here < each.shards:
+        said = f"none lost, {each.shards - each.here} away"
+    return f"{said}; its pledges are over: `surge storage keep`" if 0 < each.pledged < time.time() else said
 
 
 @storage.command()
@@ -129,7 +138,7 @@ def log(name: str | None, count: int, bundle: Path | None, network: str | None, 
     """What the keeper here did for NAME, or for everything, why, and what it cost."""
     with _kept(network, bundle) as surge:
         found = surge.files.log(name, count)
-    _show_works(found, json_, empty="nothing was done yet")
+    _show_works(found, json_, empty="nothing was lost, mended or moved yet: `surge storage status` shows how all stands")
 
 
 def _show_works(found: Sequence[Work], json_: bool, empty: str) -> None:
@@ -169,9 +178,11 @@ def keep(challenges: bool, rounds: int | None, end: bool, bundle: Path | None, n
     def told(audits: Sequence[Audit], works: Sequence[Work]) -> None:
         now = brief_time(int(time.time()))
         if audits:
-            paid = tokens(sum(each.paid for each in audits))
+            paid = brief_tokens(sum(each.paid for each in audits))
             proved, asked = sum(each.passed for each in audits), sum(each.asked for each in audits)
-            err.print(f"{now} {proved} of {counted(asked, 'shard')} proved by {counted(len(audits), 'device')}, {paid} paid", markup=False)
+            here, away = sum(each.here for each in audits), sum(not each.here for each in audits)
+            said = f"{proved} of {counted(asked, 'shard')} proved by {counted(here, 'device')}, {paid} paid"
+            err.print(f"{now} {said}" + (f"; {counted(away, 'device')} away" if away else ""), markup=False, soft_wrap=True)
         for each in works:
             err.print(f"{now} {each.what} at {each.device or 'no device'}: {each.why}", markup=False, soft_wrap=True)
 
@@ -180,6 +191,7 @@ def keep(challenges: bool, rounds: int | None, end: bool, bundle: Path | None, n
             _tell_swept(surge.files.end_delegation())
             return
         with stopping() as stop:
+            err.print("keeping; each round is told here, and `surge storage log` shows what was lost, mended or moved", style="dim")
             surge.files.keep(stop, rounds=rounds, challenges=challenges, told=told)
 
 
@@ -243,4 +255,5 @@ def undelegate(network: str | None, json_: bool) -> None:
 def _tell_swept(swept: Delegated) -> None:
     out.print(tokens(swept.tokens))
     text = f"{counted(swept.channels, 'channel')} closed" + (f", {swept.waiting} to be closed later" if swept.waiting else "")
-    err.print(text if swept.channels or swept.waiting else "sent back", markup=False)
+    nothing = "sent back" if swept.tokens else "there was nothing to send back"
+    err.print(text if swept.channels or swept.waiting else nothing, markup=False)

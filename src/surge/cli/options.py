@@ -62,12 +62,12 @@ def as_json(command: F) -> F:
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 """Units of durations."""
 
-_LONG = {"d": 1.0, "w": 7.0, "y": 365.0, "h": 1 / 24, "m": 1 / 1440}
+_LONG = {"d": 1.0, "w": 7.0, "y": 365.0, "h": 1 / 24, "min": 1 / 1440}
 """Units of the time that something is kept for, in days."""
 
 
 class Days(click.ParamType[float]):
-    """A click type for how long something is kept: `30d`, `8w`, `2y`, `12h`, `forever`."""
+    """A click type for how long something is kept: `30d`, `8w`, `2y`, `12h`, `90min`, `forever`."""
 
     name = "time"
 
@@ -77,12 +77,14 @@ class Days(click.ParamType[float]):
             return float(value)
         if value == "forever":
             return 0.0
+        unit = value.lstrip("0123456789.")
         try:
-            days = float(value[:-1]) * _LONG[value[-1:]]
+            days = float(value.removesuffix(unit)) * _LONG[unit]
         except (ValueError, KeyError):
             days = 0.0
         if not 0 < days < math.inf:
-            self.fail(f"{value!r} is no time to keep something for: write 30d, 8w, 2y, 12h or forever", param, ctx)
+            months = ", a month as 30d" if unit in ("m", "mo") else ""
+            self.fail(f"{value!r} is no time to keep something for: write 30d, 8w, 2y, 12h, 90min or forever{months}", param, ctx)
         return days
 
 

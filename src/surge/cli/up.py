@@ -25,7 +25,7 @@ from surge.cli.children import with_parent as die_with_parent
 from surge.cli.console import Size, err, out
 from surge.cli.lending import usual_room
 from surge.core.text import counted
-from surge.errors import InvalidInput, Unavailable
+from surge.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +300,9 @@ def up(
 async def _up(data: Path, plan: Plan, *, child: bool) -> None:
     err.print(f"starting {plan.parts} in {data}", style="dim", markup=False)
     stop = asyncio.create_task(stopped())
+    new = not (data / "network.json").exists()
+    if new:
+        places.point_to(data / "network.json")  # so that who comes too early is told
     try:
         async with running(data, plan) as parts:
             network = parts.network
@@ -313,6 +316,8 @@ async def _up(data: Path, plan: Plan, *, child: bool) -> None:
             finally:
                 places.forget(network)
                 err.print("stopping", style="dim")
-    except Unavailable:
+    except BaseException:
         stop.cancel()
+        if new:
+            places.forget(data / "network.json")
         raise

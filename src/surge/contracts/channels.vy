@@ -97,6 +97,7 @@ exports: (
     payouts.set_fee,
     deposits.open,
     deposits.top_up,
+    deposits.raise_floor,
     deposits.state,
     deposits.channel_id,
 )

@@ -8,7 +8,8 @@
         there is to see of it.
 @custom:security Invariants: an id never names two deposits, in this
                  contract or another, on this chain or another; only
-                 a channel's buyer adds to it.
+                 a channel's buyer adds to it or raises its floor,
+                 which never falls and never exceeds the deposit.
 """
 
 
@@ -85,6 +86,11 @@ event ToppedUp:
     deposit: uint256
 
 
+event FloorRaised:
+    channel: indexed(bytes32)
+    floor: uint256
+
+
 @external
 def open(
     provider: address,
@@ -157,6 +163,26 @@ def top_up(id: bytes32, amount: uint256):
     self._channels[id].deposit = deposit
     log ToppedUp(channel=id, amount=amount, deposit=deposit)
     purse._take(msg.sender, amount)
+
+
+@external
+def raise_floor(id: bytes32, floor_: uint256):
+    """
+    @dev Raises the least that a channel pays its provider, so that
+         the provider does more before it is paid. Only the buyer
+         may, and not while the channel closes. It is never
+         lowered.
+    @param id The channel.
+    @param floor_ The new floor in wei, at most the deposit.
+    """
+    assert self._channels[id].buyer == msg.sender, "channels: not the buyer"
+    clock: uint256 = self._channels[id].clock
+    assert clock & CLOSED == 0, "channels: closed"
+    assert self._closing_at(clock) == 0, "channels: closing"
+    assert floor_ > self._channels[id].floor, "channels: floor not raised"
+    assert floor_ <= self._channels[id].deposit, "channels: floor above deposit"
+    self._channels[id].floor = floor_
+    log FloorRaised(channel=id, floor=floor_)
 
 
 @external

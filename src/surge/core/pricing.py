@@ -79,6 +79,29 @@ def unit_amount(prices: Prices, fuel: int, memory: int, moved: int) -> int:
     return amount
 
 
+def affordable_fuel(prices: Prices, most: int, memory: int, moved: int, funds: int) -> int:
+    """The highest fuel, up to `most`, at which a unit costs at most `funds` wei; -1 where it costs more without any.
+
+    Args:
+        prices: the terms' prices.
+        most: fuel.
+        memory: the unit's memory limit in bytes.
+        moved: bytes of input and of output.
+        funds: wei.
+    """
+    if unit_amount(prices, most, memory, moved) <= funds:
+        return most
+    if unit_amount(prices, 0, memory, moved) > funds:
+        return -1
+    # Without rounding up it is a division; rounding adds less than 2 wei.
+    spare, wei = funds - transfer_amount(prices, moved), prices.gigafuel * prices.speed + memory * prices.memory
+    low, high = max(0, (spare - 2) * prices.speed * GIGA // wei), min(most, spare * prices.speed * GIGA // wei)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if unit_amount(prices, middle, memory, moved) <= funds else (low, middle - 1)
+    return low
+
+
 def transfer_amount(prices: Prices, moved: int) -> int:
     """Wei for moving bytes."""
     return _up(moved * prices.transfer, GIGA)

@@ -236,6 +236,12 @@ class Ledger:
         await self._sender.confirmed(receipt.transaction, 120.0)
         return receipt.transaction
 
+    async def raise_floor(self, signer: Signer, channel: bytes, floor: int) -> str:
+        """Raise the least that a channel pays, to `floor` wei; returns the transaction once it counts."""
+        receipt = await self._calls.write(signer, "channels", "raise_floor", channel, floor, purpose="raising a channel's floor")
+        await self._sender.confirmed(receipt.transaction, 120.0)
+        return receipt.transaction
+
     async def redeem(self, signer: Signer, vouchers: Sequence[tuple[Voucher, bytes]]) -> list[Redemption]:
         """Redeem vouchers with their signatures; returns what was redeemed. Ones that are worthless now are passed over."""
         found: list[Redemption] = []

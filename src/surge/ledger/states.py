@@ -96,13 +96,14 @@ def least(states: Sequence[ChannelState]) -> ChannelState:
     return replace(
         furthest,
         deposit=min(each.deposit for each in states),
+        floor=min(each.floor for each in states),
         closing_at=min((each.closing_at for each in states if each.closing_at), default=0),
         closed=any(each.closed for each in states),
     )
 
 
 def _who(state: ChannelState) -> tuple[Any, ...]:
-    return state.buyer, state.provider, state.device, state.session_key, state.floor, state.challenge_seconds
+    return state.buyer, state.provider, state.device, state.session_key, state.challenge_seconds
 
 
 def read_redemption(event: Log) -> Redemption:

@@ -50,7 +50,12 @@ def explain(error: Refused, account: Address) -> LedgerError:
     text = str(error.details.get("text", ""))
     lowered = text.lower()
     if "insufficient funds" in lowered or "gas required exceeds allowance" in lowered:
-        return NotEnough(f"{account} has too little of the chain's own coin for gas: send it some", account=account, reason=text)
+        return NotEnough(
+            f"{account} has too little of the chain's own coin for gas: send it some, from a wallet that has: "
+            f"`surge wallet send {account} 1 --coin`",
+            account=account,
+            reason=text,
+        )
     if "revert" in lowered:
         reason = text.split("revert:", 1)[-1].split("reverted:", 1)[-1].strip().removeprefix("execution reverted").strip(" :,") or text
         return LedgerError(f"the ledger reverts: {reason}", reason=reason)

@@ -10,51 +10,29 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from surge.core import exposure
 from surge.core.channels import Answered, ProviderChannel
-from surge.core.eip712 import Domain
+from surge.core.exposure import Ask
 from surge.core.messages import Acknowledge, CloseChannel, SignedReceipt
 from surge.core.messages.fields import wei, wei_bytes
 from surge.core.pricing import Prices
 from surge.core.receipts import FUELLED, WINDOWED, Close, Receipt, ReceiptKind, Signed, Terms, Voucher
-from surge.core.signing import Signer, check_signed
+from surge.core.signing import check_signed
 from surge.core.text import counted
 from surge.core.types import ZERO
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
+from surge.provider.backing import Common, Issued
 from surge.provider.buyers import Buyer
-from surge.provider.config import ProviderConfig
-from surge.provider.journal import History, Journal
+from surge.provider.journal import History
 from surge.provider.schema import CLOSING_TOGETHER, ChannelRow
-from surge.provider.service import Claim, Refused, Reply
-from surge.provider.tally import Tally
+from surge.provider.service import Claim, Refused, Reply, Reserve
 
 FORGIVEN = 16
 """A channel may leave unpaid its floor, or one part in so many of what it paid if that is more."""
-
-Issued = Callable[[Signed, SurgeError | None], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Common:
-    """What all accounts share."""
-
-    device: Signer
-    domain: Domain
-    config: ProviderConfig
-    journal: Journal
-    spool: Path
-    """Where outputs wait for their acknowledgement."""
-    tally: Tally
-    deposit: Callable[[bytes], Awaitable[int | None]]
-    """Ask the ledger for a channel's deposit; None when it cannot be asked now."""
-    owed: Callable[[bytes], None]
-    """Told of channels whose voucher should be redeemed soon."""
-    answered: Callable[[Receipt, bool], None]
-    """Told of every receipt whose answer is on disk, and whether it was accepted."""
 
 
 class Account:
@@ -77,6 +55,9 @@ class Account:
         self._agreed: dict[bytes, Terms] = {}
         self._defaulted = set(history.defaulted)
         self._refused = history.refused
+        self._stopped = row.stopped_at
+        self.floor = row.floor
+        """Wei that the channel pays at least, as the ledger last had it."""
         self._unwritten: set[int] = set()
         self._outputs = set(history.outputs)
         channel.restore(history.waiting, history.leaves, row.voucher, row.signature)
@@ -88,6 +69,7 @@ class Account:
                 self._agreed[job] = Terms.decode(terms)
             else:
                 self.quotes[job] = (Terms.decode(terms), signature)
+        self._tell_cover()
 
     @property
     def window(self) -> int:
@@ -119,7 +101,46 @@ class Account:
 
     @property
     def _forgiven(self) -> int:
-        return max(self.row.floor, self.channel.amount // FORGIVEN)
+        return max(self.floor, self.channel.amount // FORGIVEN)
+
+    # What work may come to before it is paid
+
+    async def cover(self, ask: Ask, units: int) -> Reserve:
+        """Set something aside for work, of which `units` may run at once. Raises `Refused`, after a look whether the floor was raised."""
+        cover, units = self.buyer.cover, min(self.window, units)
+        try:
+            return await cover.reserve(self.row.id, ask, units, self._stopped_at)
+        except Refused as refused:
+            if refused.code != "cover":
+                raise
+            before = self.floor
+            await self.look_at_deposit()
+            if self.floor == before:
+                raise
+        return await cover.reserve(self.row.id, ask, units, self._stopped_at)
+
+    def _stopped_at(self, amount: int) -> None:
+        self._stopped += amount
+        self._common.journal.stopped_at(self.row.number, self._stopped)
+        self._tell_cover()
+
+    def _tell_cover(self) -> None:
+        """What is owed here has changed."""
+        channel = self.channel
+        self.buyer.cover.owes(
+            self.row.id,
+            floor=self.floor,
+            vouched=channel.amount,
+            unpaid=channel.unvouched() + self._refused + self._stopped,
+            awaited=any(each not in self._defaulted for each in channel.pending),
+        )
+
+    def raised(self, floor: int) -> None:
+        """The ledger has this floor."""
+        if floor > self.floor:
+            self.floor = floor
+            self._common.journal.floor(self.row.number, floor)
+            self._tell_cover()
 
     def pending(self) -> list[SignedReceipt]:
         """Receipts that are on disk and wait for an acknowledgement, the oldest first."""
@@ -155,6 +176,9 @@ class Account:
         digest = receipt.digest(self._common.domain)
         signed = Signed(receipt, self._common.device.sign(digest))
         self.channel.issued(signed, digest)
+        self._tell_cover()
+        if reply.reserve is not None:
+            reply.reserve.release()
         self._unwritten.add(receipt.sequence)
         if receipt.kind == ReceiptKind.UNIT:
             self.typical = receipt.amount
@@ -165,6 +189,7 @@ class Account:
                 self._remember(receipt)
             else:
                 self.channel.withdraw(receipt.sequence)
+                self._tell_cover()
                 self._drop_output(receipt.sequence)
             done(signed, error)
 
@@ -188,12 +213,14 @@ class Account:
             self.output(sequence).unlink(missing_ok=True)
 
     async def look_at_deposit(self) -> None:
-        """Ask the ledger whether the deposit has grown, and whether it is there."""
-        deposit = await self._common.deposit(self.row.id)
-        if deposit is not None:
-            self.lost = deposit == 0
-        if deposit:
-            self.channel.deposit = deposit
+        """Ask the ledger whether the deposit or the floor has grown, and whether the channel is there."""
+        state = await self._common.state(self.row.id)
+        if state is None:
+            return
+        self.lost = not state.exists
+        if state.exists:
+            self.channel.deposit = state.deposit
+            self.raised(state.floor)
 
     # Answers to them
 
@@ -249,10 +276,12 @@ class Account:
             if not late:
                 vouched += each.accepted
                 refused += not each.accepted
+        self.buyer.standing = exposure.credited(self.buyer.standing, sum(each.amount for each in answers))
         if vouched:
             self.buyer.standing = exposure.vouched(self.buyer.standing, vouched, self._common.config.window_max)
         if refused:
             self.buyer.standing = exposure.defaulted(self.buyer.standing, refused)
+        self._tell_cover()
         return units, fuel
 
     def default(self, sequences: tuple[int, ...]) -> None:
@@ -262,6 +291,7 @@ class Account:
             return
         self._defaulted.update(late)
         self.buyer.default([self.channel.pending[each].signed.receipt.kind for each in late])
+        self._tell_cover()
         self._common.journal.defaulted(self.row.number, late, self.buyer.address, self.buyer.standing)
 
     def stop(self, why: str) -> None:

@@ -1,15 +1,16 @@
-"""What the provider knows of each buyer, over all its channels: its window, and what it has under way."""
+"""What the provider knows of each buyer, over all its channels: its window, its cover, and what it has under way."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from surge.core import exposure
 from surge.core.exposure import Standing
 from surge.core.receipts import WINDOWED, ReceiptKind
 from surge.core.text import counted
 from surge.core.types import Address
+from surge.provider.cover import Cover
 from surge.provider.journal import Journal
 from surge.provider.service import Refused, Weight
 
@@ -22,6 +23,11 @@ class Buyer:
     standing: Standing
     compiling: bool = False
     """Whether a compilation is under way or unpaid."""
+    cover: Cover = field(init=False)
+    """Wei set aside for what runs."""
+
+    def __post_init__(self) -> None:
+        self.cover = Cover(lambda: self.standing)
 
     def begin(self, weight: Weight) -> None:
         """An order begins. Raises `Refused` when the window has no room."""
@@ -64,4 +70,5 @@ class Buyers:
         if buyer is None:
             standing = self._journal.standing(address) or Standing(window=self._window)
             buyer = self._known[address] = Buyer(address, standing)
+            buyer.cover.channels.update(self._journal.owed(address))
         return buyer

@@ -19,14 +19,14 @@ from surge.core import canonical
 from surge.core.messages import UnitDone, decode_run_unit, decode_setup, encode_body
 from surge.core.messages.compute import LimitsField
 from surge.core.messages.fields import MAX_INLINE
-from surge.core.pricing import unit_amount
 from surge.core.receipts import Receipt, ReceiptKind
 from surge.core.storage.stored import parts_of
 from surge.core.types import Address
 from surge.core.units import EXACT, PROVABLE, WORLD, Limits, Status, UnitSpec, command_seed, result_hash, unit_id
 from surge.errors import GuestFault, InvalidInput, SurgeError
-from surge.provider import calibration, requote
+from surge.provider import calibration, covered, requote
 from surge.provider.config import ProviderConfig
+from surge.provider.covered import Covered
 from surge.provider.prepare import Prepare
 from surge.provider.service import Claim, Context, Description, Order, Refused, Reply, Weight
 from surge.provider.stored import FetchPart, Key, Opener, StoredParts
@@ -167,17 +167,17 @@ def _checked(compute: Compute, field: LimitsField) -> Limits:
         raise Refused("invalid", error.message) from error
 
 
-async def _answer(compute: Compute, context: Context, job: bytes, execution: Execution, claim: Claim | None, inline: int) -> Reply:
-    output = execution.output
+async def _answer(compute: Compute, within: Covered, execution: Execution, claim: Claim | None, inline: int) -> Reply:
+    output, reserve = execution.output, within.reserve
     if output.size <= inline:
         data = output.read() if output.data is not None else await asyncio.to_thread(output.read)
         output.discard()
-        return Reply(encode_body(UnitDone.of(execution.outcome, execution.seconds, data, execution.detail)), claim)
+        return Reply(encode_body(UnitDone.of(execution.outcome, execution.seconds, data, execution.detail)), claim, reserve=reserve)
     path = output.path
     if path is None:
         path = await asyncio.to_thread(compute.give_file, output.read())
     body = encode_body(UnitDone.of(execution.outcome, execution.seconds, b"", execution.detail))
-    return Reply(body, claim, path, output.size)
+    return Reply(body, claim, path, output.size, reserve)
 
 
 _ENDED = {
@@ -244,22 +244,28 @@ class _Run:
             raise Refused("missing", "fetch what the unit reads first: a stored file of it is not here", contents=[])
 
     async def run(self) -> Reply:
-        compute, context = self._compute, self._context
+        compute, unit, context = self._compute, self._unit, self._context
         self._check_present()
         compute.waste.check(context.buyer)
         compute.check_free(context.buyer)
+        moved, places = len(unit.items), compute.turns.places
         with compute.stored.pinned(self._keys):
-            return await self._run()
+            within = await covered.within(context, self._prices, self._limits, moved, unit.expected, places)
+            try:
+                return await self._run(within)
+            except BaseException:
+                within.reserve.release()
+                raise
 
-    async def _run(self) -> Reply:
+    async def _run(self, within: Covered) -> Reply:
         compute, unit, context = self._compute, self._unit, self._context
-        contents = context.contents
         await compute.turns.enter(context.buyer)
         self.begun = True
         started = time.monotonic()
         try:
-            with contents.pinned(*(each for each in (unit.bundle, unit.content) if each)):
-                execution = await self._execute([compute.stored.path(key) for key in self._keys])
+            with context.contents.pinned(*(each for each in (unit.bundle, unit.content) if each)):
+                stored = [path for path in map(compute.stored.path, self._keys) if path is not None]
+                execution = await self._execute(within.limits, stored)
         except GuestFault as fault:
             compute.waste.add(context.buyer, time.monotonic() - started)
             raise Refused("guest", fault.message) from fault
@@ -267,29 +273,27 @@ class _Run:
             raise Refused("invalid", error.message) from error
         finally:
             compute.turns.leave(context.buyer)
-        outcome = execution.outcome
         compute.turns.took(execution.seconds)
+        execution, amount = within.settle(execution)
+        outcome = execution.outcome
         if outcome.status not in PROVABLE:
             raise _local(compute, context, execution, self._limits)
         compute.waste.billed(context.buyer, execution.seconds)
-        moved = len(unit.items) + outcome.size()
-        amount = unit_amount(self._prices, outcome.fuel, self._limits.memory, moved)
         claim = Claim(ReceiptKind.UNIT, self.subject, result_hash(outcome), outcome.fuel, amount)
         if outcome.status in EXACT and compute.speed:
             quote = compute.requotes.consider((context.channel, unit.job), execution.cpu_seconds, outcome.fuel, self._prices, compute.speed)
             if quote is not None:
                 context.quote(unit.job, quote)
-        return await _answer(compute, context, unit.job, execution, claim, INLINE_OUTPUT)
+        return await _answer(compute, within, execution, claim, INLINE_OUTPUT)
 
-    async def _execute(self, stored: Sequence[Path | None]) -> Execution:
+    async def _execute(self, limits: Limits, stored: Sequence[Path]) -> Execution:
         unit, sandbox, contents = self._unit, self._compute.sandbox, self._context.contents
         items = contents.path(unit.content) if unit.content else unit.items
         bundle = contents.path(unit.bundle) if unit.bundle else None
         if self._python:
-            here = [path for path in stored if path is not None]
-            return await sandbox.python.run(unit.bundle or None, bundle, unit.setup, unit.entry, items, self._limits, stored=here)
+            return await sandbox.python.run(unit.bundle or None, bundle, unit.setup, unit.entry, items, limits, stored=stored)
         argv, env = _entry(unit.entry)
-        return await sandbox.run_command(unit.image, argv, env, items, bundle, self._limits, command_seed(self._spec))
+        return await sandbox.run_command(unit.image, argv, env, items, bundle, limits, command_seed(self._spec))
 
 
 @lru_cache(maxsize=256)
@@ -343,13 +347,22 @@ class _Setup:
             raise Refused("missing", "prepare the job first: the Python image is not ready", contents=[])
         compute.waste.check(context.buyer)
         compute.check_free(context.buyer)
+        within = await covered.within(context, context.prices(setup.job), self._limits, 0, 0, 1)
+        try:
+            return await self._run(within, bundle)
+        except BaseException:
+            within.reserve.release()
+            raise
+
+    async def _run(self, within: Covered, bundle: bytes | None) -> Reply:
+        compute, setup, context = self._compute, self._setup, self._context
         await compute.turns.enter(context.buyer)
         self.begun = True
         started = time.monotonic()
         try:
             with context.contents.pinned(*([bundle] if bundle else [])):
                 path = context.contents.path(bundle) if bundle else None
-                execution = await sandbox.python.setup(bundle, path, setup.setup, self._limits)
+                execution = await compute.sandbox.python.setup(bundle, path, setup.setup, within.limits)
         except GuestFault as fault:
             compute.waste.add(context.buyer, time.monotonic() - started)
             raise Refused("guest", fault.message) from fault
@@ -357,6 +370,7 @@ class _Setup:
             raise Refused("invalid", error.message) from error
         finally:
             compute.turns.leave(context.buyer)
+        execution, amount = within.settle(execution)
         outcome = execution.outcome
         if outcome.status not in PROVABLE:
             raise _local(compute, context, execution, self._limits)
@@ -369,6 +383,5 @@ class _Setup:
         if context.issued(ReceiptKind.SETUP, self.subject):
             compute.waste.add(context.buyer, execution.seconds)
         else:
-            amount = unit_amount(context.prices(setup.job), outcome.fuel, self._limits.memory, outcome.size())
             claim = Claim(ReceiptKind.SETUP, self.subject, result_hash(outcome), outcome.fuel, amount)
-        return await _answer(compute, context, setup.job, execution, claim, MAX_INLINE)
+        return await _answer(compute, within, execution, claim, MAX_INLINE)

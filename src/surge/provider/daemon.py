@@ -17,8 +17,8 @@ from surge.core.signing import Signer
 from surge.core.types import Address
 from surge.errors import SurgeError, Unavailable
 from surge.provider import visits
-from surge.provider.account import Common
 from surge.provider.availability import Host, LocalHost, unavailable
+from surge.provider.backing import Common
 from surge.provider.buyers import Buyers
 from surge.provider.config import ProviderConfig
 from surge.provider.doors import LedgerClient, RelayClient
@@ -123,7 +123,7 @@ class Provider:
             journal=self._journal,
             spool=self._spool,
             tally=self.tally,
-            deposit=lambda channel: self.reception.deposit(channel),
+            state=lambda channel: self.reception.state(channel),
             owed=self.earnings.hurry,
             answered=self._paid,
         )

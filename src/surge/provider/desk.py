@@ -95,6 +95,7 @@ class Desk:
             want=self._want,
             quote=self._quote,
             issued=lambda kind, subject: journal.issued(account.row.number, kind, subject),
+            cover=account.cover,
             session_key=account.channel.session_key,
         )
 
@@ -261,6 +262,7 @@ class Desk:
         await self._do(work)
 
     async def _do(self, work: Work) -> None:
+        reply = None
         try:
             reply = await work.order.run()
             if reply.claim is None:
@@ -292,6 +294,9 @@ class Desk:
         except Exception as error:
             log.exception("an order of %s failed", self.account.buyer.address)
             self._refuse(work, Refused("internal", f"the device failed: {type(error).__name__}"))
+        finally:
+            if reply is not None and reply.reserve is not None:
+                reply.reserve.release()
 
     def acknowledge(self, message: Acknowledge) -> None:
         """Take the buyer's answers to receipts. Raises `PeerFault` when they are wrong."""

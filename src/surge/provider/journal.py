@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from surge.core.channels import Answered
-from surge.core.exposure import Standing
+from surge.core.exposure import Owed, Standing
 from surge.core.messages.fields import wei, wei_bytes
 from surge.core.receipts import WINDOWED, Receipt, ReceiptKind, Signed, Voucher
 from surge.core.types import ZERO, Address
@@ -109,7 +109,27 @@ class Journal:
         if data is None:
             return None
         kept = Standing.decode(data)
-        return Standing(kept.window, kept.vouched, outstanding, kept.defaults)
+        return Standing(kept.window, kept.vouched, outstanding, kept.defaults, kept.credit)
+
+    def owed(self, buyer: Address) -> dict[bytes, Owed]:
+        """What is owed on each of a buyer's channels. Of one that is closed, what it lost and was not held against the buyer yet."""
+        sql = (
+            "SELECT amount FROM receipts WHERE id >= ? AND id < ? AND ((position IS NULL AND (defaulted IS NULL OR NOT ?3)) "
+            "OR (accepted = 0 AND NOT ?3))"
+        )
+
+        def query(c: sqlite3.Connection) -> dict[bytes, Owed]:
+            found: dict[bytes, Owed] = {}
+            for number, channel, floor, vouched, stopped, closed in c.execute(
+                "SELECT number, id, floor, amount, stopped_at, closed FROM channels WHERE buyer = ?", (buyer,)
+            ).fetchall():
+                rows = c.execute(sql, (number << _SHIFT, (number + 1) << _SHIFT, closed))
+                unpaid = wei(stopped) + sum(wei(amount) for (amount,) in rows)
+                if unpaid or not closed:
+                    found[bytes(channel)] = Owed(wei(floor), wei(vouched), unpaid)
+            return found
+
+        return self.database.read_now(query)
 
     # Channels
 
@@ -142,7 +162,8 @@ class Journal:
             "INSERT INTO channels (id, buyer, session_key, deposit, floor, challenge_seconds, terms, audit_seconds, opened_at, seen_at, "
             "amount, count, root, signature, redeemed, units, fuel, refused, stopped, closed) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, x'', 0, ?, x'', x'', 0, 0, 0, '', 0) ON CONFLICT (id) DO UPDATE SET "
-            "deposit = excluded.deposit, terms = excluded.terms, audit_seconds = excluded.audit_seconds, seen_at = excluded.seen_at"
+            "deposit = excluded.deposit, floor = excluded.floor, terms = excluded.terms, audit_seconds = excluded.audit_seconds, "
+            "seen_at = excluded.seen_at"
         )
         values = (
             *(channel, buyer, session_key, wei_bytes(deposit), wei_bytes(floor), challenge_seconds, terms, audit_seconds),
@@ -191,6 +212,15 @@ class Journal:
         """The same, on disk when this returns. Raises `Unavailable` when the disk is full."""
         await self.batches.write(lambda c: c.execute(_STOP, (why, number)))
 
+    def stopped_at(self, number: int, amount: int) -> None:
+        """Units on a channel were stopped where their cover ended, of so many wei by now."""
+        values = (wei_bytes(amount), number)
+        self.batches.put(lambda c: c.execute("UPDATE channels SET stopped_at = ? WHERE number = ?", values), lasting=True)
+
+    def floor(self, number: int, floor: int) -> None:
+        """A channel's floor was raised."""
+        self.batches.put(lambda c: c.execute("UPDATE channels SET floor = ? WHERE number = ?", (wei_bytes(floor), number)), lasting=True)
+
     def heard(self, number: int, now: int) -> None:
         """A buyer was heard of."""
         self.batches.put(lambda c: c.execute("UPDATE channels SET seen_at = ? WHERE number = ?", (now, number)), lasting=True)
@@ -217,10 +247,11 @@ class Journal:
         return found
 
     def defaulters(self, before: int) -> list[bytes]:
-        """Channels whose receipts went unanswered, and whose buyer was last heard of before this time."""
+        """Channels with work that went unpaid, unanswered or stopped, and whose buyer was last heard of before this time."""
         sql = (
-            "SELECT DISTINCT channels.id FROM receipts JOIN channels ON channels.number = receipts.id >> ? "
-            "WHERE defaulted = 1 AND position IS NULL AND seen_at < ? AND NOT closed"
+            "SELECT channels.id FROM receipts JOIN channels ON channels.number = receipts.id >> ?1 "
+            "WHERE defaulted = 1 AND position IS NULL AND seen_at < ?2 AND NOT closed "
+            "UNION SELECT id FROM channels WHERE stopped_at > x'' AND seen_at < ?2 AND NOT closed"
         )
         return [bytes(row[0]) for row in self.database.read_now(lambda c: c.execute(sql, (_SHIFT, before)).fetchall())]
 

@@ -6,11 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from surge.core.exposure import Ask
 from surge.core.messages import Prepared, decode_prepare, encode_body
 from surge.core.pricing import compile_amount
 from surge.core.receipts import ReceiptKind
 from surge.errors import GuestFault, InternalFault
-from surge.provider.service import Claim, Context, Refused, Reply, Weight
+from surge.provider.service import Claim, Context, Refused, Reply, Reserve, Weight
 
 if TYPE_CHECKING:
     from surge.provider.compute import Compute
@@ -83,6 +84,17 @@ class Prepare:
         if sandbox.compiled(wanted.image):
             return Reply(encode_body(Prepared([], 0)))
         compute.waste.check(context.buyer)
+        amount = compile_amount(context.prices(wanted.job), context.contents.size(wanted.image))
+        reserve = await context.cover(Ask(amount, start=amount), 1)
+        try:
+            return await self._compile_covered(amount, reserve)
+        except BaseException:
+            reserve.release()
+            raise
+
+    async def _compile_covered(self, amount: int, reserve: Reserve) -> Reply:
+        compute, wanted, context = self._compute, self._wanted, self._context
+        sandbox = compute.sandbox
         started = time.monotonic()
         self.begun = True
         path = context.contents.path(wanted.image)
@@ -97,8 +109,7 @@ class Prepare:
                 compute.failed.popitem(last=False)
             raise Refused("guest", fault.message) from fault
         compute.ready(wanted.image)
-        amount = compile_amount(context.prices(wanted.job), size)
         claim = None
         if compiled.seconds and amount:
             claim = Claim(ReceiptKind.COMPILE, wanted.image, sandbox.engine, size, amount)
-        return Reply(encode_body(Prepared([], round(compiled.seconds * 1000))), claim)
+        return Reply(encode_body(Prepared([], round(compiled.seconds * 1000))), claim, reserve=reserve)

@@ -16,7 +16,8 @@ from surge.core.receipts import ReceiptKind, Terms
 from surge.core.signing import check_signed
 from surge.core.types import ZERO, Address
 from surge.errors import InvalidInput, LedgerError, PeerFault, Unavailable
-from surge.provider.account import Account, Common
+from surge.provider.account import Account
+from surge.provider.backing import Common
 from surge.provider.buyers import Buyers
 from surge.provider.desk import Desk
 from surge.provider.journal import Overdue
@@ -252,6 +253,7 @@ class Reception:
         desk = self._desks.get(row.id)
         if desk is not None:
             desk.account.channel.deposit = max(desk.account.channel.deposit, row.deposit)
+            desk.account.raised(row.floor)
             desk.account.use(Terms.decode(row.terms))
             return desk
         common = self._common
@@ -280,8 +282,8 @@ class Reception:
         except TimeoutError as error:
             raise Unavailable(f"the ledger does not answer within {LEDGER_SECONDS:.0f} s") from error
 
-    async def deposit(self, channel: bytes) -> int | None:
-        """A channel's deposit on the ledger, 0 where it has none; None when it was just asked for, or cannot be."""
+    async def state(self, channel: bytes) -> ChainState | None:
+        """A channel on the ledger; None when it was just asked for, or cannot be."""
         now = time.monotonic()
         if now - self._looked.get(channel, -DEPOSIT_PAUSE) < DEPOSIT_PAUSE:
             return None
@@ -289,10 +291,9 @@ class Reception:
         if len(self._looked) > 1024:
             self._looked.pop(next(iter(self._looked)))
         try:
-            state = await self._look(channel)
-            return state.deposit if state.exists else 0
+            return await self._look(channel)
         except (Unavailable, LedgerError) as error:
-            log.info("the deposit of %s cannot be looked at: %s", channel.hex(), error)
+            log.info("the channel %s cannot be looked at: %s", channel.hex(), error)
             return None
 
     # Work and its end
@@ -333,6 +334,7 @@ class Reception:
         assert row is not None, "it was just read"
         buyer = self._buyers.get(overdue.buyer)
         buyer.default([ReceiptKind.UNIT] * overdue.units)
+        buyer.cover.late(overdue.channel)
         self._common.journal.defaulted(row.number, overdue.sequences, overdue.buyer, buyer.standing)
 
     async def close(self) -> None:

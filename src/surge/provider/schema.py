@@ -42,6 +42,9 @@ MIGRATIONS = (
     DROP INDEX setups;
     CREATE INDEX subjects ON receipts (subject) WHERE kind IN (2, 3, 7);
     """,
+    """
+    ALTER TABLE channels ADD COLUMN stopped_at BLOB NOT NULL DEFAULT x'';
+    """,
 )
 
 
@@ -87,6 +90,8 @@ class ChannelRow:
     stopped: str
     """Why it takes no more work; empty while it does."""
     closed: bool
+    stopped_at: int = 0
+    """Wei of units that were stopped where their cover ended: done, without a receipt."""
 
     @property
     def voucher(self) -> Voucher | None:
@@ -96,14 +101,14 @@ class ChannelRow:
 
 CHANNELS = (
     "SELECT number, id, buyer, session_key, deposit, floor, challenge_seconds, terms, opened_at, seen_at, amount, count, root, signature, "
-    "redeemed, units, fuel, refused, stopped, closed FROM channels"
+    "redeemed, units, fuel, refused, stopped, closed, stopped_at FROM channels"
 )
 
 
 def channel_row(row: tuple[Any, ...]) -> ChannelRow:
     """The row of a channel, as `CHANNELS` selects it."""
     values = list(row)
-    for at in (4, 5, 10, 14):
+    for at in (4, 5, 10, 14, 20):
         values[at] = wei(values[at])
     values[19] = bool(values[19])
     return ChannelRow(*values)

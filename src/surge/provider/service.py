@@ -7,13 +7,14 @@ claim into a receipt. Services know nothing of channels, vouchers, signatures or
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from surge.core import canonical
+from surge.core.exposure import Ask
 from surge.core.pricing import Prices
 from surge.core.receipts import Receipt, ReceiptKind
 from surge.core.types import Address
@@ -61,6 +62,31 @@ class Claim:
     """Wei."""
 
 
+class Reserve(Protocol):
+    """Wei that are set aside for work under way: it is done up to there, and no further."""
+
+    @property
+    def amount(self) -> int:
+        """Wei."""
+        ...
+
+    def release(self) -> None:
+        """It is set aside no more; afterwards nothing here does anything."""
+        ...
+
+    def use_up(self) -> None:
+        """The work was done up to there and stopped: that stays owed, though no receipt says so."""
+        ...
+
+    def extend(self, amount: int) -> bool:
+        """Set aside so much in all. False, and nothing changed, where that is not covered."""
+        ...
+
+    def lacks(self, ask: Ask, fuel: int) -> Refused:
+        """The refusal of work that was stopped at this fuel, as no more was covered."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What an order came to."""
@@ -73,6 +99,8 @@ class Reply:
     """A file that follows the answer; it belongs to the daemon from now on."""
     output_size: int = 0
     """Bytes of that file."""
+    reserve: Reserve | None = None
+    """What was set aside for it, until its receipt is issued."""
 
 
 class Order(Protocol):
@@ -126,6 +154,8 @@ class Context:
     """Ask for new prices for a job, from its next unit on."""
     issued: Callable[[ReceiptKind, bytes], bool]
     """Whether there is a receipt of this kind about this subject on the channel: what may be billed once is not billed twice."""
+    cover: Callable[[Ask, int], Awaitable[Reserve]]
+    """Set something aside for work that is about to begin, of which so many pieces may run at once. Raises `Refused`."""
     session_key: Address
     """Who signs for the channel."""
 

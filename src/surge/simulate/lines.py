@@ -205,19 +205,22 @@ def _receipts(at: Given) -> tuple[Line, ...]:
 
 def _buyers(at: Given) -> tuple[Line, ...]:
     window = exposure.Standing().room
+    got = exposure.unpaid(at.floor, at.price, at.amount(at.limit))
     return (
         Line(
             "a buyer who never signs a voucher",
-            "the window of a new channel is worked off and not paid",
-            window * at.price,
+            "units are asked for on a new channel, one after another, and not paid",
+            got,
             at.floor,
-            f"the window begins at {window} unit, and the channel's floor is paid whatever happens",
+            f"the window begins at {window} unit; work that the floor does not pay is not begun, or stopped where the floor ends, and the "
+            "floor is paid whatever happens",
             (
+                "a_buyer_that_never_vouches_gets_what_its_floors_pay_and_nothing_more",
+                "a_long_unit_of_a_stranger_is_stopped_where_its_floor_ends_and_the_floor_pays",
+                "units_of_a_buyer_that_leaves_each_unanswered_come_to_no_more_than_its_floor",
                 "a_buyer_that_takes_its_window_and_vanishes_again_and_again_loses_it_and_its_floor_pays",
-                "a_buyer_that_leaves_receipts_unanswered_gets_no_more_than_its_floor",
             ),
-            unless="a unit that costs more than the floor is had for the floor, once for each new key; a provider of long units asks for a "
-            "higher --opening",
+            unless="who has paid before is trusted with as much again: it may vanish with that once, and starts anew",
         ),
         Line(
             "a buyer who disputes good work",

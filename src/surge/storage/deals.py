@@ -34,13 +34,31 @@ class Term:
 
 def term(now: int, seconds: int, period: int, penalty: int) -> Term:
     """The term of what is put now for so many seconds, `FOREVER` if it has no end; `period` is the network's. Raises `InvalidInput`."""
-    if not 0 <= seconds <= LONGEST_SECONDS:
-        raise InvalidInput(f"{seconds} seconds are no time to keep something for: at most {LONGEST_SECONDS}", seconds=seconds)
-    if seconds and seconds < period:
-        raise InvalidInput(f"things are kept on this network for {period} seconds at least, not {seconds}", seconds=seconds, period=period)
+    check_seconds(seconds, period)
     starts = now - FIRST_SECONDS
     ends = now + (seconds or LONGEST_SECONDS)
-    return Term(starts, min(ends, now + MAX_PERIODS * period - FIRST_SECONDS), ends, penalty)
+    return Term(starts, min(ends, now + first_pledge(period)), ends, penalty)
+
+
+def first_pledge(period: int) -> int:
+    """Seconds for which a holder pledges at first."""
+    return MAX_PERIODS * period - FIRST_SECONDS
+
+
+def check_seconds(seconds: int, period: int) -> None:
+    """Raise `InvalidInput` for a time that nothing is kept for."""
+    if seconds < 0:
+        raise InvalidInput("things are kept for some time, not for less than none", seconds=seconds)
+    if seconds > LONGEST_SECONDS:
+        raise InvalidInput(
+            f"{seconds / 86_400:g} days are too long: at most 10 years, or as long as its keeper goes on, with `forever` or days=0",
+            seconds=seconds,
+            most=LONGEST_SECONDS,
+        )
+    if seconds and seconds < period:
+        raise InvalidInput(
+            f"things are kept on this network for {period:,} seconds at least, not for {seconds:,}", seconds=seconds, period=period
+        )
 
 
 def pledge_of(deal: DealRow, owner: Address, keeper: Address) -> Pledge:

@@ -14,8 +14,9 @@ import os
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any, BinaryIO, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 from surge.buyer.background import Background
 from surge.buyer.client import Client
@@ -93,7 +94,7 @@ class Files(Keeping):
         source: str | Path | bytes,
         name: str | None = None,
         *,
-        days: float = DAYS,
+        days: float | timedelta = DAYS,
         code: tuple[int, int] | None = None,
         max_price: int | None = None,
         segment_size: int = SEGMENT,
@@ -104,7 +105,7 @@ class Files(Keeping):
         Args:
             source: a path, or bytes.
             name: what it is called; by default the last part of the path.
-            days: for how long it is kept and paid for; 0 for as long as its keeper goes on.
+            days: for how long it is kept and paid for, also as a timedelta; 0 for as long as its keeper goes on.
             code: how many shards of a segment are enough, and how many there are, such as (20, 30); by default as the devices allow.
             max_price: wei for a gigabyte over a month, at most.
             segment_size: bytes that are coded together: a power of two, 1 to 256 MiB.
@@ -118,7 +119,7 @@ class Files(Keeping):
         called = name if name is not None else ("" if isinstance(source, bytes) else Path(source).resolve().name)
         if not called:
             raise InvalidInput("bytes need a name: put(data, name)")
-        seconds = round(days * 86_400) if days else FOREVER
+        seconds = _seconds(days)
         return self._change(
             lambda storage: objects.put(
                 storage, content, called, seconds=seconds, code=code, max_price=max_price, segment_size=segment_size, told=told
@@ -129,13 +130,13 @@ class Files(Keeping):
         self,
         source: str | Path | bytes,
         *,
-        days: float = DAYS,
+        days: float | timedelta = DAYS,
         code: tuple[int, int] | None = None,
         max_price: int | None = None,
         segment_size: int = SEGMENT,
     ) -> Quote:
         """What `put` with these arguments would cost, and the code that the devices at hand allow. Nothing is put."""
-        content, seconds = content_of(source), round(days * 86_400) if days else FOREVER
+        content, seconds = content_of(source), _seconds(days)
         return self._call(
             lambda storage: quote(storage, content, seconds=seconds, code=code, max_price=max_price, segment_size=segment_size)
         )
@@ -155,7 +156,8 @@ class Files(Keeping):
     def read(self, name: str) -> bytes:
         """All bytes of a file, in memory."""
         with self.open(name) as file:
-            return file.read()
+            data: bytes = file.read()
+        return data
 
     def stream(self, name: str) -> Iterator[bytes | memoryview]:
         """All bytes of a file, one piece after another, in constant memory."""
@@ -172,17 +174,18 @@ class Files(Keeping):
 
     # Open files
 
-    def open(self, name: str, mode: str = "rb", **put: Any) -> BinaryIO:
-        """Open a stored file: "rb" to read it wherever one likes, "wb" to write one, which is put when it is closed.
+    def open(self, name: str, mode: str = "rb", **put: Any) -> IO[Any]:
+        """Open a stored file: "rb" to read it wherever one likes, "r" as text, "wb" to write one, which is put when it is closed.
 
         Only what is read is fetched. `put` is what `put` takes besides, for writing.
         """
-        if mode in ("rb", "r"):
+        if mode in ("rb", "r", "rt"):
             ranges = self._call(lambda storage: RangeReader.open(storage, name))
-            return cast(BinaryIO, io.BufferedReader(_Reading(self._background, ranges), BUFFER))
-        if mode in ("wb", "w"):
-            return cast(BinaryIO, _Writing(lambda path: self.put(path, name, **put)))
-        raise InvalidInput(f'a stored file is opened with "rb" or "wb", not {mode!r}', mode=mode)
+            raw = io.BufferedReader(_Reading(self._background, ranges), BUFFER)
+            return raw if mode == "rb" else io.TextIOWrapper(raw, encoding="utf-8")
+        if mode == "wb":
+            return cast(IO[bytes], _Writing(lambda path: self.put(path, name, **put)))
+        raise InvalidInput(f'a stored file is opened with "rb", "r" or "wb", not {mode!r}', mode=mode)
 
     # Names
 
@@ -263,6 +266,12 @@ class Files(Keeping):
             return shares.key_text(sharing.key_record(storage))
 
         return self._call(text)
+
+
+def _seconds(days: float | timedelta) -> int:
+    """The term of a put; `FOREVER` for 0."""
+    seconds = days.total_seconds() if isinstance(days, timedelta) else days * 86_400
+    return round(seconds) or (FOREVER if not seconds else 1)
 
 
 class _Reading(io.RawIOBase):

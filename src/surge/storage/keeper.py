@@ -238,7 +238,8 @@ class Keeper:
         for each, amount in zip(looks, paid, strict=True):
             why = f"{each.said}; it was not paid: {amount}" if isinstance(amount, SurgeError) else each.said
             wei = 0 if isinstance(amount, SurgeError) else amount
-            audits.append(Audit(now, each.device, each.asked, len(each.passed), wei, why))
+            asked = max(each.asked, len(held[each.device])) if prove else each.asked
+            audits.append(Audit(now, each.device, asked, len(each.passed), wei, why, here=each.here))
         if prove:
             await self.journal.note(audits)
         return looks, audits

@@ -86,13 +86,15 @@ class Audit:
     """When, in Unix seconds."""
     device: Address
     asked: int
-    """Shards that a proof was asked of."""
+    """Shards that a proof was asked of, or would have been, had it been there."""
     passed: int
     """Shards that it proved."""
     paid: int
     """Wei that it was paid for their time."""
     why: str
     """In words."""
+    here: bool = True
+    """Whether it answered; not kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from surge.core.types import Address
 from surge.errors import InvalidInput, SurgeError, Unavailable
 from surge.storage import sharing
 from surge.storage.client import Storage, Stored, entry_of, fresh_keys, stored
-from surge.storage.deals import FOREVER, term
+from surge.storage.deals import FOREVER, check_seconds, term
 from surge.storage.journal import KEPT, PUTTING, STORED, DealRow, ObjectRow
 from surge.storage.maps import Map, read_map, write_page
 from surge.storage.notes import Outdated
@@ -34,6 +34,9 @@ from surge.storage.releasing import done_with, let_go, tidy
 from surge.storage.tree_reading import TreeReader
 
 log = logging.getLogger("surge.storage")
+
+SAME_SECONDS = 60
+"""Two ends of a term that are no further apart are one."""
 
 Told = Callable[[int], None]
 """Hears how many bytes are safe, or are there."""
@@ -81,13 +84,14 @@ async def put(
     gone on with by the next try.
     """
     name = catalogue.check_name(name)
+    check_seconds(seconds, await storage.period())
     before = (await storage.book.read()).get(name)
     storage.book.check_there([name])
     now = int(time.time())
     found = await candidates(storage, max_price, code[1] if code else SHARDS)
-    row, lease = await _begun(storage, content, name) or (None, None)
+    row, lease = await _begun(storage, content, name, seconds, code, segment_size) or (None, None)
     if row is None or lease is None:
-        keys, (chosen, _) = fresh_keys(), chosen_code(found, code)
+        keys, (chosen, _) = fresh_keys(), chosen_code(found, code, max_price)
         lease = Lease(storage.leases, keys.object)
         header = Header(content.size, content.kind, segment_size, chosen.k, chosen.n)
         expires = now + seconds if seconds else FOREVER
@@ -177,21 +181,36 @@ async def _give_up(storage: Storage, row: ObjectRow) -> None:
         log.info("what is left of %r goes another time: %s", row.name, error)
 
 
-async def _begun(storage: Storage, content: Content, name: str) -> tuple[ObjectRow, Lease] | None:
-    """A put of the same content under the same name that was cut off, and that nobody else goes on with."""
+async def _begun(
+    storage: Storage, content: Content, name: str, seconds: int, code: tuple[int, int] | None, segment_size: int
+) -> tuple[ObjectRow, Lease] | None:
+    """A put of the same content under the same name, in the same way, that was cut off, and that nobody else goes on with."""
     if not content.source:
         return None
+    now, period = int(time.time()), await storage.period()
     for row in await storage.journal.objects(state=PUTTING, source=content.source):
-        if (row.name, row.stamp, row.size) == (name, content.stamp, content.size) and (not row.expires or row.expires > time.time()):
+        same = (row.name, row.stamp, row.size, row.segment_size) == (name, content.stamp, content.size, segment_size)
+        same = same and code in (None, (row.k, row.n)) and _is_for(row, seconds, now)
+        if same and (not row.expires or row.expires >= now + period):
             lease = Lease(storage.leases, row.id)
             if lease.held:
+                log.info("%r: a put that was cut off is gone on with", name)
                 return row, lease
     return None
 
 
-def chosen_code(found: Sequence[Candidate], asked: tuple[int, int] | None) -> tuple[Code, str]:
+def _is_for(row: ObjectRow, seconds: int, now: int) -> bool:
+    """Whether what was begun is kept for as long as is asked now, or until the same time."""
+    if not row.expires or not seconds:
+        return not row.expires and not seconds
+    return row.expires - row.created == seconds or abs(row.expires - now - seconds) <= SAME_SECONDS
+
+
+def chosen_code(found: Sequence[Candidate], asked: tuple[int, int] | None, max_price: int | None = None) -> tuple[Code, str]:
     """The code, and why this one. Raises `Unavailable`, `InvalidInput`."""
     operators = len({each.operator for each in found})
+    if not operators and max_price is not None:
+        raise Unavailable("no device offers storage now at that price: `surge network offers` shows what they ask", max_price=max_price)
     if not operators:
         raise Unavailable("no device offers storage now: lend some with `surge provide --storage 50GB`, or try again when others do")
     offering = f"{counted(operators, 'operator')} that {'offers' if operators == 1 else 'offer'} storage now"
@@ -316,12 +335,18 @@ def devices_of(deals: Sequence[DealRow]) -> list[Address]:
 
 
 async def described(storage: Storage, name: str) -> Stored:
-    """What a name stands for; a file in a folder too. Raises `InvalidInput`."""
+    """What a name stands for; a file in a folder too, or a folder in one. Raises `InvalidInput`."""
     found, entry, inside = await storage.find(name)
     if not inside:
         return stored(found, entry)
-    member = await TreeReader(await reader(storage, entry), entry.header.size).find(inside)
-    return member_of(name, entry, member)
+    tree = TreeReader(await reader(storage, entry), entry.header.size)
+    try:
+        return member_of(name, entry, await tree.find(inside))
+    except InvalidInput:
+        sizes = [member.size async for member in tree.entries(inside)]
+        if not sizes:
+            raise
+        return replace(stored(name, entry), size=sum(sizes))
 
 
 async def listed(storage: Storage, below: str) -> list[Stored]:

@@ -107,8 +107,8 @@ class Putting:
     async def _segment(self, number: int) -> None:
         """Put one segment.
 
-        1. Deals that were begun before are gone on with, one for each shard; the others are released, or what may be left of them is
-           avoided: a holder takes no second shard of a segment.
+        1. Deals that were begun before are gone on with, one for each shard, those that failed too: the same deal gives the same shard.
+           The others are released, or what may be left of them is avoided: a holder takes no second shard of a segment.
         2. New deals go to devices drawn by lot.
         3. The shards are made, and all deals are on disk.
         4. They travel; a device that fails is replaced.
@@ -116,15 +116,18 @@ class Putting:
         layout, journal = self._layout.segment(number), self._storage.journal
         # 1
         begun = await journal.deals(object=self._plan.keys.object, segment=number)
-        there = {each.device for each in self._plan.candidates}
-        going = {each.shard: each for each in begun if each.state == OPENING and each.device in there}
-        going |= {each.shard: each for each in begun if each.state == KEPT}
+        going = self._gone_on_with(begun)
         if sum(each.state == KEPT for each in going.values()) >= enough(layout.k, layout.n):
             return
-        over = [each for each in begun if each.state != DROPPED and each != going.get(each.shard)]
+        taken = {each.id for each in going.values()}
+        over = [each for each in begun if each.state != DROPPED and each.id not in taken]
         if over:
             await release(self._storage, self._plan.keys, over)
-        left = {each.operator for each in await journal.deals(object=self._plan.keys.object, segment=number) if each.state == LOST}
+        left = {
+            each.operator
+            for each in await journal.deals(object=self._plan.keys.object, segment=number)
+            if each.state == LOST and each.id not in taken and each.until > self._plan.term.starts
+        }
         # 2
         deals = self._places(number, layout, going, left)
         # 3
@@ -136,6 +139,19 @@ class Putting:
         travel = _Travel(self, number, layout, rows, shards)
         del shards  # each goes when it is kept
         await travel.run()
+
+    def _gone_on_with(self, begun: Sequence[DealRow]) -> dict[int, DealRow]:
+        """The deal of each shard that is gone on with: the one that is kept, or that may have come, or that failed and may do now."""
+        there = {each.device for each in self._plan.candidates}
+        going: dict[int, DealRow] = {}
+        for state in (KEPT, OPENING, LOST):
+            for deal in begun:
+                known = {each.operator for each in going.values()}
+                if deal.state != state or deal.shard in going or deal.operator in known:
+                    continue
+                if state == KEPT or (deal.device in there and deal.until > self._plan.term.starts):
+                    going[deal.shard] = deal if state == KEPT else replace(deal, state=OPENING)
+        return going
 
     async def finish(self) -> None:
         """Release what came of deals that are not in the map: those who failed, or were too slow, may have a shard all the same."""
@@ -163,8 +179,9 @@ class Putting:
         if len(found) < len(missing):
             have = len(found) + len(going)
             raise Unavailable(
-                f"a segment needs {layout.n} devices of as many operators, and {have} have room for it: try again when more offer storage, "
-                "or put it with a smaller code",
+                f"a segment needs {layout.n} devices of as many operators, and {have} can take a part of it"
+                + (f", beside {len(left)} that failed and may have one still" if left else "")
+                + ": try again when more offer storage, or put it with a smaller code",
                 have=have,
                 needed=layout.n,
             )

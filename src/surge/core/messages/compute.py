@@ -91,6 +91,9 @@ class RunUnit(Body, frozen=True):
     """The input's content id, when it was uploaded; then `items` is empty."""
     limits: LimitsField
     salt: Bytes32
+    expected: Count = 0
+    """Fuel that the buyer expects it to take, 0 where it does not know: how much of what is covered is set aside for it. No promise, and no
+    part of the unit."""
 
     def spec(self, world: str, engine: bytes, items: bytes) -> UnitSpec:
         """The unit meant, for a device with this world and engine; `items` is the SHA-256 of the input."""
