@@ -77,6 +77,10 @@ class Ballot:
     stuck_since: float | None = None
     alone: bool = False
     """Whether no other operator is there to ask."""
+    elsewhere: bool = False
+    """Whether it is left to others, as its unit reads stored files that would have to be fetched here."""
+    late: bool = False
+    """Whether they had their time."""
 
     @property
     def answers(self) -> list[Done]:
@@ -139,7 +143,8 @@ class Arbiter:
         peer = ballot.held[0].call.peer
         if self._checks is None or peer is None or not await self.can_tell(peer):
             return False
-        if await self._reads_much(ballot) and self._has_credible_others(ballot, credible=False):
+        if not ballot.late and await self._reads_much(ballot) and self._has_credible_others(ballot, credible=False):
+            ballot.elsewhere = True
             return False
         return self._checks.waiting < BACKLOG or not self._has_credible_others(ballot)
 
