@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from provider_support import DEVICE, OPERATOR, Bench, Client, key
+from provider_support import DEVICE, NETWORK, OPERATOR, Bench, Client, key
 from surge.core.eip712 import Domain
 from surge.core.messages import Answer, Refusal, SignedReceipt, encode_body
 from surge.core.messages import storage as m
@@ -146,7 +146,8 @@ class Holder:
 
     def made(self) -> Storage:
         """The service, not started."""
-        return Storage(self.folder / "storage", self.config, device=DEVICE, operator=OPERATOR, domain=DOMAIN, clock=self.clock)
+        parties: Any = {"device": DEVICE, "operator": OPERATOR, "domain": DOMAIN, "channels": NETWORK.channels_domain}
+        return Storage(self.folder / "storage", self.config, clock=self.clock, **parties)
 
     @property
     def now(self) -> int:

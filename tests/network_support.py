@@ -30,6 +30,7 @@ from surge.provider.service import Service
 from surge.relay.client import Relays
 from surge.relay.server import RelayServer
 from surge.sandbox import Sandbox
+from surge.storage.permitted import PermitReader
 from surge.storage.service import Storage, StorageConfig, pledge_domain
 from surge.wallet import KeySigner, Keystore
 
@@ -81,9 +82,11 @@ class Device:
         relays = await Relays.connect(town.network.relays, self.key, network=town.network.network_id)
         self._stack.push_async_callback(relays.close)
         sandbox = Sandbox(cache_folder(), workers=self.config.cores, memory=self.config.memory)
+        services = self.services(sandbox)
+        self.service.stored.opener = PermitReader(town.network.network_id, relays, self.key, self.storage and self.storage.shelf)
         self.provider = Provider(
             network=town.network, ledger=ledger, relays=relays, device=self.key, operator=self.operator.address, data=self.folder,
-            services=self.services(sandbox), config=self.config,
+            services=services, config=self.config,
         )  # fmt: skip
         speed = self.folder / "compute" / "speed.json"
         is_new = not speed.exists()
@@ -103,7 +106,8 @@ class Device:
         if room is not None:
             domain = pledge_domain(self.town.network)
             kind = self.town.holders.get(int(self.folder.name), Storage)
-            self.storage = kind(self.folder / "storage", room, device=self.key, operator=self.operator.address, domain=domain)
+            self.storage = kind(self.folder / "storage", room, device=self.key, operator=self.operator.address, domain=domain,
+                channels=self.town.network.channels_domain)  # fmt: skip
         return [self.service, *retainers, *([] if self.storage is None else [self.storage])]
 
     async def stop(self) -> None:

@@ -10,7 +10,6 @@ Everything here is blocking and may be called from any thread; the work happens 
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 from surge.buyer import api as buying
@@ -60,18 +59,11 @@ class Network(buying.Network):
 
     def __init__(self, client: Client, background: Background) -> None:
         super().__init__(client, background)
-        self._files: Files | None = None
-        self._opening = threading.Lock()
-
-    @property
-    def files(self) -> Files:
+        self.files = Files(client, background)
         """The wallet's stored files."""
-        with self._opening:
-            self._files = self._files or Files(self._client, self._background)
-            return self._files
 
     def close(self, *, wait: bool = True) -> None:
         """Leave: see `surge.buyer.api.Network.close`. What was read of files is paid first."""
-        if self._files is not None and wait:
-            self._files.close()
+        if wait:
+            self.files.close()
         super().close(wait=wait)

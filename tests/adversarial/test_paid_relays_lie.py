@@ -211,7 +211,7 @@ async def test_a_stopped_device_reaches_nobody_but_the_relay(village: Village) -
 
 
 def _context(channel: bytes) -> Context:
-    return Context(channel, BUYER.address, None, lambda job: Prices(0, 0, PRICE, 0, 1), None, None, None, None)  # type: ignore[arg-type]
+    return Context(channel, BUYER.address, None, lambda job: Prices(0, 0, PRICE, 0, 1), None, None, None, None, BUYER.address)  # type: ignore[arg-type]
 
 
 def _body(device: Key, channel: bytes, claim: int = 5, signer: Key | None = None) -> bytes:

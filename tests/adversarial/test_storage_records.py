@@ -12,6 +12,7 @@ from holder_support import KEEPER, PERIOD, ROOM, Holder, Shard, User
 from provider_support import Link, until
 from provider_world import NETWORK, key
 from surge.core.messages import Refusal, encode_body, visit_context
+from surge.core.messages import holder_visits as v
 from surge.core.messages import storage as m
 from surge.core.storage import records
 from surge.core.storage.deals import UNKEPT_SECONDS
@@ -152,11 +153,11 @@ class Visitor:
         self.link: Link = holder.bench.relays.dial(key(800).address, visit_context(NETWORK.network_id, "storage"))
 
     async def ask(self, label: bytes = LABEL) -> m.ToReader:
-        await self.link.send(m.encode_visit(m.AskRecord(AUTHOR.address, label)))
+        await self.link.send(v.encode_visit(v.AskRecord(AUTHOR.address, label)))
         return await self.told()
 
     async def told(self) -> m.ToReader:
-        return m.decode_for_reader(await asyncio.wait_for(self.link.receive(), 5))
+        return v.decode_for_reader(await asyncio.wait_for(self.link.receive(), 5))
 
 
 async def test_a_visitor_finds_records_without_a_channel(holder: Holder) -> None:
@@ -165,8 +166,8 @@ async def test_a_visitor_finds_records_without_a_channel(holder: Holder) -> None
         await user.put(Shard.made(), holder.now)
         await put(user, record(3))
         visitor = Visitor(holder)
-        assert await visitor.ask() == m.TellRecord(record(3).encode())
-        assert await visitor.ask(bytes(32)) == m.TellRecord(b"")
+        assert await visitor.ask() == v.TellRecord(record(3).encode())
+        assert await visitor.ask(bytes(32)) == v.TellRecord(b"")
 
 
 async def test_a_visitor_asks_for_so_many_and_so_many_visit_at_once(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,23 +176,26 @@ async def test_a_visitor_asks_for_so_many_and_so_many_visit_at_once(holder: Hold
         one, two = Visitor(holder), Visitor(holder)
         await one.ask()
         await two.ask()
-        three = Visitor(holder)
-        assert isinstance(await three.told(), m.NotNow)
-        for _ in range(m.MOST_ASKED - 1):
-            assert isinstance(await one.ask(), m.TellRecord)
-        assert isinstance(await one.told(), m.NotNow)
+        assert isinstance(await Visitor(holder).ask(), v.NotNow)
+        for _ in range(v.MOST_ASKED - 1):
+            assert isinstance(await one.ask(), v.TellRecord)
+        assert isinstance(await one.told(), v.NotNow)
         await until(lambda: one.link.closed_because)
-        assert isinstance(await Visitor(holder).ask(), m.TellRecord), "there is room again"
+        assert isinstance(await Visitor(holder).ask(), v.TellRecord), "there is room again"
 
 
 async def test_a_visitor_that_sends_noise_or_says_nothing_is_sent_away(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "VISIT_SECONDS", 0.2)
+    monkeypatch.setattr(recorder, "FIRST_SECONDS", 0.2)
     async with holder.running():
-        noisy, silent = Visitor(holder), Visitor(holder)
+        noisy, silent, slow = Visitor(holder), Visitor(holder), Visitor(holder)
+        await slow.ask()
         await noisy.link.send(b"\xc1")
         with pytest.raises(Unavailable):
             await noisy.told()
         with pytest.raises(Unavailable):
             await silent.told()
+        with pytest.raises(Unavailable):
+            await slow.told()
         user = await holder.user()
         assert not isinstance(await user.use("list", m.ListDeals(b"", 1)), Refusal)

@@ -370,11 +370,11 @@ def test_what_cannot_be_run_is_said_before_anything_is_spent(place: Place, up: U
     assert place.json("wallet", "show")[0]["surge"] >= spent - 100 * 10**18
 
 
-@pytest.mark.parametrize("name", ["pi", "picture", "words"])
+@pytest.mark.parametrize("name", ["letters", "pi", "picture", "words"])
 def test_an_example_runs(place: Place, up: Up, name: str) -> None:
     (place.work / "in.svg").write_bytes(SVG)
     (place.work / "text.txt").write_text("one two two three three three")
-    words = {"pi": (), "picture": ("in.svg", "out.png"), "words": ("text.txt", "text.txt")}[name]
+    words = {"pi": (), "picture": ("in.svg", "out.png"), "words": ("text.txt", "text.txt"), "letters": ("text.txt",)}[name]
     said = subprocess.run(
         [sys.executable, EXAMPLES / f"{name}.py", *words], cwd=place.work, env=place.env, capture_output=True, text=True, timeout=120
     )
@@ -383,9 +383,11 @@ def test_an_example_runs(place: Place, up: Up, name: str) -> None:
         assert 3.13 < float(said.stdout) < 3.15
     elif name == "picture":
         assert (place.work / "out.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    elif name == "letters":
+        assert said.stdout == "letters/text.txt 24 ['e', 't', 'o', 'h', 'r']\n"
     else:
         assert said.stdout.split() == ["6", "three", "4", "two", "2", "one"]
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"pi", "picture", "words"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"letters", "pi", "picture", "words"}

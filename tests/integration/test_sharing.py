@@ -11,6 +11,7 @@ import fsspec
 import pandas
 import pytest
 
+import stored_support
 import surge
 from network_support import COIN, Town
 from surge.errors import InvalidInput
@@ -154,17 +155,28 @@ def test_the_examples_of_the_page_run(
     page = (Path(__file__).parents[2] / "docs" / "storage.md").read_text()
     section = page.partition("## Using it")[2].partition("\n## ")[0]
     blocks = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SURGE_NETWORK", str(town.file))
     (tmp_path / "scan.tif").write_bytes(bytes(range(256)) * 40)
     with ben.connected() as theirs:
         known: dict[str, Any] = {"network": network, "pandas": pandas, "frame": pandas.DataFrame({"a": [1, 2]}), "theirs": theirs}
+        network.files.put(b"ACGT", "genomes/one.fa")
+        known["count"] = stored_support.count
         known |= {"key": theirs.files.key(), "address": ben.address}
         for block in blocks:
             exec(block, known)
     fsspec.filesystem("surge").close()
+    assert known["letters"] == 4
     assert known["header"] == (bytes(range(256)) * 40)[1000:1064]
     assert known["data"] == bytes(range(256)) * 40
     assert (tmp_path / "back.tif").read_bytes() == known["data"]
     assert list(known["frame"]["a"]) == [1, 2]
+
+
+def test_a_reader_maps_over_what_was_shared(network: surge.Network, ann: Person) -> None:
+    network.files.put(b"ACGT" * 1000, "shared genome", code=CODE)
+    link = network.files.share("shared genome", ann.address)
+    with ann.connected() as hers:
+        name = hers.files.accept(link)
+        assert list(hers.map(stored_support.count, hers.files.glob(name))) == [4000]

@@ -12,6 +12,7 @@ import pytest
 
 from bundle_support import names, script
 from surge.buyer.bundle import make_bundle, write_zip
+from surge.core.storage.stored import StoredName, StoredPart
 from surge.errors import InvalidInput
 
 
@@ -164,3 +165,13 @@ def test_a_damaged_wheel_is_refused(tmp_path: Path) -> None:
 def test_too_many_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="too many"):
         write_zip({str(number): b"" for number in range(10_001)}, tmp_path)
+
+
+def test_stored_files_are_no_part_of_a_bundle_and_their_place_is_not_taken(tmp_path: Path) -> None:
+    function = script(tmp_path)
+    (tmp_path / "a.txt").write_text("here")
+    with pytest.raises(InvalidInput, match="where a unit finds stored files"):
+        make_bundle(function, tmp_path / "out", files={".stored/a.txt": tmp_path / "a.txt"})
+    part = StoredPart(bytes(32), 1, 0, 1, "a.txt")
+    with pytest.raises(InvalidInput, match=r"'a\.txt' is stored, so name it in an item"):
+        make_bundle(function, tmp_path / "out", files=[StoredName("a.txt", lambda _: part)])

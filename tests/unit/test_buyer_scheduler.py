@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
 
 import pytest
@@ -239,6 +240,53 @@ def test_the_cheaper_lane_is_preferred_among_equally_busy_ones() -> None:
     scheduler.lane_joined(Lane("dear", 1, 20))
     scheduler.lane_joined(Lane("cheap", 1, 10))
     assert [one.lane for one in scheduler.assign(0.0, {"dear": 1, "cheap": 1})] == ["cheap"]
+
+
+def test_who_holds_what_is_read_next_is_preferred_among_equals_and_only_among_those() -> None:
+    def assigned(*, price: int = 10, busy: int = 0) -> list[str]:
+        scheduler = Scheduler(chunk=1)
+        scheduler.items_arrived(1)
+        scheduler.holders[0] = {"holder"}
+        scheduler.lane_joined(Lane("near", 1, 10, latency=0.001, seconds=0.1))
+        scheduler.lane_joined(Lane("holder", 1, price, latency=0.1, seconds=0.5, running=set(range(100, 100 + busy))))
+        return [one.lane for one in scheduler.assign(0.0, {"near": 1, "holder": 1})]
+
+    assert assigned() == ["holder"]
+    assert assigned(price=11) == ["near"]
+    assert assigned(busy=1) == ["near"]
+
+
+def test_a_cut_that_reads_too_much_is_halved_and_none_is_so_large_again() -> None:
+    scheduler = Scheduler(chunk=8)
+    scheduler.items_arrived(20)
+    scheduler.lane_joined(Lane("a", 1, 10))
+    (one, *_) = scheduler.assign(0.0, {"a": 1})
+    assert (one.first, one.count) == (0, 8)
+    (recut,) = scheduler.too_much(one.number, "a")
+    assert [(first, count) for _, first, count in recut.parts] == [(0, 4), (4, 4)]
+    after = scheduler.assign(0.0, {"a": 9})
+    assert [(each.first, each.count) for each in after] == [(0, 4), (4, 4)]
+    for each in after:
+        scheduler.finished(each.number, "a", now=1.0, seconds=0.1)
+    assert [each.count for each in scheduler.assign(1.0, {"a": 1})] == [4]
+    single = Scheduler(chunk=1)
+    single.items_arrived(1)
+    single.lane_joined(Lane("a", 1, 10))
+    (one,) = single.assign(0.0, {"a": 1})
+    assert single.too_much(one.number, "a") == [], "one item is what it is"
+
+
+def test_what_a_unit_reads_may_take_its_time_on_the_way() -> None:
+    scheduler = Scheduler(chunk=1, wall_seconds=10)
+    scheduler.items_arrived(1)
+    scheduler.lane_joined(Lane("a", 1, 10))
+    (one,) = scheduler.assign(0.0, {"a": 1})
+    cut = scheduler.cuts[one.number]
+    cut.starts("a", math.inf)
+    assert scheduler.tick(10_000.0) == []
+    cut.starts("a", 10_000.0)
+    assert scheduler.tick(10_001.0) == []
+    assert scheduler.tick(10_100.0) == [Abandon("a")]
 
 
 def test_a_restored_job_runs_only_what_has_no_result() -> None:

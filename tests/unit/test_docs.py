@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from surge.buyer.options import Asked
-from surge.core.messages import compute, fields, session, storage
+from surge.core.messages import compute, fields, holder_visits, session, storage, stored
 from surge.core.offers import MAX_OFFER, Offer
 from surge.core.signing import personal_digest
 from surge.core.types import address
@@ -62,7 +62,7 @@ def rows() -> list[list[str]]:
 
 def records() -> list[type[msgspec.Struct]]:
     """Every record that travels, but for those that only others are made of."""
-    rooms = (board, handshake, session, compute, storage)
+    rooms = (board, handshake, session, compute, storage, holder_visits, stored)
     found = [each for room in rooms for each in vars(room).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)]
     return [each for each in dict.fromkeys(found) if each.__struct_fields__]
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surge.core.messages import encode_body
+from surge.core.messages import holder_visits as v
 from surge.core.messages import storage as m
 from surge.core.messages.fields import MAX_MESSAGE, wei_bytes
 from surge.core.messages.session import Call, decode_for_provider, encode
@@ -39,9 +40,9 @@ BODIES: list[tuple[Any, Any]] = [
     (m.RecordKept(False, b"record"), m.decode_record_kept),
     (m.GetRecord(A, H), m.decode_get_record),
     (m.FoundRecord(b""), m.decode_found_record),
-    (m.AskRecord(A, H), m.decode_for_holder),
-    (m.TellRecord(b"record"), m.decode_for_reader),
-    (m.NotNow("later"), m.decode_for_reader),
+    (v.AskRecord(A, H), v.decode_for_holder),
+    (v.TellRecord(b"record"), v.decode_for_reader),
+    (v.NotNow("later"), v.decode_for_reader),
 ]
 
 
@@ -100,7 +101,7 @@ def altered(what: Any, /, **fields: Any) -> Any:
         (m.ListDeals(b"", 0), m.decode_list),
         (m.PutRecord(b""), m.decode_put_record),
         (m.PutRecord(bytes(m.MAX_RECORD + 1)), m.decode_put_record),
-        (m.TellRecord(bytes(m.MAX_RECORD + 1)), m.decode_for_reader),
+        (v.TellRecord(bytes(m.MAX_RECORD + 1)), v.decode_for_reader),
     ],
 )
 def test_a_storage_field_out_of_bounds_is_refused(body: Any, decode: Any) -> None:

@@ -11,9 +11,11 @@ from surge.buyer.audits import ELSEWHERE, HERE, VOTE
 from surge.buyer.calls import Done
 from surge.buyer.checker import Checks
 from surge.buyer.evidence import Evidence
+from surge.buyer.stored import FEW_BYTES
 from surge.buyer.work import NOTHING, unit_input
 from surge.core.credibility import group_credibility, grouped
 from surge.core.receipts import Receipt
+from surge.core.storage.stored import parts_in
 from surge.core.units import EXACT, PROVABLE, Status, result_hash, unit_id
 from surge.errors import SurgeError, Unavailable
 
@@ -75,6 +77,10 @@ class Ballot:
     stuck_since: float | None = None
     alone: bool = False
     """Whether no other operator is there to ask."""
+    elsewhere: bool = False
+    """Whether it is left to others, as its unit reads stored files that would have to be fetched here."""
+    late: bool = False
+    """Whether they had their time."""
 
     @property
     def answers(self) -> list[Done]:
@@ -137,7 +143,15 @@ class Arbiter:
         peer = ballot.held[0].call.peer
         if self._checks is None or peer is None or not await self.can_tell(peer):
             return False
+        if not ballot.late and await self._reads_much(ballot) and self._has_credible_others(ballot, credible=False):
+            ballot.elsewhere = True
+            return False
         return self._checks.waiting < BACKLOG or not self._has_credible_others(ballot)
+
+    async def _reads_much(self, ballot: Ballot) -> bool:
+        """Whether its unit reads stored files that should not be fetched here, only to check it."""
+        parts = parts_in(await self._job.spool.load(ballot.first, ballot.count))
+        return sum(part.length for part in parts) > FEW_BYTES
 
     async def can_tell(self, peer: Peer) -> bool:
         """Whether units of a device can be run here at once, and compared in fuel too."""
@@ -147,7 +161,8 @@ class Arbiter:
         peer = ballot.held[0].call.peer
         return self._checks is not None and peer is not None and await self._checks.can(peer.terms.engine)
 
-    def _has_credible_others(self, ballot: Ballot) -> bool:
+    def _has_credible_others(self, ballot: Ballot, *, credible: bool = True) -> bool:
+        """Whether other operators could do the unit; those whose word suffices, or any."""
         cut, scheduler = self._job.scheduler.cuts.get(ballot.number), self._job.scheduler
         if cut is None or self._evidence is None:
             return False
@@ -156,7 +171,7 @@ class Arbiter:
             peer = self._job.lanes.peers.get(key)
             if peer is None or lane.operator in {operator_of(done) for done in ballot.held} or {peer.terms.engine} != engine:
                 continue
-            if lane.ready and self._evidence.wrong(key, lane.operator) <= 1 - self._certainty:
+            if lane.ready and (not credible or self._evidence.wrong(key, lane.operator) <= 1 - self._certainty):
                 return True
         return False
 

@@ -145,6 +145,7 @@ class Auditing:
 
         1. Where no operator is there that could: what can be said without is said.
         2. Where windows are full of answers that wait for one another, those who gave them are paid, and their answers go on waiting.
+        3. What was left to others since it would have to be fetched here, and they do not come to it, is looked at here.
         """
         scheduler = self._job.scheduler
         for ballot in list(self._ballots.values()):
@@ -164,6 +165,10 @@ class Auditing:
             ballot.waits_since = ballot.waits_since or now
             if now - ballot.waits_since > PATIENCE:
                 self._prepay(ballot, now - ballot.waits_since)
+            # 3
+            if ballot.elsewhere and not ballot.late and now - ballot.waits_since > STUCK_SECONDS:
+                ballot.late = True
+                self._judge_soon(ballot)
 
     def _prepay(self, ballot: Ballot, waited: float) -> None:
         for done in ballot.held:

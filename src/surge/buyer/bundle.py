@@ -16,6 +16,7 @@ from typing import Any
 from surge.buyer.source import Located, imported, locate
 from surge.core import canonical
 from surge.core.stack import parse_json
+from surge.core.storage.stored import StoredName
 from surge.errors import InvalidInput
 
 MAX_BUNDLE = 256 << 20
@@ -23,6 +24,9 @@ MAX_BUNDLE = 256 << 20
 
 MAX_MEMBERS = 10_000
 """Files in a bundle."""
+
+STORED = ".stored"
+"""Where a unit finds stored files (`core.values.stored.FOLDER`)."""
 
 PACKAGES = ".packages"
 """The folder in the bundle that wheels are unpacked to; it is on the guest's path."""
@@ -125,6 +129,8 @@ def _named(files: Files) -> list[tuple[str, Path]]:
         files = [files]
     found = []
     for each in files:
+        if isinstance(each, StoredName):
+            raise InvalidInput(f"files= ships files of this machine: {each!r} is stored, so name it in an item", name=str(each))
         path = Path(each)
         inside = not path.is_absolute() and ".." not in path.parts
         found.append((path.as_posix() if inside else path.name, path))
@@ -135,6 +141,8 @@ def _add_file(members: dict[str, bytes | Path], name: str, path: Path) -> None:
     clean = PurePosixPath(name)
     if clean.is_absolute() or ".." in clean.parts or not clean.parts or "\\" in name or "\0" in name:
         raise InvalidInput(f"{name!r} is no name of a file under /job", name=name)
+    if clean.parts[0] == STORED:
+        raise InvalidInput(f"{name!r} is where a unit finds stored files: give it another name", name=name)
     if path.is_dir():
         for inner in _walk(path):
             _add_file(members, f"{clean}/{inner.relative_to(path).as_posix()}", inner)

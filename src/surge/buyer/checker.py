@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from surge.buyer.home import cache_folder
+from surge.buyer.stored import StoredFiles, files_here
+from surge.core.storage.stored import parts_of
 from surge.core.units import Limits, Outcome, UnitSpec
 
 if TYPE_CHECKING:
@@ -41,10 +43,12 @@ class Checker:
 
     Args:
         contents: where a bundle or a module lies here, by its SHA-256.
+        stored: the stored files that units read.
     """
 
-    def __init__(self, contents: Callable[[bytes], Path | None]) -> None:
+    def __init__(self, contents: Callable[[bytes], Path | None], stored: Callable[[], StoredFiles | None] = lambda: None) -> None:
         self._contents = contents
+        self._stored = stored
         self._box: Sandbox | None = None
         self._memory = 0
         self._starting = asyncio.Lock()
@@ -78,7 +82,9 @@ class Checker:
                 if setup and (made := box.python.snapshot(spec.bundle, spec.setup)) is not None:
                     return made
                 module = self._contents(spec.image)
-                return (await run_unit(box, spec, setup=setup, module=module, bundle=bundle, items=items)).outcome
+                async with files_here(self._stored(), parts_of(spec.entry)) as stored:
+                    ran = await run_unit(box, spec, setup=setup, module=module, bundle=bundle, items=items, stored=stored)
+                return ran.outcome
         finally:
             self._under_way -= 1
 

@@ -35,6 +35,7 @@ from surge.buyer.retaining import Retaining, retain
 from surge.buyer.scheduler import Scheduler
 from surge.buyer.sizes import AIM_SECONDS
 from surge.buyer.spool import Spool
+from surge.buyer.stored import StoredFiles
 from surge.buyer.treasury import Treasury
 from surge.buyer.trust import require_trusted
 from surge.core.messages.fields import MAX_CHUNK
@@ -86,7 +87,9 @@ class Client:
         self._treasury: Treasury | None = None
         self._orphans: Orphans | None = None
         self._evidence: Evidence | None = None
-        self.checker = Checker(self.content)
+        self.stored: StoredFiles | None = None
+        """The wallet's stored files, which units may read; whoever puts a network together says it."""
+        self.checker = Checker(self.content, lambda: self.stored)
         self._held: set[Retaining] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._going_online = asyncio.Lock()
@@ -230,6 +233,7 @@ class Client:
             in_order=in_order,
             evidence=await self._seen_so_far(),
             checks=self.checker,
+            stored=self.stored,
         )
         return self._run(job, lease)
 
@@ -247,6 +251,7 @@ class Client:
             budget=budget,
             evidence=await self._seen_so_far(),
             checks=self.checker,
+            stored=self.stored,
         )
         return self._run(job, lease)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 REFUSED = 256
@@ -46,6 +46,10 @@ class Lane:
     """Who runs it, where that matters: answers of one operator count as one."""
     engine: bytes = b""
     """What it runs units with: fuel of different engines cannot be compared."""
+
+    def rank(self, holders: Collection[str]) -> tuple[float, int, bool, float, float]:
+        """Least busy first, then cheapest, among these `holders` of what is read next, fastest, nearest."""
+        return len(self.running) / self.cores, self.price, self.key not in holders, self.seconds or 0.0, self.latency
 
 
 @dataclass(slots=True)
@@ -104,6 +108,11 @@ class Cut:
             self.engine, self.fuel, self.took = lane.engine, None, None
         self.tries[lane.key] = attempt
         lane.running.add(self.number)
+
+    def starts(self, key: str, now: float) -> None:
+        """A lane may begin with it now; never, while what it reads is on its way there: until then its time counts as nobody's."""
+        if key in self.tries:
+            self.tries[key].started = now
 
     def is_stuck(self, lanes: Mapping[str, Lane]) -> bool:
         """Whether it waits for an answer that none of the lanes gives."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -15,10 +16,12 @@ from surge.buyer.peers import Peer
 from surge.buyer.pieces import cut
 from surge.buyer.plan import CALLS
 from surge.buyer.recalling import recall
+from surge.buyer.stored import Unreadable
 from surge.buyer.work import Unit, make_unit
 from surge.core.messages.fields import MAX_CHUNK
 from surge.core.pricing import unit_amount
-from surge.errors import NotEnough, SurgeError
+from surge.core.storage.stored import MOST_PARTS
+from surge.errors import InvalidInput, NotEnough, SurgeError
 
 if TYPE_CHECKING:
     from surge.buyer.job import Job
@@ -145,6 +148,9 @@ class Desk:
                 continue
             expected = max((self._job.purse.item_fuel or 0) * one.count, 0 if cut is None else EXPECTED * cut.least)
             unit = make_unit(self._job.plan, terms.engine, one.first, items, allowance.limits, terms.prices, expected)
+            if len(unit.stored) > MOST_PARTS:
+                self._halve(one, unit)
+                continue
             if cut is not None:
                 cut.fuel = cut.fuel or allowance.limits.fuel
             self._job.purse.reserve((one.number, one.lane), allowance.reserved, terms.channel)
@@ -169,10 +175,20 @@ class Desk:
                 self._job.purse.release((one.number, one.lane))
             elif self._is_stale(one, call):
                 continue
-            elif unit.content is None:
+            elif unit.content is None and not unit.stored:
                 self._ask(one, peer, call)
             else:
-                self._spawn(self._upload_and_ask(one, peer, call, unit))
+                self._spawn(self._bring_and_ask(one, peer, call, unit))
+
+    def _halve(self, one: Assign, unit: Unit) -> None:
+        """A unit would read more stored files than it may."""
+        job = self._job
+        effects = job.scheduler.too_much(one.number, one.lane)
+        if not effects:
+            text = f"item {one.first} names {len(unit.stored)} stored files: an item names {MOST_PARTS} at most"
+            job.fail(InvalidInput(text, index=one.first))
+        job.answers.apply(effects, [])
+        job.poke()
 
     def _check_means(self, starved: set[bytes]) -> None:
         """End the job when nothing is in flight and the budget buys no unit: on these channels, and on none that it leaves more for."""
@@ -256,10 +272,10 @@ class Desk:
             call = UnitCall(self._job, self._job.plan.id, row.number, peer.device, "run", unit.body, unit.asked)
             call.lowered, call.stage = row.fuel < self._job.plan.limits.fuel, self._stage(peer.device)
             one = Assign(row.number, cut.first, cut.count, peer.device, copy=False, whole=False)
-            if unit.content is None:
+            if unit.content is None and not unit.stored:
                 self._ask(one, peer, call)
             else:
-                await self._upload_and_ask(one, peer, call, unit, again=True)
+                await self._bring_and_ask(one, peer, call, unit, again=True)
 
     def _ask(self, one: Assign, peer: Peer, call: UnitCall) -> None:
         """Ask, unless the unit was paid there while nobody here waited for it: who has forgotten it would do it anew, and bill it."""
@@ -274,22 +290,38 @@ class Desk:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _upload_and_ask(self, one: Assign, peer: Peer, call: UnitCall, unit: Unit, *, again: bool = False) -> None:
-        """A unit whose input is too large for its call: the input goes first, once. `again`: it has the prices it was asked at before."""
-        assert unit.content is not None
+    async def _bring_and_ask(self, one: Assign, peer: Peer, call: UnitCall, unit: Unit, *, again: bool = False) -> None:
+        """A unit whose input is too large for its call, or that reads stored files: that goes first, once.
+
+        `again`: it has the prices it was asked at before.
+        """
+        job = self._job
         try:
-            await self._job.lanes.preparation.provide(peer, [(unit.content, unit.size)], {unit.content: lambda: cut(unit.parts, MAX_CHUNK)})
+            if unit.content is not None:
+                await job.lanes.preparation.provide(peer, [(unit.content, unit.size)], {unit.content: lambda: cut(unit.parts, MAX_CHUNK)})
+            if unit.stored:
+                self._starts(one, math.inf)
+                await job.bringing.bring(peer, unit.stored)
+                self._starts(one, time.monotonic())
         except Refused as error:
-            self._job.unit_refused(call, error.refusal)
+            job.unit_refused(call, error.refusal)
+        except InvalidInput as error:
+            job.fail(error)
         except SurgeError as error:
-            self._job.say(f"an input did not reach {peer.device}: {error}")
-            self._job.purse.release((one.number, one.lane))
-            self._job.scheduler.released(one.number, one.lane, now=time.monotonic(), rest=STARVED_REST)
+            job.say(f"what a unit reads did not reach {peer.device}: {error}")
+            job.purse.release((one.number, one.lane))
+            job.scheduler.released(one.number, one.lane, now=time.monotonic(), rest=STARVED_REST)
             if isinstance(error, NotEnough):
                 self._check_means({peer.terms.channel})
+            elif isinstance(error, Unreadable):
+                job.fail(error)
             elif peer.is_open:
-                self._job.lanes.give_up(peer, error)
-            self._job.poke()
+                job.lanes.give_up(peer, error)
+            job.poke()
         else:
             if again or not self._is_stale(one, call):
                 self._ask(one, peer, call)
+
+    def _starts(self, one: Assign, now: float) -> None:
+        if (cut := self._job.scheduler.cuts.get(one.number)) is not None:
+            cut.starts(one.lane, now)

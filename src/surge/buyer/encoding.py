@@ -12,6 +12,7 @@ import msgspec
 from surge.buyer.work import bytes_value, command_item
 from surge.core import values
 from surge.core.messages.fields import wei
+from surge.core.storage.stored import StoredName
 from surge.errors import InternalFault, InvalidInput, NotData
 
 MAX_STDIN = 1 << 30
@@ -69,6 +70,10 @@ def encode_run(program: str, run: Run) -> bytes:
     if not isinstance(run, Run):
         raise InvalidInput(f"a run is a surge.Run(argv, stdin, env), not {type(run).__name__}")
     argv, env = [program, *run.argv], sorted(run.env.items())
+    if any(isinstance(text, StoredName) for text in (*argv, *run.env.values(), run.stdin)):
+        raise InvalidInput(
+            "commands read no stored files: bring them here with network.files.get, or map a Python function over their names"
+        )
     if any(not isinstance(text, str) for text in (*argv, *(part for pair in env for part in pair))):
         raise InvalidInput("arguments and environment are text")
     return command_item(argv, env, read_stdin(run.stdin))

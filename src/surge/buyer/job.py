@@ -32,6 +32,7 @@ from surge.buyer.purse import Purse, in_surge
 from surge.buyer.results import Piece, Progress
 from surge.buyer.scheduler import Scheduler
 from surge.buyer.spool import Spool
+from surge.buyer.stored import Bringing, StoredFiles
 from surge.core.messages import Refusal
 from surge.core.receipts import Receipt
 from surge.core.text import counted
@@ -70,6 +71,7 @@ class Job:
         tries: Mapping[bytes, Sequence[TryRow]] | None = None,
         evidence: Evidence | None = None,
         checks: Checks | None = None,
+        stored: StoredFiles | None = None,
     ) -> None:
         self.plan = plan
         self.journal = journal
@@ -77,6 +79,7 @@ class Job:
         self.purse = purse
         self.progress = progress
         self.lanes = Lanes(self, recruit, contents)
+        self.bringing = Bringing(self, stored)
         self.answers = Answers(self)
         self.auditing = Auditing(self, evidence, checks)
         self.settled = asyncio.Event()
@@ -182,6 +185,7 @@ class Job:
                     self.scheduler.slept(now - self._next_look)
                 self._next_look = now + TICK
                 self.answers.apply(self.scheduler.tick(now), [])
+            self.bringing.look_ahead()
             assigned = self.scheduler.assign(now, self.lanes.room())
             if assigned or self.spool.is_heavy:
                 await self.desk.dispatch(assigned)
@@ -287,6 +291,7 @@ class Job:
         whole = self._failure is None and self._is_whole()
         peers = list(self.lanes.peers.values())
         self.desk.close()
+        self.bringing.close()
         self.auditing.close()
         self.lanes.leave()
         if not whole:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from surge.core import canonical
+from surge.core.storage.stored import StoredPart
 from surge.core.units import WORLD, Limits, UnitSpec
 from surge.errors import InternalFault, InvalidInput
 
@@ -111,9 +113,10 @@ class Plan:
         """What to do about a job that stopped, for people; `done` is what resuming does."""
         return f"`surge job resume {self.id.hex()[:12]}` {done}" if self.is_resumable else "ask again for what has no result"
 
-    def entry(self, first: int) -> bytes:
-        """The entry of a Python unit whose first item has this index."""
-        return canonical.encode([self.function, self.style, first, self.seed])
+    def entry(self, first: int, parts: Sequence[StoredPart] = ()) -> bytes:
+        """The entry of a Python unit whose first item has this index, and which reads these stored files."""
+        listed = [[part.fields() for part in parts]] if parts else []
+        return canonical.encode([self.function, self.style, first, self.seed, *listed])
 
     def spec(self, engine: bytes, entry: bytes, items: bytes, limits: Limits) -> UnitSpec:
         """A unit of this job; `items` is the SHA-256 of its input."""

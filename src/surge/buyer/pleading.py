@@ -13,6 +13,7 @@ from surge.buyer.disputes import Disputes, check_claim
 from surge.buyer.docket import OPEN, OPENING, Dispute
 from surge.buyer.records import ReceiptRecord
 from surge.core.receipts import FUELLED, ReceiptKind
+from surge.core.storage.stored import parts_of
 from surge.core.units import result_hash
 from surge.errors import InvalidInput, SurgeError
 
@@ -73,6 +74,12 @@ async def open_dispute(
         )
     disputes = await disputes_of(client)
     case = await exporting.export_case(client, record, inputs=True)
+    if case.unit is not None and parts_of(case.unit.entry):
+        raise InvalidInput(
+            f"the unit of the receipt {record.id[:12]} reads stored files, which jurors have no way to read: such results are not "
+            "disputed; copies=2 has every one of them compared before it is paid",
+            receipt=record.id,
+        )
     if result is None or fuel is None:
         if case.unit is None:
             raise InvalidInput(f"the receipt {record.id[:12]} is for no unit that ran: there is nothing to dispute", receipt=record.id)

@@ -73,7 +73,7 @@ class Preparation:
                 if answer.receipt is not None:
                     self._lanes.bounds.compiled(peer.device)
                     audited = audit_compile(answer.receipt, plan.image, peer.terms.engine, plan.image_size, prices, peer.payer.party)
-                    self._pay(peer, *audited, answer.receipt.signature)
+                    self.pay(peer, *audited, answer.receipt.signature)
             missing = decode_prepared(answer.body).missing
             if not missing:
                 return
@@ -95,11 +95,11 @@ class Preparation:
         bounds = self._lanes.bounds
         bounds.check_sending(peer.device, content)
         try:
-            async with self._asking(peer, ReceiptKind.TRANSFER, content, size, transfer_amount(prices, size)):
+            async with self.asking(peer, ReceiptKind.TRANSFER, content, size, transfer_amount(prices, size)):
                 wire = await peer.upload(content, size, source, UPLOAD_SECONDS)
                 bounds.sent(peer.device, content)
                 if wire is not None:
-                    self._pay(peer, *audit_transfer(wire, content, size, prices, peer.payer.party), wire.signature)
+                    self.pay(peer, *audit_transfer(wire, content, size, prices, peer.payer.party), wire.signature)
         except Refused as error:
             if error.code != "unknown":
                 raise
@@ -172,10 +172,10 @@ class Preparation:
 
     def _compiling(self, peer: Peer, prices: Prices) -> AbstractAsyncContextManager[None]:
         plan = self._job.plan
-        return self._asking(peer, ReceiptKind.COMPILE, plan.image, plan.image_size, compile_amount(prices, plan.image_size))
+        return self.asking(peer, ReceiptKind.COMPILE, plan.image, plan.image_size, compile_amount(prices, plan.image_size))
 
     @asynccontextmanager
-    async def _asking(self, peer: Peer, kind: ReceiptKind, subject: bytes, size: int, amount: int) -> AsyncIterator[None]:
+    async def asking(self, peer: Peer, kind: ReceiptKind, subject: bytes, size: int, amount: int) -> AsyncIterator[None]:
         """While something is asked that is billed once: its price is set aside. Raises `NotEnough` when the budget lacks it."""
         purse, key, channel = self._job.purse, object(), peer.terms.channel
         left = purse.left_on(channel)
@@ -190,7 +190,7 @@ class Preparation:
         finally:
             purse.release(key)
 
-    def _pay(self, peer: Peer, receipt: Receipt, digest: bytes, signature: bytes) -> None:
+    def pay(self, peer: Peer, receipt: Receipt, digest: bytes, signature: bytes) -> None:
         """Pay what was asked; what comes again is answered and not paid."""
         accepted = peer.payer.intents.is_open(receipt, self._job.plan.id)
         paid = Paid(receipt, signature, digest, accepted, None, self._job.plan.id, ())

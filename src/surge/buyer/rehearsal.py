@@ -16,8 +16,10 @@ from surge.buyer.endings import guest_fault, setup_fault
 from surge.buyer.home import cache_folder
 from surge.buyer.plan import Plan
 from surge.buyer.results import decode_piece, item_error
+from surge.buyer.stored import files_here
 from surge.buyer.work import join
 from surge.core.pricing import unit_amount
+from surge.core.storage.stored import parts_in
 from surge.core.units import Outcome, Status, UnitSpec
 from surge.errors import GuestFault, Unavailable
 
@@ -73,7 +75,9 @@ async def rehearse(client: Client, plan: Plan, item: bytes) -> Rehearsal:
         made = await box.python.setup(plan.bundle, bundle, plan.setup, plan.limits)
         if fault := _fault(made):
             raise setup_fault(fault)
-        ran = await box.python.run(plan.bundle, bundle, plan.setup, plan.entry(0), join([item]), plan.limits)
+        parts = parts_in([item])
+        async with files_here(client.stored, parts) as stored:
+            ran = await box.python.run(plan.bundle, bundle, plan.setup, plan.entry(0, parts), join([item]), plan.limits, stored=stored)
         blob = await asyncio.to_thread(ran.output.read)
     if fault := _fault(ran, blob):
         raise fault

@@ -19,6 +19,7 @@ from surge.buyer.records import Saved, job_providers, setup_took
 from surge.buyer.results import Piece, Progress
 from surge.buyer.scheduler import Scheduler
 from surge.buyer.spool import Spool
+from surge.buyer.stored import StoredFiles
 
 
 async def restored(
@@ -33,6 +34,7 @@ async def restored(
     budget: int | None,
     evidence: Evidence | None = None,
     checks: Checks | None = None,
+    stored: StoredFiles | None = None,
 ) -> Job:
     """A job as its journal leaves it, ready to run: `sink` has the results that are there. Its deadline was for its first run."""
     before = saved.record.plan
@@ -62,6 +64,7 @@ async def restored(
         tries=tries,
         evidence=evidence,
         checks=checks,
+        stored=stored,
     )
     if (took := await setup_took(journal, plan.id)) is not None:
         job.purse.setup_takes(took)

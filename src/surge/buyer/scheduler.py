@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from surge.buyer.cuts import Abandon, Assign, Cut, Deliver, Effect, Fault, Lane, Recut, Try, Withdraw
 from surge.buyer.sizes import AIM_SECONDS, believed_seconds, depth_of, size_of
@@ -60,6 +60,10 @@ class Scheduler:
         """Seconds per item over all lanes."""
         self.largest = 0
         """Items in the largest cut that finished."""
+        self.most = 1 << 62
+        """Items in a cut, at most."""
+        self.holders: dict[int, Collection[str]] = {}
+        """By item: lanes that have a part of what it reads."""
         self._next = 0
         self._number = numbers_from
         self._waiting: list[tuple[int, int]] = []
@@ -144,6 +148,15 @@ class Scheduler:
         if rest and key in self.lanes:
             self.lanes[key].rests_until = max(self.lanes[key].rests_until, now + rest)
         self._give_back(number, key)
+
+    def too_much(self, number: int, key: str) -> list[Effect]:
+        """The cut reads more than a unit may: it is halved, and none is so large any more. One item alone is what it is."""
+        self._end_try(number, key)
+        cut = self.cuts.get(number)
+        if cut is None or cut.count == 1:
+            return []
+        self.most = min(self.most, max(1, cut.count // 2))
+        return self._halve(cut)
 
     def answered(self, number: int, key: str, *, now: float, seconds: float) -> None:
         """The lane gave an answer that waits to be judged: by `finished`, `ended_badly` or `rejected`."""
@@ -246,12 +259,10 @@ class Scheduler:
 
     def tick(self, now: float) -> list[Effect]:
         """Look for lanes that show nothing for too long. Call it some times a second."""
-        gone = {
-            key
-            for cut in self.cuts.values()
-            for key, attempt in cut.tries.items()
-            if now - attempt.started > self._wall(key, attempt) + STALL_MARGIN
-        }
+        tries = [(key, attempt) for cut in self.cuts.values() for key, attempt in cut.tries.items()]
+        cores = {key: lane.cores for key, lane in self.lanes.items()}
+        walls = [self.wall_seconds * (attempt.ahead // cores.get(key, 1) + 1) for key, attempt in tries]
+        gone = {key for (key, attempt), wall in zip(tries, walls, strict=True) if now - attempt.started > wall + STALL_MARGIN}
         return [Abandon(key) for key in gone]
 
     # What to do
@@ -285,7 +296,8 @@ class Scheduler:
         effects: list[Assign] = []
         lanes = [self.lanes[key] for key, free in left.items() if free > 0]
         while lanes:
-            lane = min(lanes, key=_rank)
+            holders = self.holders.get(self._next, ())
+            lane = min(lanes, key=lambda lane: lane.rank(holders))
             chosen = self._choose(lane, now)
             if chosen is None:
                 lanes.remove(lane)
@@ -337,12 +349,9 @@ class Scheduler:
     def _size(self, lane: Lane, left: float) -> int:
         """Items of the next fresh cut on this lane when `left` items are uncut."""
         if self.chunk:
-            return int(min(self.chunk, left))
-        return size_of(lane, left, self.lanes, aim=self.aim, seconds=self.seconds, largest=self.largest, bytes_per_item=self.bytes_per_item)
-
-    def _wall(self, key: str, attempt: Try) -> float:
-        lane = self.lanes.get(key)
-        return self.wall_seconds * (attempt.ahead // (lane.cores if lane else 1) + 1)
+            return int(min(self.chunk, left, self.most))
+        aim, each = self.aim, self.bytes_per_item
+        return min(self.most, size_of(lane, left, self.lanes, aim=aim, seconds=self.seconds, largest=self.largest, bytes_per_item=each))
 
     def _is_useless(self, lane: Lane) -> bool:
         """Whether a lane never gave a result, and others give some: it is the lane, not the job."""
@@ -397,8 +406,3 @@ class Scheduler:
     def _close(self, cut: Cut) -> None:
         """The cut is done; lanes that still run it stay occupied until they say so."""
         del self.cuts[cut.number]
-
-
-def _rank(lane: Lane) -> tuple[float, int, float, float]:
-    """Least busy first, then cheapest, fastest, nearest."""
-    return len(lane.running) / lane.cores, lane.price, lane.seconds or 0.0, lane.latency

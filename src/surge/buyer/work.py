@@ -16,6 +16,7 @@ from surge.core.messages.compute import LimitsField
 from surge.core.messages.fields import MAX_INLINE
 from surge.core.pricing import Prices
 from surge.core.receipts import ReceiptKind
+from surge.core.storage.stored import StoredPart, parts_in
 from surge.core.units import Limits, unit_id
 
 _LENGTH = struct.Struct(">I")
@@ -46,6 +47,8 @@ class Unit:
     """The input, in parts."""
     size: int
     """Bytes of the input."""
+    stored: tuple[StoredPart, ...] = ()
+    """The stored files that it reads."""
 
 
 def command_item(argv: Sequence[str], env: Sequence[tuple[str, str]], stdin: bytes) -> bytes:
@@ -74,7 +77,7 @@ def _head(kind: int, count: int) -> bytes:
 def unit_input(plan: Plan, first: int, items: Sequence[bytes]) -> tuple[bytes, bytes]:
     """(entry, input bytes) of the unit over these items, the first of which has this index."""
     if plan.is_python:
-        return plan.entry(first), join(items)
+        return plan.entry(first, parts_in(items)), join(items)
     entry, parts = _in_parts(plan, first, items)
     return entry, bytes(parts[0])
 
@@ -82,7 +85,7 @@ def unit_input(plan: Plan, first: int, items: Sequence[bytes]) -> tuple[bytes, b
 def _in_parts(plan: Plan, first: int, items: Sequence[bytes]) -> tuple[bytes, Sequence[bytes | memoryview]]:
     """`unit_input` without a copy: the input in parts."""
     if plan.is_python:
-        return plan.entry(first), [_head(_LIST, len(items)), *(memoryview(item)[1:] for item in items)]
+        return plan.entry(first, parts_in(items)), [_head(_LIST, len(items)), *(memoryview(item)[1:] for item in items)]
     (item,) = items
     end = _LENGTH.size + _LENGTH.unpack_from(item)[0]
     return b"\x83" + item[_LENGTH.size : end] + canonical.encode(first), [memoryview(item)[end:]]
@@ -127,7 +130,7 @@ def make_unit(plan: Plan, engine: bytes, first: int, items: Sequence[bytes], lim
         expected=expected,
     )
     asked = Asked(ReceiptKind.UNIT, subject, limits, prices, size if inline else 0)
-    return Unit(subject, encode_body(body), asked, None if inline else digest, parts, size)
+    return Unit(subject, encode_body(body), asked, None if inline else digest, parts, size, parts_in(items) if plan.is_python else ())
 
 
 def _hash(parts: Sequence[bytes | memoryview]) -> bytes:

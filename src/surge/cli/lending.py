@@ -82,7 +82,8 @@ async def storage_service(
     if network.challenges is not None:
         deadline = (await chain.challenges.parameters()).deadline_seconds + SKEW
         config = replace(config, grace=max(config.grace, deadline))
-    return Storage(folder, config, device=device, operator=operator, domain=pledge_domain(network))
+    domain, channels = pledge_domain(network), network.channels_domain
+    return Storage(folder, config, device=device, operator=operator, domain=domain, channels=channels)
 
 
 def attend(

@@ -287,6 +287,7 @@ async def _provide(
     from surge.provider.rivals import short_bond
     from surge.relay.client import Relays
     from surge.sandbox import Sandbox
+    from surge.storage.permitted import PermitReader
     from surge.wallet import Keystore
 
     keys = Keystore(data / "wallet")
@@ -307,8 +308,8 @@ async def _provide(
             operator = wallet.address
             await registry.register_device(chain, network, wallet, device, said)
         services: list[Service] = court_services(network, chain, sandbox, keys, paid, data, duty)
+        compute = Compute(sandbox, data / "compute", config)
         if config.lends:
-            compute = Compute(sandbox, data / "compute", config)
             services.append(compute)
             if config.retainer:
                 services.append(Retainers(compute.turns, config.cores, config.retainer))
@@ -323,6 +324,7 @@ async def _provide(
         stack.callback(sending.cancel)
         if disk is not None:
             services.append(storage := await storage_service(network, chain, shelf, disk, device, operator))
+        compute.stored.opener = PermitReader(network.network_id, relays, device, None if disk is None else storage.shelf)
 
         async def bond() -> tuple[int, int]:
             return await chain.bonds.own_stake(operator), await chain.bonds.min_bond()

@@ -1,7 +1,7 @@
 """The compute service: units in the sandbox, what they need, and what they cost.
 
-`prepare` says what a job misses here and compiles its image; `setup` runs a Python job's module and keeps its memory; `run` runs a
-unit. Bodies are those of `core.messages.compute`.
+`prepare` says what a job misses here and compiles its image; `setup` runs a Python job's module and keeps its memory; `fetch` brings a
+stored file that units read; `run` runs a unit. Bodies are those of `core.messages.compute` and `core.messages.stored`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from surge.core.messages import UnitDone, decode_run_unit, decode_setup, encode_
 from surge.core.messages.compute import LimitsField
 from surge.core.messages.fields import MAX_INLINE
 from surge.core.receipts import Receipt, ReceiptKind
+from surge.core.storage.stored import parts_of
 from surge.core.types import Address
 from surge.core.units import EXACT, PROVABLE, WORLD, Limits, Status, UnitSpec, command_seed, result_hash, unit_id
 from surge.errors import GuestFault, InvalidInput, SurgeError
@@ -27,6 +29,7 @@ from surge.provider.config import ProviderConfig
 from surge.provider.covered import Covered
 from surge.provider.prepare import Prepare
 from surge.provider.service import Claim, Context, Description, Order, Refused, Reply, Weight
+from surge.provider.stored import FetchPart, Key, Opener, StoredParts
 from surge.provider.turns import Turns
 from surge.provider.waste import Waste
 from surge.sandbox import Execution, Sandbox
@@ -47,11 +50,12 @@ class Compute:
         sandbox: where units run.
         folder: where it keeps what it measured, and large outputs on their way out.
         config: what the device lends.
+        opener: what brings stored files; without one, units that read them are not run here.
     """
 
     name = "compute"
 
-    def __init__(self, sandbox: Sandbox, folder: Path, config: ProviderConfig) -> None:
+    def __init__(self, sandbox: Sandbox, folder: Path, config: ProviderConfig, opener: Opener | None = None) -> None:
         self.sandbox = sandbox
         self.folder = folder
         self.turns = Turns(config.cores)
@@ -60,12 +64,16 @@ class Compute:
         self.failed: OrderedDict[bytes, str] = OrderedDict()
         self.requotes = requote.Requotes(config.requote_percent)
         self.waste = Waste()
+        self.stored = StoredParts(
+            folder / "stored", budget=config.disk, most=config.max_content, unpaid=config.upload_window, opener=opener
+        )
         self._images: OrderedDict[bytes, None] = OrderedDict()
         self.looks = Turns(1)
         self._preparing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Make the sandbox ready, measure the device, and begin to compile the Python image if that was never done."""
+        await asyncio.to_thread(self.stored.start)
         await self.sandbox.start()
         self.speed = await calibration.speed(self.sandbox, self.folder)
         if self.sandbox.compiled(self.sandbox.python_image):
@@ -79,6 +87,7 @@ class Compute:
             self._preparing.cancel()
             await asyncio.gather(self._preparing, return_exceptions=True)
         await self.sandbox.close()
+        await asyncio.to_thread(self.stored.close)
 
     async def _compile_python(self) -> None:
         try:
@@ -120,10 +129,13 @@ class Compute:
             return _Setup(self, body, context)
         if method == "prepare":
             return Prepare(self, body, context)
-        raise Refused("unknown", f"compute has no method {method!r}: it has prepare, setup, run")
+        if method == "fetch":
+            return FetchPart(self, body, context)
+        raise Refused("unknown", f"compute has no method {method!r}: it has prepare, setup, fetch, run")
 
     def answered(self, receipt: Receipt, accepted: bool) -> None:
-        """See `Service`. What was paid changes nothing here."""
+        """See `Service`."""
+        self.stored.answered(receipt)
 
     # What orders share
 
@@ -205,6 +217,13 @@ class _Run:
         if bool(unit.setup) != python or (unit.content and unit.items):
             raise Refused("invalid", "a unit has a setup if and only if it is Python, and its input once")
         digest = unit.content or hashlib.sha256(unit.items).digest()
+        try:
+            self._parts = parts_of(unit.entry)
+        except InvalidInput as error:
+            raise Refused("invalid", error.message) from error
+        self._keys = [Key.of(context.buyer, part) for part in self._parts]
+        if self._parts and not python:
+            raise Refused("invalid", "only Python reads stored files")
         self._spec: UnitSpec = unit.spec(WORLD, compute.sandbox.engine, digest)
         self.subject = unit_id(self._spec)
         self.job = unit.job
@@ -221,6 +240,8 @@ class _Run:
             raise Refused("missing", "prepare the job first: something it needs is not here", contents=missing)
         if self._python and sandbox.python.snapshot(unit.bundle or None, unit.setup) is None:
             raise Refused("missing", "prepare the job first: its setup is not here", contents=[])
+        if any(self._compute.stored.path(key) is None for key in self._keys):
+            raise Refused("missing", "fetch what the unit reads first: a stored file of it is not here", contents=[])
 
     async def run(self) -> Reply:
         compute, unit, context = self._compute, self._unit, self._context
@@ -228,12 +249,13 @@ class _Run:
         compute.waste.check(context.buyer)
         compute.check_free(context.buyer)
         moved, places = len(unit.items), compute.turns.places
-        within = await covered.within(context, self._prices, self._limits, moved, unit.expected, places)
-        try:
-            return await self._run(within)
-        except BaseException:
-            within.reserve.release()
-            raise
+        with compute.stored.pinned(self._keys):
+            within = await covered.within(context, self._prices, self._limits, moved, unit.expected, places)
+            try:
+                return await self._run(within)
+            except BaseException:
+                within.reserve.release()
+                raise
 
     async def _run(self, within: Covered) -> Reply:
         compute, unit, context = self._compute, self._unit, self._context
@@ -242,7 +264,8 @@ class _Run:
         started = time.monotonic()
         try:
             with context.contents.pinned(*(each for each in (unit.bundle, unit.content) if each)):
-                execution = await self._execute(within.limits)
+                stored = [path for path in map(compute.stored.path, self._keys) if path is not None]
+                execution = await self._execute(within.limits, stored)
         except GuestFault as fault:
             compute.waste.add(context.buyer, time.monotonic() - started)
             raise Refused("guest", fault.message) from fault
@@ -263,12 +286,12 @@ class _Run:
                 context.quote(unit.job, quote)
         return await _answer(compute, within, execution, claim, INLINE_OUTPUT)
 
-    async def _execute(self, limits: Limits) -> Execution:
+    async def _execute(self, limits: Limits, stored: Sequence[Path]) -> Execution:
         unit, sandbox, contents = self._unit, self._compute.sandbox, self._context.contents
         items = contents.path(unit.content) if unit.content else unit.items
         bundle = contents.path(unit.bundle) if unit.bundle else None
         if self._python:
-            return await sandbox.python.run(unit.bundle or None, bundle, unit.setup, unit.entry, items, limits)
+            return await sandbox.python.run(unit.bundle or None, bundle, unit.setup, unit.entry, items, limits, stored=stored)
         argv, env = _entry(unit.entry)
         return await sandbox.run_command(unit.image, argv, env, items, bundle, limits, command_seed(self._spec))
 

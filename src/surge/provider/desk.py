@@ -96,6 +96,7 @@ class Desk:
             quote=self._quote,
             issued=lambda kind, subject: journal.issued(account.row.number, kind, subject),
             cover=account.cover,
+            session_key=account.channel.session_key,
         )
 
     @property

@@ -156,6 +156,8 @@ class Context:
     """Whether there is a receipt of this kind about this subject on the channel: what may be billed once is not billed twice."""
     cover: Callable[[Ask, int], Awaitable[Reserve]]
     """Set something aside for work that is about to begin, of which so many pieces may run at once. Raises `Refused`."""
+    session_key: Address
+    """Who signs for the channel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from surge.core import canonical
+from surge.core.storage.stored import parts_of
 from surge.core.units import UnitSpec, command_seed
 from surge.errors import InvalidInput, Unavailable
 from surge.sandbox import python_image
@@ -32,6 +34,7 @@ async def run_unit(
     module: Path | None,
     bundle: Path | None,
     items: bytes,
+    stored: Sequence[Path] = (),
     wall_ms: int | None = None,
     setup_fuel: int | None = None,
     witness: bool = False,
@@ -45,13 +48,15 @@ async def run_unit(
         module: its module's file; None for the pinned image, and where it is compiled already.
         bundle: its bundle's file.
         items: its input.
+        stored: the stored files that its entry lists, in its order.
         wall_ms: milliseconds to allow instead of its own limit: no result depends on them.
         setup_fuel: what the setup that a unit starts from may take; by default what setups usually may.
         witness: whether the execution is to hold its witness.
 
     Raises:
         Unavailable: this machine has another engine, or not the module.
-        InvalidInput: the entry is none of a command, or the unit wants more memory than the sandbox has.
+        InvalidInput: the entry is none of a command, the unit wants more memory than the sandbox has, or it reads stored files that are not
+            given: so for jurors always, who have no way to read them.
         GuestFault: the module cannot be compiled, or the setup that a unit starts from fails.
     """
     if box.engine != spec.engine:
@@ -60,13 +65,17 @@ async def run_unit(
             "their fuel need not be",
             engine=spec.engine,
         )
+    if len(parts_of(spec.entry)) != len(stored):
+        raise InvalidInput("the unit reads stored files, which are not at hand here: it can be run again only by who may read them")
     await ready(box, spec.image, module)
     limits = spec.limits if wall_ms is None else replace(spec.limits, wall_ms=wall_ms)
     if setup:
         return await box.python.setup(spec.bundle, bundle, spec.setup, limits, witness=witness)
     if spec.setup:
         allowed = None if setup_fuel is None else replace(limits, fuel=setup_fuel)
-        return await box.python.run(spec.bundle, bundle, spec.setup, spec.entry, items, limits, setup_limits=allowed, witness=witness)
+        return await box.python.run(
+            spec.bundle, bundle, spec.setup, spec.entry, items, limits, stored=stored, setup_limits=allowed, witness=witness
+        )
     try:
         argv, env, _ = canonical.decode(spec.entry)
         pairs = [(name, value) for name, value in env]

@@ -50,8 +50,8 @@ HOST_ROOM: Final = 2 * MAX_OUTPUT + (512 << 20)
 FILE_SIZE: Final = MAX_MEMORY + MAX_OUTPUT
 """Bytes of the longest file a worker writes: a snapshot of all of a guest's memory, or all of its output."""
 
-OPEN_FILES: Final = 64
-"""Descriptors of a worker: it holds 8 shared files, two spools, and the inputs of 4 units."""
+OPEN_FILES: Final = 160
+"""Descriptors of a worker: it holds 8 shared files, two spools, and the inputs of 4 units with 8 stored files each, which take two each."""
 
 _MAPPED_ROOM: Final = 64 << 30
 """Bytes of address space for what takes no memory of its own: guards, reservations, mapped files."""

@@ -30,7 +30,7 @@ GRACE: Final = 5.0
 """Seconds past its wall-time limit that a unit's worker has to notice by itself, before it is ended."""
 
 MAX_HELD: Final = 8
-"""Shared files a worker keeps mapped."""
+"""Shared files a worker keeps mapped beyond those that its units need."""
 
 WITNESS_SECONDS: Final = 60.0
 """Seconds more for a unit whose witness is asked for: hashing 4 GiB takes some."""
@@ -124,7 +124,7 @@ class Member:
             for path, flags in job.inputs:
                 descriptors.append(os.open(path, flags | os.O_CLOEXEC, 0o600))
             for key, path in job.held.items():
-                self._hold(key, path)
+                self._hold(key, path, job)
             self._process.send(job.request, descriptors)
         finally:
             for fd in descriptors:
@@ -134,7 +134,7 @@ class Member:
         if len(self.jobs) == 1:
             self._first_began()
 
-    def _hold(self, key: bytes, path: Path) -> None:
+    def _hold(self, key: bytes, path: Path, by: Job) -> None:
         if key in self._held:
             self._held.move_to_end(key)
             return
@@ -144,9 +144,9 @@ class Member:
         finally:
             os.close(fd)
         self._held[key] = None
-        wanted = {key for job in self.jobs for key in job.held}
+        wanted = {key for job in (*self.jobs, by) for key in job.held}
         for old in list(self._held)[: max(0, len(self._held) - MAX_HELD)]:
-            if old not in wanted and old != key:
+            if old not in wanted:
                 del self._held[old]
                 self._process.send(Release(key=old))
 

@@ -113,6 +113,8 @@ class RunPython(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     limits: Limits
     private: bool = True
     """Whether the snapshot is mapped privately, or copied."""
+    stored: tuple[bytes, ...] = ()
+    """The keys of the held stored files, in the order in which the entry lists them."""
     witness: bool = False
     """See `RunCommand`."""
     fds: int = 0

@@ -11,8 +11,10 @@ import hashlib
 import mmap
 import os
 import sys
+from collections.abc import Sequence
 
 from surge.core import canonical, values
+from surge.core.storage.stored import StoredPart, parts_of
 from surge.core.units import Status
 from surge.errors import InvalidInput
 from surge.sandbox import guest as guest_sources
@@ -29,6 +31,9 @@ SETUP_SEED = hashlib.sha256(b"surge-world/1 setup").digest()
 
 ENVIRONMENT = ((b"HOME", b"/"), (b"PYTHONHOME", b"/usr/local"))
 """What the guest's environment holds."""
+
+STORED = b".stored"
+"""The folder below /job of a unit's stored files (`core.values.stored.FOLDER`)."""
 
 MAX_IMPORTS = 100
 """Modules that a setup imports beside its own."""
@@ -76,7 +81,8 @@ def setup(host: Host, request: SetupPython, target: int) -> Conclusion:
 def run(host: Host, request: RunPython, items: bytes | memoryview) -> Conclusion:
     """Run one unit from its snapshot."""
     try:
-        world = _world(host, request, SETUP_SEED)
+        parts = parts_of(request.entry)
+        world = _world(host, request, SETUP_SEED, _stored(host, parts, request.stored))
         entry, first, seed = _entry(request.entry)
     except zipped.BadZip as wrong:
         return host.refuse(request.limits, f"the bundle: {wrong}", witness=request.witness)
@@ -84,6 +90,7 @@ def run(host: Host, request: RunPython, items: bytes | memoryview) -> Conclusion
         return host.refuse(request.limits, f"the entry cannot be read: {wrong}", witness=request.witness)
     world.host_call = _Answers(world, seed, first, b"".join((len(entry).to_bytes(4, "little"), entry, items)))
     try:
+        _check_stored(host, parts, request.stored)
         guest = host.begin(world)
         restore(guest, host.held[request.snapshot].fd, private=request.private)
         ending = turn(guest, guest_sources.UNIT)
@@ -92,9 +99,22 @@ def run(host: Host, request: RunPython, items: bytes | memoryview) -> Conclusion
     return host.conclude(world, ending, witness=request.witness)
 
 
-def _world(host: Host, request: SetupPython | RunPython, seed: bytes) -> World:
+def _stored(host: Host, parts: Sequence[StoredPart], keys: Sequence[bytes]) -> dict[str, bytes | memoryview]:
+    """The stored files that a unit's entry lists, by their paths below the folder for them."""
+    return {part.below: host.held[key].data() for part, key in zip(parts, keys, strict=False)}
+
+
+def _check_stored(host: Host, parts: Sequence[StoredPart], keys: Sequence[bytes]) -> None:
+    """Raise `Ending`, a local one, unless all of them are here, as long as they are said to be."""
+    if [part.length for part in parts] != [len(host.held[key].data()) for key in keys]:
+        raise Ending(Status.WORKER_LOST, detail="a stored file that the unit reads is not on this device, or damaged")
+
+
+def _world(host: Host, request: SetupPython | RunPython, seed: bytes, stored: dict[str, bytes | memoryview] | None = None) -> World:
     assert host.library, "a worker of the Python image has its standard library"
     job = vfs.empty() if request.bundle is None else host.held[request.bundle].tree()
+    if stored:
+        job = vfs.joined(job, STORED, stored)
     return World(
         argv=(b"python",),
         env=ENVIRONMENT,
@@ -116,9 +136,16 @@ def _setup_program(setup: bytes) -> str:
 
 
 def _entry(entry: bytes) -> tuple[bytes, int, bytes]:
-    """The entry as the guest reads it, the index of the unit's first item, and the job's seed."""
-    name, style, first, seed = canonical.decode(entry)
-    if type(name) is not str or style not in (0, 1) or type(seed) is not bytes or type(first) is not int or not 0 <= first < 1 << 63:
+    """The entry as the guest reads it, the index of the unit's first item, and the job's seed. Stored files are `parts_of` it."""
+    name, style, first, seed, *more = canonical.decode(entry)
+    if (
+        len(more) > 1
+        or type(name) is not str
+        or style not in (0, 1)
+        or type(seed) is not bytes
+        or type(first) is not int
+        or not 0 <= first < 1 << 63
+    ):
         raise ValueError("it has a function, a style, an index and a seed")
     return values.dumps([name, style, first, seed]), first, seed
 

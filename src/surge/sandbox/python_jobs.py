@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,13 +68,15 @@ class PythonJobs:
         items: bytes | Path,
         limits: Limits,
         *,
+        stored: Sequence[Path] = (),
         setup_limits: Limits | None = None,
         witness: bool = False,
     ) -> Execution:
         """Run one unit from the job's snapshot, which is made again if it had to go. Raises `GuestFault` if that fails.
 
-        `setup_limits` bound the setup, also one that is kept from before; without them it may use what setups usually may. With `witness`
-        the execution holds the unit's witness, which takes some seconds for each GiB of its memory.
+        `stored` are the stored files that the entry lists, in its order. `setup_limits` bound the setup, also one that is kept from before;
+        without them it may use what setups usually may. With `witness` the execution holds the unit's witness, which takes some seconds
+        for each GiB of its memory.
         """
         key = self._key(bundle, setup)
         spooled: Path | None = None
@@ -87,7 +90,7 @@ class PythonJobs:
                 if setup_limits is not None and (kept := self._snapshots.find(key)) is not None and kept.fuel > setup_limits.fuel:
                     raise GuestFault(f"the job's setup took {kept.fuel} fuel, and may take {setup_limits.fuel}", status=Status.OUT_OF_FUEL)
                 try:
-                    return await self._run(key, bundle_file, setup, entry, items, limits, witness)
+                    return await self._run(key, bundle_file, setup, entry, items, limits, stored, witness)
                 except InternalFault:
                     self._snapshots.look_again(key)
                     if self._snapshots.path(key).exists():
@@ -98,7 +101,15 @@ class PythonJobs:
                 spooled.unlink(missing_ok=True)
 
     async def _run(
-        self, key: bytes, bundle_file: Path | None, setup: bytes, entry: bytes, items: bytes | Path, limits: Limits, witness: bool
+        self,
+        key: bytes,
+        bundle_file: Path | None,
+        setup: bytes,
+        entry: bytes,
+        items: bytes | Path,
+        limits: Limits,
+        stored: Sequence[Path],
+        witness: bool,
     ) -> Execution:
         from surge.sandbox.facade import execution, file_key
 
@@ -106,6 +117,7 @@ class PythonJobs:
         held = {key: self._snapshots.path(key)}
         if bundle_file is not None:
             held[file_key(bundle_file)] = bundle_file
+        held |= {file_key(path): path for path in stored}
         inputs = ((items, os.O_RDONLY),) if isinstance(items, Path) else ()
         request = RunPython(
             bundle=file_key(bundle_file) if bundle_file is not None else None,
@@ -115,6 +127,7 @@ class PythonJobs:
             items=items if isinstance(items, bytes) else None,
             limits=limits,
             private=self._private,
+            stored=tuple(file_key(path) for path in stored),
             witness=witness,
             fds=len(inputs),
         )

@@ -81,6 +81,10 @@ class Directory:
         self.listing: list[tuple[bytes, int]] | None = None
         """Names and file types, for all descriptors of a directory that does not change; None before the first asks."""
 
+    def listed(self) -> dict[bytes, Node]:
+        """What listing it shows."""
+        return self.children
+
     def walk(self) -> Iterator[tuple[bytes, Blob | File]]:
         """Every file below, with its path, in the order of the paths' bytes."""
         found: list[tuple[bytes, Blob | File]] = []
@@ -135,3 +139,26 @@ def tree_of_files(files: dict[str, bytes | memoryview]) -> Directory:
             at = child
         at.children[name] = Blob.of(data)
     return root
+
+
+class Veiled(Directory):
+    """A read-only directory in which more can be opened than listing it shows."""
+
+    __slots__ = ("_shown",)
+
+    def __init__(self, shown: dict[bytes, Node], hidden: dict[bytes, Node]) -> None:
+        super().__init__()
+        self.children = {**shown, **hidden}
+        self._shown = shown
+
+    def listed(self) -> dict[bytes, Node]:
+        """What is no secret."""
+        return self._shown
+
+
+def joined(tree: Directory, name: bytes, files: dict[str, bytes | memoryview]) -> Directory:
+    """A tree, and below it a folder with these files, which stands under its name whatever the tree has there.
+
+    Neither the folder nor what is in it is listed: whoever knows a path opens it, and nobody sees what others were given.
+    """
+    return Veiled(tree.children, {name: Veiled({}, tree_of_files(files).children)})

@@ -135,7 +135,7 @@ class Storage:
         """The same as the catalogue has it."""
         wanted = catalogue.check_name(name)
         names = await self.book.read()
-        found = _find(names, wanted)
+        found = find_in(names, wanted)
         if found is None:
             self.book.check_there(_above(wanted))
             raise InvalidInput(f"nothing is stored as {name!r}: `surge ls` shows what is", name=name)
@@ -253,7 +253,8 @@ def _above(name: str) -> list[str]:
     return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
-def _find(names: Mapping[str, Entry], wanted: str) -> tuple[str, Entry, str] | None:
+def find_in(names: Mapping[str, Entry], wanted: str) -> tuple[str, Entry, str] | None:
+    """The entry behind a name among these, with its own name and what is left of the name within a folder; None for nothing."""
     entry = names.get(wanted)
     if entry is not None and entry.keys is not None:
         return wanted, entry, ""

@@ -13,6 +13,7 @@ import io
 import os
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
@@ -23,12 +24,14 @@ from surge.core.storage import shares
 from surge.core.storage.catalogue import check_name
 from surge.core.storage.header import Kind
 from surge.core.storage.layout import SEGMENT
+from surge.core.storage.stored import StoredName
 from surge.core.types import address as parse_address
 from surge.errors import InvalidInput
 from surge.storage import getting, objects, rekeying, sharing
 from surge.storage.client import Storage, Stored
 from surge.storage.deals import FOREVER
 from surge.storage.keeping import Keeping
+from surge.storage.openings import Openings
 from surge.storage.packing import content_of
 from surge.storage.quoting import Details, Quote, details, quote
 from surge.storage.ranges import RangeReader
@@ -50,14 +53,28 @@ class Files(Keeping):
         self._client = client
         self._background = background
         self._storage: Storage | None = None
+        self._openings = Openings(self._opened)
+        client.stored = self._openings
+
+    async def _opened(self) -> Storage:
+        if self._storage is None:
+            self._storage = await Storage.open(self._client, self._owner)
+        return self._storage
 
     def _call(self, work: Callable[[Storage], Coroutine[Any, Any, T]]) -> T:
         async def run() -> T:
-            if self._storage is None:
-                self._storage = await Storage.open(self._client, self._owner)
-            return await work(self._storage)
+            return await work(await self._opened())
 
         return self._background.call(run())
+
+    def _change(self, work: Callable[[Storage], Coroutine[Any, Any, T]]) -> T:
+        try:
+            return self._call(work)
+        finally:
+            self._openings.changed()
+
+    def _named(self, name: str) -> StoredName:
+        return StoredName(name, lambda name: self._background.call(self._openings.part(name)))
 
     def close(self) -> None:
         """Pay what was read. `Network.close` does it."""
@@ -103,7 +120,7 @@ class Files(Keeping):
         if not called:
             raise InvalidInput("bytes need a name: put(data, name)")
         seconds = _seconds(days)
-        return self._call(
+        return self._change(
             lambda storage: objects.put(
                 storage, content, called, seconds=seconds, code=code, max_price=max_price, segment_size=segment_size, told=told
             )
@@ -173,13 +190,17 @@ class Files(Keeping):
     # Names
 
     def ls(self, below: str = "") -> list[Stored]:
-        """What is stored, by name; below a folder where one is named."""
-        return self._call(lambda storage: objects.listed(storage, below))
+        """What is stored, by name; below a folder where one is named. Each `name` is one as `glob` gives it."""
+        return [replace(each, name=self._named(each.name)) for each in self._call(lambda storage: objects.listed(storage, below))]
 
-    def glob(self, pattern: str) -> list[str]:
-        """Names that a pattern matches, such as `genomes/*.fa`; `*` also stands for `/`."""
+    def glob(self, pattern: str) -> list[StoredName]:
+        """Names that a pattern matches, such as `genomes/*.fa`; `*` also stands for `/`.
+
+        They are text, and more than that as items of a map, or within them: there a name becomes the path of the file, which whoever runs
+        the function reads from its holders. `str(name)` is the text alone.
+        """
         folder = pattern.partition("*")[0].rpartition("/")[0]
-        return [each.name for each in self.ls(folder) if fnmatch.fnmatchcase(each.name, pattern)]
+        return [self._named(each.name) for each in self.ls(folder) if fnmatch.fnmatchcase(each.name, pattern)]
 
     def stat(self, name: str) -> Stored:
         """What a name stands for. Raises `InvalidInput`."""
@@ -191,11 +212,11 @@ class Files(Keeping):
 
     def mv(self, name: str, to: str) -> None:
         """Give it another name. Raises `InvalidInput` where the other is taken."""
-        self._call(lambda storage: storage.move(name, to))
+        self._change(lambda storage: storage.move(name, to))
 
     def rm(self, name: str) -> int:
         """Remove it: its key is destroyed, and its holders are told to drop the shards. How many of them signed that they did."""
-        return self._call(lambda storage: objects.remove(storage, name))
+        return self._change(lambda storage: objects.remove(storage, name))
 
     # Other people
 
@@ -228,11 +249,11 @@ class Files(Keeping):
     def unshare(self, name: str, address: str, *, told: Callable[[int], None] = lambda _: None) -> Stored:
         """Leave a person out from now on: it is put anew, under fresh keys. What they read or copied before cannot be taken back."""
         who = parse_address(address)
-        return self._call(lambda storage: rekeying.unshare(storage, name, who, told))
+        return self._change(lambda storage: rekeying.unshare(storage, name, who, told))
 
     def accept(self, link: str, name: str | None = None) -> str:
         """Take what somebody shared; the name that it has here. Raises `InvalidInput` where nothing is shared with this wallet."""
-        return self._call(lambda storage: sharing.accept(storage, link, name))
+        return self._change(lambda storage: sharing.accept(storage, link, name))
 
     def publish(self) -> None:
         """Say for which key others seal what they share with this wallet. The first `put` does it too."""

@@ -13,7 +13,7 @@ from surge.buyer.market import Market
 from surge.buyer.purse import Purse
 from surge.buyer.treasury import Bearer
 from surge.core.messages import encode_visit, visit_context
-from surge.core.messages.storage import AskRecord, NotNow, decode_for_reader
+from surge.core.messages.holder_visits import AskRecord, TellRecord, decode_for_reader
 from surge.core.network import NetworkFile
 from surge.core.offers import SignedOffer
 from surge.core.signing import Signer
@@ -154,8 +154,10 @@ class Fleet:
                     for label in labels:
                         await session.send(encode_visit(AskRecord(author, label)))
                         said = decode_for_reader(await session.receive())
-                        if isinstance(said, NotNow):
-                            raise Unavailable(f"{device} tells no records now: {said.text}", device=device)
+                        if not isinstance(said, TellRecord):
+                            raise Unavailable(
+                                f"{device} tells no records now: {getattr(said, 'text', 'it says something else')}", device=device
+                            )
                         found.append(said.record)
                 finally:
                     await session.close()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -25,6 +25,7 @@ from surge.core.messages.storage import (
     ListDeals,
     Listed,
     Open,
+    Permitted,
     Proof,
     Prove,
     PutRecord,
@@ -32,6 +33,7 @@ from surge.core.messages.storage import (
     Renew,
     Write,
 )
+from surge.core.messages.stored import PermitField
 from surge.core.offers import Offer
 from surge.core.pricing import transfer_amount
 from surge.core.receipts import Receipt, ReceiptKind
@@ -39,6 +41,7 @@ from surge.core.signing import recover
 from surge.core.storage import accounts, records, tree
 from surge.core.storage.accounts import Held
 from surge.core.storage.layout import TRANSFER_LEAF
+from surge.core.storage.permits import ReadPermit, deals_root
 from surge.core.storage.records import Record
 from surge.core.types import ZERO, Address
 from surge.errors import PeerFault, SurgeError, Unavailable
@@ -75,6 +78,8 @@ class Holder:
         self.peer = peer
         self.offer = offer
         self._unbilled = 0
+        self._introduced = False
+        """Whether it knows from this session on who signs for the channel."""
         self._billing = asyncio.Lock()
         self._bills: set[asyncio.Task[None]] = set()
         self._periods: dict[Callable[[bytes, int], bytes], int] = {}
@@ -157,11 +162,25 @@ class Holder:
         if self._unbilled >= BILL_BYTES:
             await self.bill()
         answer = said.decode_leaves((await self._ask("read", Read(shard.deal, first, count))).body)
-        size = min(shard.size, (first + count) * TRANSFER_LEAF) - first * TRANSFER_LEAF
-        if len(answer.data) != size or not tree.verify_range(shard.root, shard.size, first, answer.data, answer.proof):
-            raise PeerFault(f"{self.device} sends bytes that are not those of the shard", device=self.device, deal=shard.deal)
+        check_leaves(self.device, shard, first, count, answer.data, answer.proof)
         self._unbilled += len(answer.data)
         return answer.data
+
+    async def permit(self, device: Address, deals: Collection[bytes], size: int, until: int) -> PermitField:
+        """Let a device read so many bytes of these deals, until a time in Unix seconds, for this wallet's account."""
+        if not self._introduced:
+            said.decode_permitted_read((await self._ask("permitted", Permitted())).body)
+            self._introduced = True
+        payer, salt = self.peer.payer, secrets.token_bytes(32)
+        permit = ReadPermit(self.peer.terms.channel, device, deals_root(deals), size, until, salt)
+        signature = payer.signer.sign(permit.digest(payer.party.domain))
+        return PermitField(self.device, permit.channel, size, until, salt, signature)
+
+    async def read_by_permit(self, size: int) -> None:
+        """A device says that it read so much by a permit of this wallet: it is billed, as far as the holder says so too."""
+        self._unbilled += size
+        if self._unbilled >= BILL_BYTES:
+            await self.bill()
 
     async def bill(self) -> None:
         """Pay for what was read. What is asked is on disk before; a bill that was not answered is asked again.
@@ -300,6 +319,13 @@ def _unheard(bill: asyncio.Task[None]) -> None:
     """What a bill came to whose readers were all called off; it is asked again."""
     if not bill.cancelled() and (error := bill.exception()) is not None:
         log.info("what was read is not paid yet: %s", error)
+
+
+def check_leaves(device: Address, shard: Shard, first: int, count: int, data: bytes, proof: bytes) -> None:
+    """Raise `PeerFault` unless a device sent these transfer leaves of a shard."""
+    size = min(shard.size, (first + count) * TRANSFER_LEAF) - first * TRANSFER_LEAF
+    if len(data) != size or not tree.verify_range(shard.root, shard.size, first, data, proof):
+        raise PeerFault(f"{device} sends bytes that are not those of the shard", device=device, deal=shard.deal)
 
 
 def signed_by(digest: bytes, signature: bytes, device: Address) -> bool:

@@ -49,6 +49,12 @@ MIGRATIONS = (
         SELECT 1 FROM deals WHERE (deals.buyer = records.buyer OR deals.keeper = records.author) AND kept = 1
     );
     """,
+    """
+    CREATE TABLE signers (channel BLOB PRIMARY KEY, session_key TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE permits (id BLOB PRIMARY KEY, channel BLOB NOT NULL, used INTEGER NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE INDEX permitted ON permits (channel);
+    CREATE INDEX ends ON permits (until);
+    """,
 )
 
 
@@ -223,6 +229,36 @@ class Index:
     def earned(self) -> int:
         """Wei that were earned on all channels."""
         return int(self._one("SELECT earned FROM totals")[0])
+
+    # Permits
+
+    def signer(self, channel: bytes) -> Address | None:
+        """Whose permits hold for a channel."""
+        row = self._one("SELECT session_key FROM signers WHERE channel = ?", (channel,))
+        return None if row is None else Address(row[0])
+
+    def note_signer(self, channel: bytes, session_key: Address) -> None:
+        """Whose permits hold for a channel. Does not wait: a permit that comes too early is shown again."""
+        values = (channel, session_key)
+        self._database.submit(lambda connection: connection.execute("INSERT OR REPLACE INTO signers VALUES (?, ?)", values))
+
+    def used(self, permit: bytes) -> int:
+        """Bytes that were read by a permit, as far as that is known, or more."""
+        row = self._one("SELECT used FROM permits WHERE id = ?", (permit,))
+        return 0 if row is None else int(row[0])
+
+    def permits(self, channel: bytes) -> int:
+        """Permits of a channel that are remembered."""
+        return int(self._one("SELECT COUNT(*) FROM permits WHERE channel = ?", (channel,))[0])
+
+    async def use(self, permit: bytes, channel: bytes, used: int, until: int) -> None:
+        """So many bytes of a permit count as read."""
+        values = (permit, channel, used, until)
+        await self._change(lambda connection: connection.execute("INSERT OR REPLACE INTO permits VALUES (?, ?, ?, ?)", values))
+
+    async def forget_permits(self, before: int) -> None:
+        """Forget permits that ended before."""
+        await self._change(lambda connection: connection.execute("DELETE FROM permits WHERE until < ?", (before,)))
 
     # Records
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from surge.core.messages.storage import MOST_LEAVES
 from surge.core.storage.catalogue import Keys
@@ -21,13 +21,49 @@ from surge.core.storage.header import Header
 from surge.core.storage.layout import FRAGMENT, ChunkRange, SegmentLayout
 from surge.core.storage.map import Placed, Segment
 from surge.core.storage.masks import Mask, Place, mask_key
+from surge.core.types import Address
 from surge.errors import PeerFault, SurgeError, Unavailable
 from surge.storage.coding import Fragments, open_segment, opened, room
-from surge.storage.fleet import Fleet
-from surge.storage.holder import Holder, Shard
-from surge.storage.maps import Map
+from surge.storage.holder import Shard
 
 T = TypeVar("T")
+
+
+class Leaves(Protocol):
+    """A device that leaves are read from."""
+
+    async def read(self, shard: Shard, first: int, count: int) -> bytes:
+        """Transfer leaves of a shard, verified against its root."""
+        ...
+
+
+class Holders(Protocol):
+    """Where leaves come from: a fleet, or devices that a permit opens."""
+
+    async def holder(self, device: Address) -> Leaves:
+        """A device to read from."""
+        ...
+
+    def failed(self, device: Address, error: SurgeError) -> None:
+        """It did not do what was asked."""
+        ...
+
+    def late(self, device: Address) -> None:
+        """It lets others wait."""
+        ...
+
+    def is_shunned(self, device: Address) -> bool:
+        """Whether others come first."""
+        ...
+
+
+class Where(Protocol):
+    """A map, as far as it is needed."""
+
+    def segment(self, number: int) -> Segment:
+        """Where the shards of a segment are."""
+        ...
+
 
 log = logging.getLogger("surge.storage")
 
@@ -56,7 +92,7 @@ class Source:
 class Reader:
     """Reads one object."""
 
-    def __init__(self, fleet: Fleet, keys: Keys, header: Header, where: Map) -> None:
+    def __init__(self, fleet: Holders, keys: Keys, header: Header, where: Where) -> None:
         self._fleet = fleet
         self._keys = keys
         self._layout = header.layout
@@ -161,7 +197,7 @@ def sources(keys: Keys, segment: Segment, number: int) -> list[Source]:
 
 
 async def shards_of(
-    fleet: Fleet, segment: Segment, found: list[Source], keys: Keys, without: frozenset[int] = frozenset()
+    fleet: Holders, segment: Segment, found: list[Source], keys: Keys, without: frozenset[int] = frozenset()
 ) -> dict[int, memoryview]:
     """Any k whole shards of a segment, unmasked, from the devices that are quickest. Raises `Unavailable`."""
     layout = segment.layout
@@ -176,7 +212,7 @@ async def shards_of(
     return dict(await first_of(fleet, ranked, fetch, layout.k, "a segment"))
 
 
-async def whole_shard(fleet: Fleet, source: Source, size: int, keys: Keys) -> memoryview:
+async def whole_shard(fleet: Holders, source: Source, size: int, keys: Keys) -> memoryview:
     """A shard's bytes, unmasked."""
     total, gate, shard = -(-size // FRAGMENT), asyncio.Semaphore(AHEAD), room(size)
     mask = Mask(mask_key(keys.mask, source.place))
@@ -197,20 +233,20 @@ async def whole_shard(fleet: Fleet, source: Source, size: int, keys: Keys) -> me
     return shard
 
 
-async def _read(fleet: Fleet, source: Source, size: int, keys: Keys, first: int, count: int) -> bytes:
+async def _read(fleet: Holders, source: Source, size: int, keys: Keys, first: int, count: int) -> bytes:
     data = await _masked(fleet, source, size, first, count)
     return Mask(mask_key(keys.mask, source.place)).apply(data, first * FRAGMENT)
 
 
-async def _masked(fleet: Fleet, source: Source, size: int, first: int, count: int) -> bytes:
+async def _masked(fleet: Holders, source: Source, size: int, first: int, count: int) -> bytes:
     """Leaves as their holder has them, verified."""
     placed = source.placed
-    holder: Holder = await fleet.holder(placed.device)
+    holder = await fleet.holder(placed.device)
     return await holder.read(Shard(placed.deal, placed.root, size), first, count)
 
 
 async def first_of(
-    fleet: Fleet, ranked: list[Source], fetch: Callable[[Source], Awaitable[tuple[int, T]]], needed: int, what: str, have: int = 0
+    fleet: Holders, ranked: list[Source], fetch: Callable[[Source], Awaitable[tuple[int, T]]], needed: int, what: str, have: int = 0
 ) -> list[tuple[int, T]]:
     """Fetch from sources, some more than needed at once, until enough have come; the others are called off. Raises `Unavailable`.
 

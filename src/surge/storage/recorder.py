@@ -9,7 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from surge.core.messages.storage import MOST_ASKED, NotNow, RecordKept, TellRecord, decode_for_holder, encode_visit
+from surge.core.messages.holder_visits import (
+    MOST_ASKED,
+    AskRecord,
+    NotNow,
+    ShowPermit,
+    TellRecord,
+    ToHolder,
+    decode_for_holder,
+    encode_visit,
+)
+from surge.core.messages.storage import RecordKept
 from surge.core.storage import records
 from surge.core.storage.deals import NotAgreed
 from surge.core.types import Address
@@ -33,7 +43,13 @@ VISIT_SECONDS = 60.0
 """How long a visit may last."""
 
 VISITS = 8
-"""Visits at once: each may have a record in memory."""
+"""Visits for records at once: each may have a record in memory."""
+
+SILENT = 64
+"""Visitors that have said nothing yet, at once."""
+
+FIRST_SECONDS = 10.0
+"""How long a visitor may say nothing."""
 
 
 class Recorder:
@@ -41,7 +57,7 @@ class Recorder:
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self._visits = 0
+        self._visits = self._silent = 0
         self._one_at_a_time = asyncio.Lock()
 
     async def put(self, data: bytes, buyer: Address, now: int) -> RecordKept:
@@ -83,20 +99,43 @@ class Recorder:
         """The newest version here, or nothing."""
         return self._shelf.index.record(author, label) or b""
 
-    async def visit(self, link: Link) -> None:
-        """Answer a visitor's questions, one after another, until it leaves or has asked for enough."""
+    async def visit(self, link: Link) -> ShowPermit | None:
+        """Answer a visitor's questions, one after another, until it leaves or has asked for enough.
+
+        Gives the permit of one that shows one first: nothing was answered then.
+        """
+        if self._silent >= SILENT:
+            await link.send(encode_visit(NotNow("too many come just now: come again")))
+            return None
+        self._silent += 1
+        try:
+            async with asyncio.timeout(FIRST_SECONDS):
+                asked = decode_for_holder(await link.receive())
+        except TimeoutError:
+            raise PeerFault("a visitor says nothing") from None
+        finally:
+            self._silent -= 1
+        if isinstance(asked, ShowPermit):
+            return asked
         if self._visits >= VISITS:
             await link.send(encode_visit(NotNow("too many ask just now: come again")))
-            return
+            return None
         self._visits += 1
         try:
             async with asyncio.timeout(VISIT_SECONDS):
-                for _ in range(MOST_ASKED):
-                    asked = decode_for_holder(await link.receive())
-                    record = await asyncio.to_thread(self.get, Address(asked.author), asked.label)
-                    await link.send(encode_visit(TellRecord(record)))
-            await link.send(encode_visit(NotNow(f"{MOST_ASKED} records are told in a visit: come again")))
+                await self._answer(link, asked)
         except TimeoutError:
             raise PeerFault("a visit lasts too long") from None
         finally:
             self._visits -= 1
+        return None
+
+    async def _answer(self, link: Link, asked: ToHolder) -> None:
+        for number in range(MOST_ASKED):
+            if number:
+                asked = decode_for_holder(await link.receive())
+            if not isinstance(asked, AskRecord):
+                raise PeerFault("a visit is for records, or for reading by a permit that is shown first")
+            record = await asyncio.to_thread(self.get, Address(asked.author), asked.label)
+            await link.send(encode_visit(TellRecord(record)))
+        await link.send(encode_visit(NotNow(f"{MOST_ASKED} records are told in a visit: come again")))

@@ -28,10 +28,12 @@ from surge.core.storage.accounts import HOUR_SECONDS
 from surge.core.storage.deals import Deal, NotAgreed, Policy
 from surge.core.storage.layout import PROOF_LEAF
 from surge.core.storage.pledges import Pledge, Release
-from surge.core.types import ZERO, Address
+from surge.core.types import Address
 from surge.errors import PeerFault, SurgeError
 from surge.provider.outbox import Link
 from surge.provider.service import Claim, Context, Description, Order, Refused, Reply, Weight
+from surge.storage.orders import StorageOrder
+from surge.storage.permitting import Permitting
 from surge.storage.recorder import MOST_OF_GUEST, Recorder
 from surge.storage.shelf import SPARE, Shelf
 from surge.storage.tolls import Tolls
@@ -80,6 +82,7 @@ class Storage:
         device: signs pledges.
         operator: whose bond answers for them.
         domain: that of pledges: the contract that challenges go to.
+        channels: that of channels, in which buyers permit others to read; without it nobody reads by permit.
         clock: the time, Unix seconds.
     """
 
@@ -93,12 +96,14 @@ class Storage:
         device: Signer,
         operator: Address,
         domain: Domain,
+        channels: Domain | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.config = config
         self.gone = asyncio.Event()
         self.shelf = Shelf(folder, config.room, config.spare)
         self.recorder = Recorder(self.shelf)
+        self._permitting = None if channels is None else Permitting(self.shelf, channels, clock)
         self._device, self._operator, self._domain, self._clock = device, operator, domain, clock
         self._policy = Policy(config.price, config.penalty, config.leaving)
         self.tolls: Tolls
@@ -127,8 +132,10 @@ class Storage:
         return Description(storage=self.config.price, room=0 if self.config.leaving else self.shelf.free())
 
     async def visit(self, link: Link) -> None:
-        """See `Visited`: records are told to everybody."""
-        await self.recorder.visit(link)
+        """See `Visited`: records are told to everybody, and shards to those who show a permit."""
+        shown = await self.recorder.visit(link)
+        if shown is not None and self._permitting is not None:
+            await self._permitting.visit(link, shown, self.tolls)
 
     def status(self) -> dict[str, Any]:
         """See `Telling`. `kept`, `free` and `room` are bytes, `earned` wei. Empty before the start."""
@@ -162,6 +169,7 @@ class Storage:
             if came:
                 self.tolls.given_up(deal.channel, came)
         await self.shelf.sweep(now - REMEMBERED_SECONDS, MOST_OF_GUEST)
+        await self.shelf.index.forget_permits(now)
         if self.config.leaving and not self.shelf.totals[0]:
             self.gone.set()
 
@@ -244,6 +252,10 @@ class Storage:
         """What was read, by the smaller count."""
         return Reply(b"", self.tolls.bill(context, asked.period, asked.size))
 
+    async def permitted(self, context: Context) -> bytes:
+        """What was read and is not billed."""
+        return encode_body(m.PermittedRead(self.tolls.of(context.channel).read))
+
     async def prove(self, asked: m.Prove) -> bytes:
         """One leaf of each shard, for whoever names the deals: an owner, or its keeper, who has another wallet."""
         now = self._now()
@@ -313,31 +325,36 @@ class Storage:
 
     def accept(self, method: str, body: bytes, context: Context) -> Order:
         """See `Service`."""
+        if self._permitting is not None:
+            self._permitting.knows(context)
         if method == "open":
             opened = m.decode_open(body)
-            return _Order(lambda: self.open(opened, context), self.shelf, opened.deal, lasting=False)
+            return StorageOrder(lambda: self.open(opened, context), self.shelf, opened.deal, lasting=False)
         if method == "write":
             written = m.decode_write(body)
             return self._free(lambda: self.write(written, context), written.deal)
         if method == "keep":
             kept = m.decode_keep(body)
-            return _Order(lambda: self.keep(kept, context), self.shelf, kept.deal, subject=canonical.digest(["keep", kept.deal]))
+            return StorageOrder(lambda: self.keep(kept, context), self.shelf, kept.deal, subject=canonical.digest(["keep", kept.deal]))
         if method == "read":
             read = m.decode_read(body)
             return self._free(lambda: self.read(read, context))
+        if method == "permitted":
+            m.decode_permitted(body)
+            return self._free(lambda: self.permitted(context))
         if method == "bill":
             billed = m.decode_bill_reads(body)
-            return _Order(lambda: self.bill(billed, context), self.shelf, subject=accounts.reads(context.channel, billed.period))
+            return StorageOrder(lambda: self.bill(billed, context), self.shelf, subject=accounts.reads(context.channel, billed.period))
         if method == "prove":
             proved = m.decode_prove(body)
             return self._free(lambda: self.prove(proved))
         if method == "renew":
             renewed = m.decode_renew(body)
             subject = accounts.subject(context.channel, renewed.period)
-            return _Order(lambda: self.renew(renewed, context), self.shelf, subject=subject, weight=Weight.UNIT)
+            return StorageOrder(lambda: self.renew(renewed, context), self.shelf, subject=subject, weight=Weight.UNIT)
         if method == "drop":
             dropped = m.decode_drop(body)
-            return _Order(lambda: self.drop(dropped, context), self.shelf, dropped.deal)
+            return StorageOrder(lambda: self.drop(dropped, context), self.shelf, dropped.deal)
         if method == "list":
             listed = m.decode_list(body)
             return self._free(lambda: self.listed(listed, context))
@@ -359,39 +376,9 @@ class Storage:
         async def reply() -> Reply:
             return Reply(await do())
 
-        return _Order(reply, self.shelf, deal)
+        return StorageOrder(reply, self.shelf, deal)
 
 
 def leaf_asked(seed: bytes, deal: bytes, size: int) -> int:
     """The number of the proof leaf that a seed asks of a deal's shard."""
     return int.from_bytes(hashlib.sha256(seed + deal).digest(), "big") % -(-size // PROOF_LEAF)
-
-
-class _Order:
-    """A call to the service. See `Order`. Calls about one deal are done in turn."""
-
-    job = ZERO
-    begun = True
-
-    def __init__(
-        self,
-        do: Callable[[], Awaitable[Reply]],
-        shelf: Shelf,
-        deal: bytes | None = None,
-        *,
-        subject: bytes | None = None,
-        weight: Weight = Weight.FREE,
-        lasting: bool = True,
-    ) -> None:
-        self.subject, self.weight, self.lasting = subject, weight, lasting
-        self._do, self._shelf, self._deal = do, shelf, deal
-
-    async def run(self) -> Reply:
-        """See `Order`."""
-        try:
-            if self._deal is None:
-                return await self._do()
-            async with self._shelf.turn(self._deal):
-                return await self._do()
-        except NotAgreed as error:
-            raise Refused(error.code, error.message, **error.details) from error

@@ -1,4 +1,5 @@
 """Bodies of the storage service: shards come (`open`, `write`, `keep`), are read, proved, paid for (`renew`) and dropped; records are kept.
+What visitors say is in `holder_visits`.
 
 Leaves here are transfer leaves of 64 KiB, counted from 0. Times are Unix seconds. See `core.storage.deals` for what a holder agrees to.
 """
@@ -10,8 +11,7 @@ from typing import Annotated
 import msgspec
 
 from surge.core.messages.compute import Body
-from surge.core.messages.fields import AddressText, Bytes32, Count, Signature, Text, WeiBytes, decode
-from surge.core.messages.session import Message
+from surge.core.messages.fields import AddressText, Bytes32, Count, Signature, WeiBytes, decode
 
 LEAF = 64 << 10
 """Bytes of a transfer leaf: what moves, and is verified, as a whole."""
@@ -42,9 +42,6 @@ MOST_RENEWED = 1024
 
 MAX_RECORD = (400 << 10) + 256
 """Bytes of an encoded record."""
-
-MOST_ASKED = 64
-"""Records that one visit asks for."""
 
 Leaf = Annotated[int, msgspec.Meta(ge=0, le=MAX_SHARD // LEAF + 1)]
 Size = Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARD)]
@@ -231,33 +228,17 @@ class FoundRecord(Body, frozen=True):
     """Empty where there is none here."""
 
 
-# In a visit: a session without a channel
+class Permitted(Body, frozen=True):
+    """How much was read by permits on this channel and is not billed yet? From this call on the holder knows who signs for the channel."""
 
 
-class AskRecord(Message, frozen=True, tag=1):
-    """Send the newest version of a record."""
+class PermittedRead(Body, frozen=True):
+    """So much."""
 
-    author: AddressText
-    label: Bytes32
-
-
-class TellRecord(Message, frozen=True, tag=1):
-    """It is this one."""
-
-    record: MaybeRecord
-    """Empty where there is none here."""
+    size: Count
+    """Bytes, as the holder counts them."""
 
 
-class NotNow(Message, frozen=True, tag=2):
-    """It is not told: too many ask just now, or this visit has asked for enough."""
-
-    text: Text
-
-
-ToHolder = AskRecord
-ToReader = TellRecord | NotNow
-
-_encoder = msgspec.msgpack.Encoder()
 _open: msgspec.msgpack.Decoder[Open] = msgspec.msgpack.Decoder(Open)
 _here: msgspec.msgpack.Decoder[Here] = msgspec.msgpack.Decoder(Here)
 _write: msgspec.msgpack.Decoder[Write] = msgspec.msgpack.Decoder(Write)
@@ -277,8 +258,8 @@ _put_record: msgspec.msgpack.Decoder[PutRecord] = msgspec.msgpack.Decoder(PutRec
 _record_kept: msgspec.msgpack.Decoder[RecordKept] = msgspec.msgpack.Decoder(RecordKept)
 _get_record: msgspec.msgpack.Decoder[GetRecord] = msgspec.msgpack.Decoder(GetRecord)
 _found_record: msgspec.msgpack.Decoder[FoundRecord] = msgspec.msgpack.Decoder(FoundRecord)
-_for_holder: msgspec.msgpack.Decoder[ToHolder] = msgspec.msgpack.Decoder(ToHolder)
-_for_reader: msgspec.msgpack.Decoder[ToReader] = msgspec.msgpack.Decoder(ToReader)
+_permitted_read: msgspec.msgpack.Decoder[PermittedRead] = msgspec.msgpack.Decoder(PermittedRead)
+_permitted: msgspec.msgpack.Decoder[Permitted] = msgspec.msgpack.Decoder(Permitted)
 
 
 def decode_open(data: bytes) -> Open:
@@ -376,16 +357,11 @@ def decode_found_record(data: bytes) -> FoundRecord:
     return decode(_found_record, data, "an answer with a record")
 
 
-def decode_for_holder(data: bytes) -> ToHolder:
-    """What a visitor asked for, or `PeerFault`."""
-    return decode(_for_holder, data, "a visitor's message", most=1 << 10)
+def decode_permitted(data: bytes) -> Permitted:
+    """The body of a `permitted` call, or `PeerFault`."""
+    return decode(_permitted, data, "a call for what was read by permits")
 
 
-def encode_visit(message: ToHolder | ToReader) -> bytes:
-    """The bytes of a message of a visit."""
-    return _encoder.encode(message)
-
-
-def decode_for_reader(data: bytes) -> ToReader:
-    """What a visited holder said, or `PeerFault`."""
-    return decode(_for_reader, data, "a holder's message")
+def decode_permitted_read(data: bytes) -> PermittedRead:
+    """The answer to `permitted`, or `PeerFault`."""
+    return decode(_permitted_read, data, "an answer about what was read by permits")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import arrays, dates, frames, scalars
+from . import arrays, dates, frames, scalars, stored
 from .keys import check_keys
-from .wire import ARRAY, FRAME, FROZENSET, MAX_DEPTH, NAN, SCALAR, SERIES, SET, TUPLE, VERSION, ValueRefused, unpack_double
+from .wire import ARRAY, FRAME, FROZENSET, MAX_DEPTH, NAN, SCALAR, SERIES, SET, STORED, TUPLE, VERSION, ValueRefused, unpack_double
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _WEIGHTS = {SET: 4, FROZENSET: 4, ARRAY: 8, SCALAR: 2, FRAME: 64, SERIES: 64}
 """Containers that one of these counts for: what an empty one takes in memory, in empty dicts."""
 
 
-_READERS = {**scalars.READERS, **dates.READERS, **arrays.READERS, **frames.READERS}
+_READERS = {**scalars.READERS, **dates.READERS, **arrays.READERS, **frames.READERS, **stored.READERS}
 
 
 def loads(data: bytes | bytearray | memoryview) -> Any:
@@ -28,6 +28,15 @@ def loads(data: bytes | bytearray | memoryview) -> Any:
 
     Time and memory are bounded by a multiple of the bytes' length, whoever made them.
     """
+    return _read(data)[0]
+
+
+def stored_in(data: bytes | bytearray | memoryview) -> list[list[Any]]:
+    """What stands for the stored files in a value: object, size, offset, length and name of each. Raises as `loads` does."""
+    return _read(data)[1]
+
+
+def _read(data: bytes | bytearray | memoryview) -> tuple[Any, list[list[Any]]]:
     data = bytes(data)
     if not data or data[0] != VERSION:
         raise ValueRefused(f"these bytes are no value of version {VERSION}")
@@ -40,17 +49,19 @@ def loads(data: bytes | bytearray | memoryview) -> Any:
         raise ValueRefused(f"these bytes are no value: {type(error).__name__}") from None
     if reader.at != len(data):
         raise ValueRefused("bytes follow the value")
-    return value
+    return value, reader.stored
 
 
 class _Reader:
-    __slots__ = ("at", "containers", "data")
+    __slots__ = ("at", "containers", "data", "stored")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 1
         self.containers = FREE_CONTAINERS + len(data) // 4
         """How many more there may be."""
+        self.stored: list[list[Any]] = []
+        """What stands for stored files, as it comes."""
 
     def take(self, count: int) -> bytes:
         end = self.at + count
@@ -191,6 +202,8 @@ class _Reader:
             raise ValueRefused(f"the tag {tag} is none of a value")
         inner = self.value(depth + 1)
         try:
+            if tag == STORED:
+                self.stored.append(inner)
             return reader(inner)
         except ValueRefused:
             raise

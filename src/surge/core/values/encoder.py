@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from . import arrays, dates, frames, scalars
+from . import arrays, dates, frames, scalars, stored
 from .keys import check_key, shown
 from .wire import FROZENSET, MAX_DEPTH, NAN, SET, TUPLE, VERSION, ValueRefused, head, pack_double
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _WRITERS = {**scalars.WRITERS, **dates.WRITERS}
-_LATER = (*arrays.LATER, *scalars.LATER, *dates.LATER, *frames.LATER)
+_LATER = (*arrays.LATER, *scalars.LATER, *dates.LATER, *frames.LATER, *stored.LATER)
 
 
 def dumps(value: Any) -> bytes:

@@ -15,7 +15,7 @@ MAX_DEPTH = 100
 """Containers within containers."""
 
 TUPLE, FROZENSET, COMPLEX, DATETIME, DATE, TIME, TIMEDELTA, DECIMAL, TIMEZONE = range(40001, 40010)
-ARRAY, SCALAR, FRAME, SERIES = range(40010, 40014)
+ARRAY, SCALAR, FRAME, SERIES, STORED = range(40010, 40015)
 SET, UUID = 258, 37
 """Tags registered with IANA for sets and UUIDs; the others are ours."""
 

@@ -13,7 +13,7 @@ from importlib.resources import files
 UNIT = "_surge_unit()"
 """The program of a unit's turn."""
 
-_VALUES = ("wire", "keys", "scalars", "dates", "arrays", "frames", "encoder", "decoder", "__init__")
+_VALUES = ("wire", "keys", "scalars", "dates", "arrays", "frames", "stored", "encoder", "decoder", "__init__")
 """The files of `core.values`, each after those it imports."""
 
 _HARNESS = ("inert", "items", "harness")

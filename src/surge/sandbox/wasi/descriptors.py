@@ -339,7 +339,7 @@ def _listing(directory: Directory) -> list[tuple[bytes, int]]:
     """Names and file types. Directories of input files may be large, and open a thousand times: theirs is made once."""
     if directory.listing is not None:
         return directory.listing
-    entries = sorted((name, file_type(node)) for name, node in directory.children.items())
+    entries = sorted((name, file_type(node)) for name, node in directory.listed().items())
     found: list[tuple[bytes, int]] = [(b".", FileType.DIRECTORY), (b"..", FileType.DIRECTORY), *entries]
     if not directory.writable:
         directory.listing = found
