@@ -69,7 +69,7 @@ async def dispute(chain: Chain, jurors: int) -> Dispute:
     for number in range(jurors):
         who = await chain.buyer(tokens=EMBEDDED.seat_stake)
         await ledger.bonds.stake(who, who.address, EMBEDDED.seat_stake)
-        await ledger.court.enlist(who, seats=1, engines=[ENGINE], memory=1 << 30, fuel_cap=10**12, key=keccak256(b"%d" % number))
+        await ledger.court.enlist(who, seats=1, engines=[ENGINE], memory=1 << 30, fuel_cap=LIMIT, key=keccak256(b"%d" % number))
         sitting[who.address] = who
     buyer, operator = await chain.buyer(), await chain.buyer()
     device, session = KeySigner.random(), KeySigner.random()

@@ -29,7 +29,7 @@ PARAMETERS = CourtParameters(
     max_claim_age=1_000,
     fuel_per_second=10 * GIGA,
     max_fuel=500 * GIGA,
-    opener_bond=2 * ETHER,
+    opener_bond=ETHER,
     seat_stake=10 * ETHER,
     base_fee=ETHER // 10,
     gigafuel_fee=ETHER // 1_000,
@@ -112,6 +112,8 @@ class Courthouse:
     channel: bytes = b""
     redeemed: int = 0
 
+    equivocations: Any = None
+
     @property
     def token(self) -> Any:
         return self.place.token
@@ -131,7 +133,9 @@ class Courthouse:
             self.bonds.stake(who.address, amount)
 
     def enlist(self, who: KeySigner, seats: int = 1, *, memory: int = 1 << 30, fuel_cap: int = LIMIT, engines: Any = (ENGINE,)) -> int:
-        """Take seats, with the stake for them."""
+        """Take seats, with the stake for them, and more where they cover no fine for so much fuel."""
+        while PARAMETERS.covered(seats) < min(fuel_cap, PARAMETERS.max_fuel):
+            seats += 1
         self.bond(who, seats * PARAMETERS.seat_stake)
         with boa.env.prank(who.address):
             return int(self.court.enlist(seats, list(engines), memory, fuel_cap, keccak256(who.address.encode())))
@@ -247,6 +251,16 @@ class Courthouse:
         self.court.advance(case)
         return jury
 
+    def extend(self, case: int, secret: bytes) -> None:
+        """Call a larger jury as the buyer."""
+        with boa.env.prank(BUYER.address):
+            self.court.extend(case, rules.secret_commitment(secret))
+
+    def let_stand(self, case: int) -> None:
+        """Call no larger jury until it is too late."""
+        self.pass_deadline(case)
+        self.court.advance(case)
+
     def pass_deadline(self, case: int) -> None:
         """Wait until the phase is over."""
         self.wait_until(self.state(case).deadline)
@@ -278,7 +292,9 @@ def found_court(place: Place, deployers: dict[str, Any], parameters: CourtParame
             place.token.address, place.registry.address, place.bonds.address, place.channels.address, astuple(parameters)
         )
         place.bonds.set_slasher(court.address)
-    return Courthouse(place, court)
+        equivocations = deployers["equivocations"].deploy(court.address)
+        place.bonds.set_slasher(equivocations.address, 2)
+    return Courthouse(place, court, equivocations=equivocations)
 
 
 def salt(who: KeySigner) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import boa
@@ -25,7 +26,9 @@ from court_support import (
     salt,
 )
 from surge.core import court as rules
+from surge.core import settling
 from surge.core.court import Outcome, Phase
+from surge.wallet import KeySigner
 
 STAKE = PARAMETERS.seat_stake
 WORTH = 3 * FEE
@@ -39,18 +42,30 @@ def house(courthouse: Courthouse) -> Courthouse:
     return courthouse
 
 
-def settled(house: Courthouse, case: int, outcome: Outcome, paid: list, *, worth: int = WORTH, pot: int = 5 * FEE, held: int | None = None):
+def settled(
+    house: Courthouse,
+    case: int,
+    outcome: Outcome,
+    paid: list,
+    *,
+    worth: int = WORTH,
+    pot: int = 5 * FEE,
+    held: int | None = None,
+    fines: settling.Fines = settling.NO_FINES,
+    prized: Sequence[KeySigner] = (),
+) -> settling.Split:
     """Check that a case is over and that everybody has what the rules say; returns who gets what."""
     found = house.state(case)
     assert (found.phase, found.outcome) == (Phase.OVER, outcome)
     held = worth + pot if held is None else held
     bond = PARAMETERS.bond(worth)
-    split = rules.split(outcome, worth=worth, fee=FEE, bond=bond, pot=pot, held=held, paid=len(paid))
+    split = settling.split(outcome, worth=worth, fee=FEE, bond=bond, pot=pot, held=held, paid=len(paid), fines=fines)
     for who in paid:
-        assert house.owed(who) == split.juror
+        assert house.owed(who) == split.juror + (split.prize if who in prized else 0)
     assert house.owed(BUYER) == split.opener
     assert house.owed(OPERATOR) == split.accused
-    assert split.juror * len(paid) + split.opener + split.accused + split.burnt == bond + pot + split.slashed
+    given = split.juror * len(paid) + split.prize * len(prized) + split.opener + split.accused
+    assert given + split.burnt == bond + pot + split.slashed + fines.taken
     assert house.place.balance(house.court) == sum(house.owed(who) for who in (BUYER, OPERATOR, *JURORS))
     assert house.bonds.reserved_by(house.court.address, OPERATOR.address) == 0
     return split
@@ -103,15 +118,18 @@ def test_right_output_with_inflated_fuel_is_convicted(house: Courthouse) -> None
 def test_an_opener_that_withholds_the_inputs_pays_and_the_accused_is_untouched(house: Courthouse) -> None:
     bond = house.bonds.bond_of(OPERATOR.address)
     case = house.open(worth=WORTH)
-    split = settled(house, case, Outcome.NO_INPUTS, house.decide(case, [UNAVAILABLE] * 5))
+    jury = house.decide(case, [UNAVAILABLE] * 5)
+    assert house.state(case).phase == Phase.EXTEND
+    house.let_stand(case)
+    split = settled(house, case, Outcome.NO_INPUTS, jury)
     assert split.juror == FEE // 4
     assert (split.opener, split.accused, split.burnt) == (5 * FEE - 5 * (FEE // 4), 0, PARAMETERS.opener_bond)
     assert house.bonds.bond_of(OPERATOR.address) == bond
 
 
-def test_the_minority_is_not_paid_and_keeps_its_stake(house: Courthouse) -> None:
+def test_who_had_no_inputs_where_most_had_them_is_not_paid_and_keeps_its_stake(house: Courthouse) -> None:
     case = house.open(worth=WORTH)
-    jury = house.decide(case, [TRUE, FALSE, TRUE, UNAVAILABLE, TRUE])
+    jury = house.decide(case, [TRUE, UNAVAILABLE, TRUE, UNAVAILABLE, TRUE])
     settled(house, case, Outcome.CONVICTED, [jury[0], jury[2], jury[4]])
     assert house.owed(jury[1]) == house.owed(jury[3]) == 0
     assert {house.bonds.bond_of(who.address) for who in jury} == {STAKE}
@@ -136,21 +154,21 @@ def test_who_does_not_reveal_pays(house: Courthouse) -> None:
 
 
 def test_who_sleeps_its_stake_away_sits_no_longer(courthouse: Courthouse) -> None:
-    courthouse.seat(12)
+    courthouse.seat(6)
     courthouse.accuse(200 * ETHER)
     fee = PARAMETERS.fee(PARAMETERS.max_fuel)
-    for who in JURORS[:12]:
+    for who in JURORS[:6]:
         with boa.env.prank(who.address):
             courthouse.court.resign()
         courthouse.enlist(who, fuel_cap=PARAMETERS.max_fuel)
     boa.env.time_travel(seconds=1)
     gone = 0
-    for _ in range(40):
+    for _ in range(39):
         case = courthouse.open(fuel_limit=PARAMETERS.max_fuel)
         courthouse.drawn(case)
         courthouse.pass_deadline(case)
         courthouse.court.advance(case)
-        gone = sum(courthouse.court.enlistment_of(who.address) == 0 for who in JURORS[:12])
+        gone = sum(courthouse.court.enlistment_of(who.address) == 0 for who in JURORS[:6])
         courthouse.pass_deadline(case)
         courthouse.court.advance(case)
         if gone:
@@ -159,7 +177,7 @@ def test_who_sleeps_its_stake_away_sits_no_longer(courthouse: Courthouse) -> Non
     left = [
         each for each in courthouse.enlistments().values() if each.left_at and each.enlisted_at > courthouse.court.enlistment(1).left_at
     ]
-    assert all(each.stake < STAKE / 2 < each.stake + fee for each in left)
+    assert all(each.stake < each.seats * STAKE / 2 < each.stake + fee for each in left)
 
 
 def test_a_copied_commitment_opens_for_nobody_else(house: Courthouse) -> None:
@@ -176,12 +194,17 @@ def test_a_copied_commitment_opens_for_nobody_else(house: Courthouse) -> None:
         house.court.reveal(case, salt(jury[0]), TRUE.result, TRUE.fuel, TRUE.witness)
 
 
-def test_who_did_not_run_it_lacks_the_witness_and_is_not_paid(house: Courthouse) -> None:
+def test_who_did_not_run_it_lacks_the_witness_and_is_fined(house: Courthouse) -> None:
     guess = replace(TRUE, witness=b"\x55" * 32)
     case = house.open(worth=WORTH)
     jury = house.decide(case, [TRUE, TRUE, guess, TRUE, TRUE])
-    settled(house, case, Outcome.CONVICTED, [jury[0], jury[1], jury[3], jury[4]])
+    house.extend(case, OTHER_SECRET)
+    second = house.decide(case, [TRUE] * 15, OTHER_SECRET)
+    right = [jury[0], jury[1], jury[3], jury[4]]
+    fines = settling.Fines(15 * FEE, 15 * FEE, 15, 4)
+    settled(house, case, Outcome.CONVICTED, right + second, pot=20 * FEE, held=WORTH + 20 * FEE, fines=fines, prized=right)
     assert house.owed(jury[2]) == 0
+    assert house.bonds.bond_of(jury[2].address) == STAKE - 15 * FEE
 
 
 def test_the_same_result_with_other_witnesses_is_no_majority(house: Courthouse) -> None:
@@ -194,16 +217,16 @@ def test_the_same_result_with_other_witnesses_is_no_majority(house: Courthouse) 
 def test_a_ring_of_two_loses_against_three(house: Courthouse) -> None:
     case = house.open(worth=WORTH)
     jury = house.decide(case, [LIAR, LIAR, TRUE, TRUE, TRUE])
-    settled(house, case, Outcome.CONVICTED, jury[2:])
+    house.extend(case, OTHER_SECRET)
+    second = house.decide(case, [TRUE] * 15, OTHER_SECRET)
+    fines = settling.Fines(30 * FEE, 30 * FEE, 15, 3)
+    split = settled(house, case, Outcome.CONVICTED, jury[2:] + second, pot=20 * FEE, fines=fines, prized=jury[2:])
+    assert split.slashed == WORTH + 3 * FEE
+    assert split.prize == 15 * FEE // 4 // 3
 
 
 def no_majority(count: int) -> list:
     return [TRUE] * (count // 2) + [LIAR] * (count // 2) + [THIRD]
-
-
-def extended(house: Courthouse, case: int, secret: bytes) -> None:
-    with boa.env.prank(BUYER.address):
-        house.court.extend(case, rules.secret_commitment(secret))
 
 
 def test_no_majority_calls_a_larger_jury_which_pays_all_who_were_right(house: Courthouse) -> None:
@@ -211,14 +234,15 @@ def test_no_majority_calls_a_larger_jury_which_pays_all_who_were_right(house: Co
     first = house.decide(case, [TRUE, TRUE, LIAR, LIAR, UNAVAILABLE])
     assert house.state(case).phase == Phase.EXTEND
     balance = house.place.balance(BUYER)
-    extended(house, case, OTHER_SECRET)
+    house.extend(case, OTHER_SECRET)
     assert balance - house.place.balance(BUYER) == 15 * FEE
     found = house.state(case)
     assert (found.phase, found.round, found.jurors, found.first, found.ordinal) == (Phase.ANSWER, 2, 15, 5, 2)
     assert house.bonds.reserved_by(house.court.address, OPERATOR.address) == WORTH + 20 * FEE
-    second = house.decide(case, [TRUE] * 10 + [LIAR] * 5, OTHER_SECRET)
+    second = house.decide(case, [TRUE] * 10 + [UNAVAILABLE] * 5, OTHER_SECRET)
     assert not {who.address for who in first} & {who.address for who in second}
-    settled(house, case, Outcome.CONVICTED, first[:2] + second[:10], pot=20 * FEE)
+    fines = settling.Fines(30 * FEE, 30 * FEE, 10, 2)
+    settled(house, case, Outcome.CONVICTED, first[:2] + second[:10], pot=20 * FEE, fines=fines, prized=first[:2])
 
 
 def test_three_juries_are_the_most(courthouse: Courthouse) -> None:
@@ -226,9 +250,9 @@ def test_three_juries_are_the_most(courthouse: Courthouse) -> None:
     courthouse.accuse()
     case = courthouse.open(worth=WORTH)
     juries = courthouse.decide(case, no_majority(5))
-    extended(courthouse, case, OTHER_SECRET)
+    courthouse.extend(case, OTHER_SECRET)
     juries += courthouse.decide(case, no_majority(15), OTHER_SECRET)
-    extended(courthouse, case, LAST_SECRET)
+    courthouse.extend(case, LAST_SECRET)
     juries += courthouse.decide(case, no_majority(45), LAST_SECRET)
     assert len({who.address for who in juries}) == 65
     paid = [who for who in juries if courthouse.owed(who)]
@@ -323,6 +347,6 @@ def test_the_secret_of_a_larger_jury_is_another(house: Courthouse) -> None:
         house.court.extend(case, rules.secret_commitment(OTHER_SECRET))
     with boa.reverts("court: not the time to answer"):
         house.court.answer(case, house.link(2))
-    extended(house, case, OTHER_SECRET)
+    house.extend(case, OTHER_SECRET)
     with boa.reverts("court: not the time to extend"):
-        extended(house, case, LAST_SECRET)
+        house.extend(case, LAST_SECRET)

@@ -9,8 +9,9 @@ import boa
 import pytest
 
 from contracts_support import BUYER, DEVICE, OPERATOR, STRANGER, key, rich
-from court_support import ENGINE, ETHER, FALSE, FEE, PARAMETERS, SECRET, THIRD, TRUE, UNAVAILABLE, Courthouse
+from court_support import ENGINE, ETHER, FALSE, FEE, LIMIT, PARAMETERS, SECRET, THIRD, TRUE, UNAVAILABLE, Courthouse
 from surge.core import court as rules
+from surge.core import settling
 from surge.core.court import Outcome
 from surge.core.types import address
 
@@ -34,14 +35,15 @@ def pair(house: Courthouse, **changes):
 
 def report(house: Courthouse, *arguments) -> int:
     with boa.env.prank(STRANGER.address):
-        return house.court.equivocation(*arguments)
+        return house.equivocations.equivocation(*arguments)
 
 
 def test_equivocation_costs_half_of_the_bond_without_a_jury_and_a_tenth_goes_to_the_reporter(house: Courthouse) -> None:
     supply = house.token.totalSupply()
     assert report(house, *pair(house)) == 10 * ETHER
     assert house.bonds.bond_of(OPERATOR.address) == 10 * ETHER
-    assert house.owed(STRANGER) == ETHER == house.place.balance(house.court)
+    assert house.place.balance(STRANGER) == ETHER
+    assert house.place.balance(house.court) == house.place.balance(house.equivocations) == 0
     assert supply - house.token.totalSupply() == 9 * ETHER
     assert rules.equivocation(20 * ETHER, 0, 20 * ETHER) == (10 * ETHER, ETHER)
 
@@ -82,8 +84,8 @@ def test_anybodys_device_slashes_no_operator(house: Courthouse) -> None:
 
 def test_who_reports_itself_loses_nine_tenths(house: Courthouse) -> None:
     with boa.env.prank(OPERATOR.address):
-        house.court.equivocation(*pair(house))
-        assert house.court.collect() == ETHER
+        house.equivocations.equivocation(*pair(house))
+    assert house.place.balance(OPERATOR) == ETHER
     assert house.bonds.bond_of(OPERATOR.address) == 10 * ETHER
 
 
@@ -97,9 +99,9 @@ def test_nobody_has_itself_slashed_for_the_stake_of_others(house: Courthouse, le
         with boa.env.prank(OPERATOR.address):
             house.bonds.unstake(OPERATOR.address, house.bonds.position(OPERATOR.address, OPERATOR.address)[0])
     assert report(house, *pair(house)) == 1_000 * ETHER
-    assert 0 <= 10 * ETHER - house.owed(STRANGER) < 1_000
+    assert 0 <= 10 * ETHER - house.place.balance(STRANGER) < 1_000
     assert rules.equivocation(2_000 * ETHER, 0, 2_000 * ETHER, 10 * ETHER) == (1_000 * ETHER, 10 * ETHER)
-    assert house.place.balance(house.court) == house.owed(STRANGER)
+    assert house.place.balance(house.equivocations) == 0
 
 
 def test_a_friend_that_convicts_an_operator_gets_no_more_than_the_operator_loses(house: Courthouse) -> None:
@@ -110,7 +112,7 @@ def test_a_friend_that_convicts_an_operator_gets_no_more_than_the_operator_loses
     house.decide(case, [TRUE] * 5)
     assert house.state(case).outcome == Outcome.CONVICTED
     bond = house.state(case).bond
-    split = rules.split(Outcome.CONVICTED, worth=WORTH, fee=FEE, bond=bond, pot=5 * FEE, held=DUE, paid=5, own=DUE * 20 // 5_000)
+    split = settling.split(Outcome.CONVICTED, worth=WORTH, fee=FEE, bond=bond, pot=5 * FEE, held=DUE, paid=5, own=DUE * 20 // 5_000)
     assert split.opener == bond + 5 * FEE + DUE * 20 // 5_000
     assert 0 <= split.opener - house.owed(BUYER) < 1_000
 
@@ -180,7 +182,7 @@ def test_a_bond_behind_seats_is_slashed_when_they_are_released_and_the_seats_are
     courthouse.seat(24)
     courthouse.accuse(bond=PARAMETERS.seat_stake)
     with boa.env.prank(OPERATOR.address):
-        number = courthouse.court.enlist(1, [ENGINE], 1 << 30, 10**12, KEY)
+        number = courthouse.court.enlist(1, [ENGINE], 1 << 30, LIMIT, KEY)
     case = courthouse.open(worth=WORTH)
     courthouse.decide(case, [TRUE] * 5)
     assert courthouse.court.debts(OPERATOR.address) == DUE
@@ -194,7 +196,7 @@ def test_a_bond_behind_seats_is_slashed_when_they_are_released_and_the_seats_are
 def test_equivocation_finds_a_bond_behind_seats_too(courthouse: Courthouse) -> None:
     courthouse.accuse(bond=PARAMETERS.seat_stake)
     with boa.env.prank(OPERATOR.address):
-        number = courthouse.court.enlist(1, [ENGINE], 1 << 30, 10**12, KEY)
+        number = courthouse.court.enlist(1, [ENGINE], 1 << 30, LIMIT, KEY)
     assert report(courthouse, *pair(courthouse)) == 0
     assert courthouse.court.debts(OPERATOR.address) == PARAMETERS.seat_stake // 2
     assert courthouse.court.enlistment_of(OPERATOR.address) == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from contracts_support import BUYER, OPERATOR, STRANGER, deploy
-from court_support import ETHER, FALSE, FEE, JURORS, PARAMETERS, THIRD, TRUE, UNAVAILABLE, Courthouse, found_court
+from court_support import ETHER, FALSE, FEE, JURORS, LIMIT, PARAMETERS, THIRD, TRUE, UNAVAILABLE, Courthouse, found_court
 from surge.core import court as rules
 from surge.core.court import Outcome, Phase
 from surge.core.keccak import keccak256
@@ -155,7 +155,7 @@ def machine(deployers):
                 if self.house.court.enlistment_of(who.address):
                     self.house.court.resign()
                 elif self.house.bonds.free_bond(who.address) >= PARAMETERS.seat_stake:
-                    self.house.court.enlist(1, [b"\x0e" * 32], 1 << 30, 10**12, b"\x09" * 32)
+                    self.house.court.enlist(1, [b"\x0e" * 32], 1 << 30, LIMIT, b"\x09" * 32)
 
         @rule()
         def unbond(self) -> None:

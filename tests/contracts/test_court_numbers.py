@@ -10,6 +10,7 @@ import pytest
 from contracts_support import OWNER, UNBONDING, Place, key
 from court_support import GIGA, PARAMETERS, TRUE, Courthouse, salt
 from surge.core import court as rules
+from surge.core import settling
 from surge.core.court import NO_INPUTS, SIZES, UNAVAILABLE, CourtParameters, Outcome
 from surge.core.keccak import keccak256
 from surge.core.types import address
@@ -40,6 +41,7 @@ PERIODS = ("answer_seconds", "draw_seconds", "commit_seconds", "reveal_seconds",
         ({"fuel_per_second": 1}, "court: speed out of bounds"),
         ({"base_fee": 0}, "court: amount out of bounds"),
         ({"opener_bond": 2**96 + 1}, "court: amount out of bounds"),
+        ({"opener_bond": 10 * PARAMETERS.base_fee + 1}, "court: amount out of bounds"),
         ({"seat_stake": 2**96 + 1}, "court: amount out of bounds"),
         ({"base_fee": 2**96 + 1}, "court: amount out of bounds"),
         ({"gigafuel_fee": 2**96 + 1}, "court: amount out of bounds"),
@@ -63,7 +65,7 @@ def test_the_numbers_are_public_and_in_order(courthouse: Courthouse) -> None:
     assert courthouse.court.parameters()._fields == tuple(each.name for each in fields(CourtParameters))
 
 
-@pytest.mark.parametrize("parameters", [PARAMETERS, replace(PARAMETERS, gigafuel_fee=7, base_fee=1), rules.EMBEDDED])
+@pytest.mark.parametrize("parameters", [PARAMETERS, replace(PARAMETERS, gigafuel_fee=7, base_fee=1, opener_bond=10), rules.EMBEDDED])
 def test_fees_bounds_and_deposits_are_what_the_mirror_says(place: Place, deployers: dict, parameters: CourtParameters) -> None:
     with boa.env.prank(OWNER.address):
         bonds = deployers["bonds"].deploy(place.token.address, 0, 7_200)
@@ -93,7 +95,7 @@ def test_the_court_fits_into_a_contract(courthouse: Courthouse) -> None:
 
 def test_the_smallest_jury_for_a_worth() -> None:
     fee = PARAMETERS.fee(GIGA)
-    assert [PARAMETERS.jury_for(GIGA, worth) for worth in (1, 3 * fee, 3 * fee + 1, 8 * fee + 1, 23 * fee + 1)] == [5, 5, 15, 45, None]
+    assert [PARAMETERS.jury_for(GIGA, worth) for worth in (1, 3 * fee, 3 * fee + 1, 8 * fee + 1, 23 * fee + 1)] == [5, 5, 15, None, None]
 
 
 def test_digests_are_what_the_contract_computes(courthouse: Courthouse) -> None:
@@ -116,7 +118,7 @@ def test_digests_are_what_the_contract_computes(courthouse: Courthouse) -> None:
 @pytest.mark.parametrize("held", [0, 99, 10**18, 10**20])
 def test_a_split_gives_away_what_came_in_and_burns_half_of_what_is_lost(outcome: Outcome, paid: int, held: int) -> None:
     worth, fee, bond, pot = 10**18 + 1, 10**17 + 3, 2 * 10**18 + 7, 45 * (10**17 + 3)
-    found = rules.split(outcome, worth=worth, fee=fee, bond=bond, pot=pot, held=held, paid=paid)
+    found = settling.split(outcome, worth=worth, fee=fee, bond=bond, pot=pot, held=held, paid=paid)
     assert found.juror * paid + found.opener + found.accused + found.burnt == bond + pot + found.slashed
     assert found.slashed <= held
     lost = {Outcome.ACQUITTED: bond, Outcome.NO_SECRET: bond, Outcome.NO_INPUTS: bond, Outcome.UNFIT: bond}.get(

@@ -182,8 +182,7 @@ def test_what_a_verdict_takes_is_bounded_by_what_its_majority_is_paid(house: Cou
 
 def test_an_opener_risks_what_it_asks_for(house: Courthouse) -> None:
     large = PARAMETERS.max_fuel
-    worth = 3 * PARAMETERS.fee(large)
-    assert worth < PARAMETERS.opener_bond
+    assert PARAMETERS.bond(1) == PARAMETERS.opener_bond < 3 * PARAMETERS.fee(large)
     assert house.court.deposit(large, 5, 10 * ETHER) == 10 * ETHER + 5 * PARAMETERS.fee(large) == PARAMETERS.deposit(large, 5, 10 * ETHER)
 
 

@@ -117,14 +117,14 @@ async def test_a_larger_jury_and_its_end_without_one(chain: Chain) -> None:
 async def test_an_equivocation_is_reported(chain: Chain) -> None:
     court = chain.ledger.court
     made = await dispute(chain, 0)
-    reporter = await chain.buyer()
+    reporter = await chain.buyer(tokens=0)
     with pytest.raises(LedgerError, match="court: one receipt"):
         await court.equivocation(reporter, made.signed, made.signed)
     other = replace(made.signed.receipt, result=TRUE.result)
     with pytest.raises(LedgerError, match="court: not the device's receipt"):
         await court.equivocation(reporter, made.signed, Signed(other, reporter.sign(other.digest(chain.network.channels_domain))))
     await court.equivocation(reporter, made.signed, Signed(other, made.device.sign(other.digest(chain.network.channels_domain))))
-    assert await court.collect(reporter) == COIN
+    assert await chain.ledger.token_balance(reporter.address) == COIN
     assert (await chain.ledger.bonds.pool(made.operator.address)).bond == 10 * COIN
     assert await court.debt(made.operator.address) == 0
 

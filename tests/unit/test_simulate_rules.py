@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from surge.core import court, credibility, emission, pricing
+from surge.core import court, credibility, emission, pricing, settling
 from surge.core.economics import FOUNDING
 from surge.core.pricing import Prices
 from surge.core.types import GIGA
@@ -57,7 +57,7 @@ def test_what_is_burnt_is_what_the_court_burns() -> None:
     worth = terms.max_worth(rules.limit, 5)
     assert rules.case == (worth + 5 * fee) // GRAIN
     for held in (0, fee, 3 * fee, worth + 4 * fee, worth + 5 * fee):
-        split = court.split(court.Outcome.CONVICTED, worth=worth, fee=fee, bond=worth, pot=5 * fee, held=held, paid=5)
+        split = settling.split(court.Outcome.CONVICTED, worth=worth, fee=fee, bond=worth, pot=5 * fee, held=held, paid=5)
         assert int(rules.burnt(np.array([held // GRAIN]))[0]) == pytest.approx(split.burnt // GRAIN, abs=10)
         assert split.slashed == held
     full = int(rules.burnt(np.array([rules.case]))[0])

@@ -9,6 +9,7 @@ from surge.cli.console import err
 from surge.cli.places import passphrase
 from surge.cli.registry import metadata, register_relay
 from surge.core import network as network_file
+from surge.core.court import EMBEDDED as COURT
 from surge.core.network import NetworkFile, RelayAddress
 from surge.core.parameters import EMBEDDED
 from surge.errors import InvalidInput
@@ -28,7 +29,13 @@ PROVIDER_COIN = 10 * 10**18
 """Wei of the chain's coin that each operator, of a device or a relay, and each device begins with, for gas."""
 
 OPERATOR_BOND = 10 * EMBEDDED.min_bond
-"""Wei of SURGE that each operator of a device stakes, jurors among them: strangers who join later earn their bond first."""
+"""Wei of SURGE that each operator of a device stakes: strangers who join later earn their bond first."""
+
+JUROR_SEATS = 10
+"""Seats of each juror: their stake covers a fine for the largest unit that the court hears."""
+
+JUROR_BOND = OPERATOR_BOND + JUROR_SEATS * COURT.seat_stake
+"""Wei of SURGE that each juror's operator stakes."""
 
 
 async def found(data: Path, plan: Plan) -> Path:
@@ -103,14 +110,14 @@ async def _endow_jurors(data: Path, plan: Plan, network: NetworkFile) -> None:
         for index in range(plan.jurors):
             keys = Keystore(data / "jurors" / str(index) / "wallet")
             if not await ledger.bonds.own_stake(keys.load_or_create("operator", passphrase()).address):
-                await _endow(ledger, treasury, keys)
+                await _endow(ledger, treasury, keys, JUROR_BOND)
     finally:
         await ledger.close()
 
 
-async def _endow(ledger: Ledger, treasury: KeySigner, keys: Keystore) -> None:
+async def _endow(ledger: Ledger, treasury: KeySigner, keys: Keystore, bond: int = OPERATOR_BOND) -> None:
     """Give a device and its operator coin, and the operator a bond."""
     operator, device = (keys.load_or_create(name, passphrase()) for name in ("operator", "device"))
     await ledger.transfer(treasury, device.address, native=PROVIDER_COIN)
-    await ledger.transfer(treasury, operator.address, tokens=OPERATOR_BOND, native=PROVIDER_COIN)
-    await ledger.bonds.stake(operator, operator.address, OPERATOR_BOND)
+    await ledger.transfer(treasury, operator.address, tokens=bond, native=PROVIDER_COIN)
+    await ledger.bonds.stake(operator, operator.address, bond)

@@ -205,7 +205,7 @@ async def running(data: Path, plan: Plan) -> AsyncIterator[Parts]:
 
 @contextlib.asynccontextmanager
 async def _running(data: Path, plan: Plan) -> AsyncIterator[Parts]:
-    from surge.cli.founding import found
+    from surge.cli.founding import JUROR_SEATS, found
 
     end_leftovers(data)
     await asyncio.to_thread(prepare_image)
@@ -227,7 +227,8 @@ async def _running(data: Path, plan: Plan) -> AsyncIterator[Parts]:
         near = ("--listen", "127.0.0.1:0")
         lending = ("--cores", str(plan.cores), "--memory", str(plan.memory), "--storage", str(plan.storage), *near)
         devices = [device("provider", index, data, *lending) for index in range(plan.providers)]
-        devices += [device("juror", index, data, "--juror-only", *near) for index in range(plan.jurors)]
+        sitting = ("--juror-only", "--seats", str(JUROR_SEATS), *near)
+        devices += [device("juror", index, data, *sitting) for index in range(plan.jurors)]
         await parts.start(*relays)
         await parts.start(*devices)
         parts.watch()

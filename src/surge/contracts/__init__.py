@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-NAMES = ("surge_token", "registry", "bonds", "channels", "court", "challenges", "emissions")
+NAMES = ("surge_token", "registry", "bonds", "channels", "court", "challenges", "equivocations", "emissions")
 """The contracts that make a network, in the order in which they are deployed. The other sources are modules of theirs."""
 
 CALLED = {"token": "surge_token"}

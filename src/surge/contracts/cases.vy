@@ -9,7 +9,8 @@
 @custom:security Invariants:
         1. a jury is a function of the opener's secret, which was
            committed to before the accused's link was known, of
-           that link, and of seats that stood before the case;
+           that link, and of seats that stood before the case and
+           still cover its greatest fine;
         2. a juror answers a case once; its commitment names it and
            the case, so that nobody can open a copy of it;
         3. nobody reveals while anybody can still commit.
@@ -47,9 +48,10 @@ struct Case:
     first: uint256  # place of this round's first juror among all
     committed: uint256
     revealed: uint256
-    lead: bytes32  # the answer most jurors of this round gave
+    answers: uint256  # different ones of this round, but for 'inputs unavailable'
+    lead: bytes32  # the answer most jurors of the last round gave that was drawn
     lead_votes: uint256
-    lead_kind: uint256
+    lead_kind: uint256  # 0 once that round was found to have no majority
     phase: uint256
     outcome: uint256
 
@@ -164,7 +166,7 @@ def commit(id: uint256, commitment: bytes32):
     log Committed(case=id, juror=msg.sender, commitment=commitment)
     if committed == self._cases[id].jurors:
         self._cases[id].phase = REVEAL
-        self._cases[id].deadline = block.timestamp + terms_of_court.TERMS.reveal_seconds
+        self._cases[id].deadline = block.timestamp + terms_of_court._terms.reveal_seconds
 
 
 @external
@@ -194,10 +196,13 @@ def reveal(id: uint256, salt: bytes32, result: bytes32, fuel: uint256, witness: 
     self._cases[id].revealed += 1
     votes: uint256 = self._votes[id][round][answer] + 1
     self._votes[id][round][answer] = votes
+    kind: uint256 = self._kind(id, result, fuel, witness)
+    if votes == 1 and kind != UNAVAILABLE:
+        self._cases[id].answers += 1
     if votes > self._cases[id].lead_votes:
         self._cases[id].lead = answer
         self._cases[id].lead_votes = votes
-        self._cases[id].lead_kind = self._kind(id, result, fuel, witness)
+        self._cases[id].lead_kind = kind
     log Revealed(case=id, juror=msg.sender, result=result, fuel=fuel, witness=witness)
 
 
@@ -209,7 +214,7 @@ def case(id: uint256) -> Case:
     @param id Its id.
     @return Case Its state.
     """
-    return self._cases[id]
+    return self._case(id)
 
 
 @external
@@ -239,6 +244,15 @@ def ballot(id: uint256, juror: address) -> Ballot:
 
 @internal
 @view
+def _case(id: uint256) -> Case:
+    """
+    @dev A case, read in one place: that takes room.
+    """
+    return self._cases[id]
+
+
+@internal
+@view
 def _kind(id: uint256, result: bytes32, fuel: uint256, witness: bytes32) -> uint256:
     """
     @dev What an answer says of a case.
@@ -252,27 +266,39 @@ def _kind(id: uint256, result: bytes32, fuel: uint256, witness: bytes32) -> uint
 
 
 @internal
+@pure
+def _idle() -> bytes32:
+    """
+    @dev The hash of the answer that the inputs did not come.
+    """
+    return keccak256(abi_encode(empty(bytes32), empty(uint256), NO_INPUTS))
+
+
+@internal
 def _turn_to_reveal(id: uint256):
     """
     @dev Begins the time to reveal when that to commit is over.
     """
     if self._cases[id].phase == COMMIT and block.timestamp >= self._cases[id].deadline:
         self._cases[id].phase = REVEAL
-        self._cases[id].deadline += terms_of_court.TERMS.reveal_seconds
+        self._cases[id].deadline += terms_of_court._terms.reveal_seconds
 
 
 @internal
 def _draw_jury(id: uint256, seed: bytes32) -> (bool, bool):
     """
     @dev Draws a round's jurors. Passed over are the parties, who
-         was drawn before, and seats that did not stand before the
-         case; also who says that it cannot run the unit, but a
+         was drawn before, seats that did not stand before the
+         case, and those whose stake does not cover a fine beside
+         those of other open cases. So is who says that it cannot
+         run the unit, but a
          jury stands only for at least half of whom the seed names:
          else the opener could ask for what its friends alone can
          run. Returns whether there is a jury, and whether too many
          could not run it; without a jury nobody has a duty.
     """
-    case: Case = self._cases[id]
+    case: Case = self._case(id)
+    fine: uint256 = terms_of_court._fine(case.fee, case.jurors)
     found: uint256 = 0
     unable: uint256 = 0
     for turn: uint256 in range(TURNS + TURNS_EACH * case.jurors, bound=MAX_TURNS):
@@ -284,6 +310,7 @@ def _draw_jury(id: uint256, seed: bytes32) -> (bool, bool):
             not seats._sat(seat, case.opened_at)
             or seat.juror in [case.opener, case.accused]
             or self._ballots[id][seat.juror].round != 0
+            or seat.stake < seats._pledged[enlistment] + fine
         ):
             continue
         if seat.memory < case.memory or seat.fuel_cap < case.fuel_limit:
@@ -291,6 +318,7 @@ def _draw_jury(id: uint256, seed: bytes32) -> (bool, bool):
             continue
         self._ballots[id][seat.juror].round = case.round
         self._ballots[id][seat.juror].enlistment = enlistment
+        seats._pledged[enlistment] += fine
         self._jurors[id].append(seat.juror)
         found += 1
         log Drawn(case=id, juror=seat.juror, round=case.round, enlistment=enlistment)

@@ -8,8 +8,8 @@
 @author Surge
 @notice A buyer disputes a recorded receipt with another result or
         fuel. Jurors drawn from bonded operators run the unit,
-        commit to what they found, and reveal; a majority decides.
-        Two receipts with one number are slashed without a jury.
+        commit to what they found, and reveal. If they disagree,
+        larger juries are called, up to one whose majority decides.
 @custom:security Invariants:
         1. the court holds exactly what it owes and what open
            cases took in;
@@ -23,7 +23,9 @@
            takes longer than a claim's greatest age and the longest
            case together;
         6. a verdict takes no more from a bond than the bribe
-           bound, beside the jury's costs.
+           bound, beside the juries' costs;
+        7. who lets a jury's majority against it stand, and calls
+           no larger one, loses by it.
 """
 
 
@@ -57,11 +59,6 @@ import verdicts
 initializes: verdicts[terms_of_court := terms_of_court, dues := dues, seats := seats, cases := cases]
 
 
-# @dev We import and initialise the `equivocations` module.
-import equivocations
-initializes: equivocations[terms_of_court := terms_of_court, dues := dues, recorded := recorded, seats := seats]
-
-
 exports: (
     terms_of_court.parameters,
     terms_of_court.fee,
@@ -90,8 +87,6 @@ exports: (
     cases.ballot,
     cases.commit,
     cases.reveal,
-    equivocations.equivocated,
-    equivocations.equivocation,
 )
 
 
@@ -170,7 +165,6 @@ def __init__(
     seats.__init__()
     cases.__init__()
     verdicts.__init__()
-    equivocations.__init__()
     unbonding: uint256 = staticcall dues.Bonds(bonds_).unbonding_seconds()
     assert unbonding > parameters_.max_claim_age + terms_of_court._longest_case(), "court: unbonding is too short"
 
@@ -205,8 +199,8 @@ def open(
     @return uint256 The case's id.
     """
     assert receipt.kind in [recorded.UNIT, recorded.SETUP], "court: nothing that was run"
-    assert claim.jurors in [terms_of_court.SMALL, terms_of_court.MIDDLE, terms_of_court.LARGE], "court: no such jury"
-    assert claim.fuel_limit <= terms_of_court.TERMS.max_fuel and claim.fuel <= claim.fuel_limit, "court: fuel out of bounds"
+    assert claim.jurors in [terms_of_court.SMALL, terms_of_court.MIDDLE], "court: no such jury"
+    assert claim.fuel_limit <= terms_of_court._terms.max_fuel and claim.fuel <= claim.fuel_limit, "court: fuel out of bounds"
     assert claim.result != empty(bytes32), "court: nothing claimed"
     assert claim.result != receipt.result or claim.fuel != receipt.quantity, "court: claims the same"
     assert claim.worth > 0 and claim.worth <= terms_of_court._max_worth(claim.fuel_limit, claim.jurors), "court: worth out of bounds"
@@ -215,9 +209,9 @@ def open(
     digest: bytes32 = recorded._signed(receipt, signature, channel.device)
     assert msg.sender == channel.buyer, "court: not the buyer"
     assert msg.sender != channel.provider, "court: one's own work"
-    assert recorded._stands_behind(channel.provider, channel.device, terms_of_court.TERMS.max_claim_age), "court: no operator's device"
+    assert recorded._stands_behind(channel.provider, channel.device, terms_of_court._terms.max_claim_age), "court: no operator's device"
     assert staticcall recorded.Channels(recorded.channels).verify_receipt(receipt, accepted, amount, index, path), "court: not recorded"
-    assert block.timestamp <= channel.redeemed_at + terms_of_court.TERMS.max_claim_age, "court: too old"
+    assert block.timestamp <= channel.redeemed_at + terms_of_court._terms.max_claim_age, "court: too old"
     assert recorded._agreed(terms, terms_signature, receipt.channel, channel.device), "court: not the device's terms"
     assert self.case_of[digest] == 0, "court: disputed before"
     assert (staticcall dues.Bonds(dues.bonds).pool(channel.provider)).anchor != empty(bytes32), "court: no anchor"
@@ -231,7 +225,7 @@ def open(
     pot: uint256 = claim.jurors * fee
     reserved: uint256 = dues._lock(channel.provider, claim.worth + pot)
     ordinal: uint256 = extcall dues.Bonds(dues.bonds).next_ordinal(channel.provider)
-    deadline: uint256 = block.timestamp + terms_of_court.TERMS.answer_seconds
+    deadline: uint256 = block.timestamp + terms_of_court._terms.answer_seconds
     case: cases.Case = empty(cases.Case)
     case.opener = msg.sender
     case.accused = channel.provider
@@ -287,11 +281,11 @@ def answer(id: uint256, link: bytes32):
     @param id The case.
     @param link The link of the case's ordinal.
     """
-    case: cases.Case = cases._cases[id]
+    case: cases.Case = cases._case(id)
     assert case.phase == cases.ANSWER, "court: not the time to answer"
     assert block.timestamp < case.deadline, "court: too late"
     assert extcall dues.Bonds(dues.bonds).use_link(case.accused, case.ordinal, link), "court: not the link"
-    deadline: uint256 = block.timestamp + terms_of_court.TERMS.draw_seconds
+    deadline: uint256 = block.timestamp + terms_of_court._terms.draw_seconds
     cases._cases[id].seed = link
     cases._cases[id].phase = cases.DRAW
     cases._cases[id].deadline = deadline
@@ -302,13 +296,14 @@ def answer(id: uint256, link: bytes32):
 def draw(id: uint256, secret: bytes32) -> bool:
     """
     @dev Draws the jury with the opener's secret. Who keeps it
-         loses its bond. If there are too few jurors, the case is
+         loses its bond. If there are too few jurors, the majority
+         of the jury before decides; without one the case is
          dismissed and everything returned.
     @param id The case.
     @param secret What was committed to.
     @return bool Whether there is a jury.
     """
-    case: cases.Case = cases._cases[id]
+    case: cases.Case = cases._case(id)
     assert case.phase == cases.DRAW, "court: not the time to draw"
     assert block.timestamp < case.deadline, "court: too late"
     assert keccak256(secret) == case.commitment, "court: not the secret"
@@ -318,9 +313,13 @@ def draw(id: uint256, secret: bytes32) -> bool:
     unfit: bool = False
     drawn, unfit = cases._draw_jury(id, seed)
     if not drawn:
-        verdicts._settle(id, verdicts.UNFIT if unfit else verdicts.DISMISSED)
+        stands: uint256 = case.lead_kind if case.lead_kind != 0 else verdicts.DISMISSED
+        verdicts._settle(id, verdicts.UNFIT if unfit else stands, False)
         return False
     deadline: uint256 = block.timestamp + terms_of_court._commit_window(case.fuel_limit)
+    cases._cases[id].lead = empty(bytes32)
+    cases._cases[id].lead_votes = 0
+    cases._cases[id].lead_kind = 0
     cases._cases[id].phase = cases.COMMIT
     cases._cases[id].deadline = deadline
     log JuryDrawn(case=id, round=case.round, seed=seed, deadline=deadline)
@@ -332,19 +331,22 @@ def advance(id: uint256):
     """
     @dev Moves a case past what is over: a deadline, or a time to
          reveal in which nobody is waited for. Anyone may call it.
+         An opener that calls no larger jury loses if the last one's
+         majority was against it.
     @param id The case.
     """
     cases._turn_to_reveal(id)
-    case: cases.Case = cases._cases[id]
+    case: cases.Case = cases._case(id)
     late: bool = block.timestamp >= case.deadline
     if case.phase == cases.ANSWER and late:
-        verdicts._settle(id, verdicts.NO_LINK)
+        verdicts._settle(id, verdicts.NO_LINK, False)
     elif case.phase == cases.DRAW and late:
-        verdicts._settle(id, verdicts.NO_SECRET)
+        verdicts._settle(id, verdicts.NO_SECRET, False)
     elif case.phase == cases.REVEAL and (late or case.revealed == case.committed):
         verdicts._tally(id)
     elif case.phase == cases.EXTEND and late:
-        verdicts._settle(id, verdicts.UNRESOLVED)
+        lost: bool = case.lead_kind in [cases.OWN, cases.UNAVAILABLE]
+        verdicts._settle(id, case.lead_kind if lost else verdicts.UNRESOLVED, False)
     else:
         raise "court: nothing to move"
 
@@ -352,21 +354,20 @@ def advance(id: uint256):
 @external
 def extend(id: uint256, commitment: bytes32):
     """
-    @dev Calls a larger jury where the last one had no majority.
-         Only the opener may; it deposits that jury's fees. Without
-         one the case ends, and what is left of deposits returns.
+    @dev Calls a larger jury where the last one gave no verdict.
+         Only the opener may; it deposits that jury's fees.
     @param id The case.
     @param commitment keccak256 of another secret.
     """
-    case: cases.Case = cases._cases[id]
+    case: cases.Case = cases._case(id)
     assert case.phase == cases.EXTEND, "court: not the time to extend"
     assert block.timestamp < case.deadline, "court: too late"
     assert msg.sender == case.opener, "court: not the opener"
     assert commitment != empty(bytes32) and commitment != case.commitment, "court: no commitment"
-    jurors: uint256 = terms_of_court.MIDDLE if case.jurors == terms_of_court.SMALL else terms_of_court.LARGE
+    jurors: uint256 = terms_of_court._next_size(case.jurors)
     pot: uint256 = jurors * case.fee
     ordinal: uint256 = extcall dues.Bonds(dues.bonds).next_ordinal(case.accused)
-    deadline: uint256 = block.timestamp + terms_of_court.TERMS.answer_seconds
+    deadline: uint256 = block.timestamp + terms_of_court._terms.answer_seconds
     case.first += case.jurors
     case.pot += pot
     case.reserved += dues._lock(case.accused, pot)
@@ -378,10 +379,22 @@ def extend(id: uint256, commitment: bytes32):
     case.round += 1
     case.committed = 0
     case.revealed = 0
-    case.lead = empty(bytes32)
-    case.lead_votes = 0
-    case.lead_kind = 0
+    case.answers = 0
     case.phase = cases.ANSWER
     cases._cases[id] = case
     log Extended(case=id, round=case.round, jurors=jurors, ordinal=ordinal, deadline=deadline)
     dues._take(msg.sender, pot)
+
+
+@external
+def owe(operator: address, amount: uint256):
+    """
+    @dev Notes what another slasher lacks of a bond because this
+         court has it reserved: that is slashed when it is released,
+         and seats end. Only a slasher may.
+    @param operator The operator.
+    @param amount What is missing, in wei.
+    """
+    assert staticcall dues.Bonds(dues.bonds).is_slasher(msg.sender), "court: not a slasher"
+    dues._owe(operator, amount, dues._held(operator))
+    seats._leave_if_sitting(operator)

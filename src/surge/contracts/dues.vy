@@ -215,10 +215,17 @@ def _seize(operator: address, reserved: uint256, due: uint256) -> uint256:
     if held < due:
         held += self._lock(operator, due - held)
     if held < due:
-        elsewhere: uint256 = self._held(operator) - held
-        debt: uint256 = min(self.debts[operator] + due - held, elsewhere)
-        self._set_debt(operator, debt)
+        self._owe(operator, due - held, self._held(operator) - held)
     return held
+
+
+@internal
+def _owe(operator: address, missing: uint256, elsewhere: uint256):
+    """
+    @dev Notes what a slash lacks as a debt, as far as this court
+         has it reserved elsewhere.
+    """
+    self._set_debt(operator, min(self.debts[operator] + missing, elsewhere))
 
 
 @internal

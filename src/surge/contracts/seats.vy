@@ -17,7 +17,10 @@
            an operator's seats reserve was its own stake: coming
            and going holds nobody else's;
         3. dead places are taken first, so that coming and going
-           does not fill the list with them.
+           does not fill the list with them;
+        4. a seat is drawn only where what is left of its stake
+           covers the greatest fine of the case, beside those of
+           the open cases that it was drawn for before.
 """
 
 
@@ -76,6 +79,10 @@ places: public(HashMap[bytes32, uint256])
 _reserved: HashMap[address, uint256]
 
 
+# @dev Wei of each enlistment's stake that open cases may fine it.
+_pledged: HashMap[uint256, uint256]
+
+
 # @dev The place of each engine that is looked at next.
 _cursors: HashMap[bytes32, uint256]
 
@@ -123,8 +130,9 @@ def enlist(
     """
     @dev Takes seats for the calling operator. Each reserves a
          stake, which its own stake must cover together with that
-         of seats it gave up and that are not released. What it says of
-         itself stands until it resigns.
+         of seats it gave up and that are not released, and which
+         covers the greatest fine of the largest unit it takes.
+         What it says of itself stands until it resigns.
     @param seats How many.
     @param engines What it runs, by hash; none twice.
     @param memory The largest memory limit it takes, in bytes.
@@ -136,7 +144,9 @@ def enlist(
     assert seats > 0 and seats <= MAX_SEATS, "court: seats out of bounds"
     assert len(engines) > 0, "court: no engine"
     assert key != empty(bytes32), "court: no key"
-    stake: uint256 = seats * terms_of_court.TERMS.seat_stake
+    stake: uint256 = seats * terms_of_court._terms.seat_stake
+    largest: uint256 = terms_of_court._fee(min(fuel_cap, terms_of_court._terms.max_fuel))
+    assert stake >= terms_of_court._fine(largest, terms_of_court.LARGE), "court: seats cover no fine"
     reserved: uint256 = self._reserved[msg.sender] + stake
     assert staticcall dues.Bonds(dues.bonds).own_stake(msg.sender) >= reserved, "court: own stake below the seats'"
     assert dues._lock(msg.sender, stake) == stake, "court: bond not free"
@@ -205,7 +215,7 @@ def release_seats(enlistment_: uint256) -> uint256:
     found: Enlistment = self._enlistments[enlistment_]
     assert found.left_at != 0, "court: not left"
     assert found.stake > 0, "court: nothing reserved"
-    assert self._is_over(found), "court: seats may still be drawn"
+    assert self._is_over(found) and self._pledged[enlistment_] == 0, "court: seats may still be drawn"
     self._enlistments[enlistment_].stake = 0
     self._reserved[found.juror] -= found.stake
     log SeatsReleased(juror=found.juror, enlistment=enlistment_, stake=found.stake)
@@ -274,21 +284,26 @@ def _leave_if_sitting(juror: address):
 
 
 @internal
-def _charge(id: uint256, amount: uint256):
+def _charge(id: uint256, amount: uint256, kept: bool) -> (uint256, uint256):
     """
-    @dev Burns of seats' stake what their juror has to pay, as far
-         as it goes. Who paid half of it away does not sit on.
+    @dev Takes of seats' stake what their juror has to pay, as far
+         as it goes: the court keeps it, or it is burnt. Who paid
+         half of its stake away does not sit on. Returns what was
+         taken, and what of it the juror itself lost and not who
+         staked behind it.
     """
     found: Enlistment = self._enlistments[id]
     due: uint256 = min(min(amount, found.stake), dues._held(found.juror))
     if due == 0:
-        return
+        return 0, 0
+    own: uint256 = dues._reward(found.juror, due, due)
     self._enlistments[id].stake = found.stake - due
     self._reserved[found.juror] -= due
     log SeatsCharged(juror=found.juror, enlistment=id, amount=due)
-    dues._slash(found.juror, due, 0)
-    if found.left_at == 0 and 2 * (found.stake - due) < found.seats * terms_of_court.TERMS.seat_stake:
+    dues._slash(found.juror, due, due if kept else 0)
+    if found.left_at == 0 and 2 * (found.stake - due) < found.seats * terms_of_court._terms.seat_stake:
         self._leave(id)
+    return due, own
 
 
 @internal

@@ -27,10 +27,13 @@ struct Parameters:
     gigafuel_fee: uint256  # wei for each 10**9 of the fuel limit, on top
 
 
-# @dev Jurors of the first, second and third size.
+# @dev Jurors of the first, second and third size. A case is opened
+# with one of the first two, and each jury called later is larger by
+# a factor.
 SMALL: constant(uint256) = 5
 MIDDLE: constant(uint256) = 15
 LARGE: constant(uint256) = 45
+GROWTH: constant(uint256) = 3
 
 
 # @dev Sizes a case may go through.
@@ -56,7 +59,13 @@ MAX_FUEL_SECONDS: constant(uint256) = 2_592_000
 MAX_WEI: constant(uint256) = 2**96
 
 
-TERMS: immutable(Parameters)
+# @dev An opener risks at most so many of the least fee, beside what a
+# case is worth: a verdict moves no more than jurors can be bought for.
+MAX_BOND_FEES: constant(uint256) = 10
+
+
+# @dev The numbers: written once, at deployment.
+_terms: Parameters
 
 
 @deploy
@@ -85,7 +94,8 @@ def __init__(parameters_: Parameters):
         parameters_.gigafuel_fee,
     ]:
         assert amount <= MAX_WEI, "court: amount out of bounds"
-    TERMS = parameters_
+    assert parameters_.opener_bond <= MAX_BOND_FEES * parameters_.base_fee, "court: amount out of bounds"
+    self._terms = parameters_
     assert parameters_.seat_stake >= self._fee(parameters_.max_fuel), "court: a seat covers no fee"
 
 
@@ -96,7 +106,7 @@ def parameters() -> Parameters:
     @dev The numbers this court was founded with.
     @return Parameters The numbers.
     """
-    return TERMS
+    return self._terms
 
 
 @external
@@ -116,8 +126,9 @@ def fee(fuel_limit: uint256) -> uint256:
 def max_worth(fuel_limit: uint256, jurors: uint256) -> uint256:
     """
     @dev The bribe bound: what a jury's smallest majority is paid.
-         No verdict of that jury takes more than this from a bond
-         beside the jury's costs.
+         No verdict takes more than this from a bond beside costs,
+         and buying one takes more than all that it moves: see
+         `cheapest_bribe` in `core/bribes.py`.
     @param fuel_limit The unit's fuel limit.
     @param jurors The jury's size.
     @return uint256 The bound in wei.
@@ -156,7 +167,27 @@ def _fee(fuel_limit: uint256) -> uint256:
     """
     @dev A juror's fee, rounded up.
     """
-    return TERMS.base_fee + (fuel_limit * TERMS.gigafuel_fee + 999_999_999) // 1_000_000_000
+    return self._terms.base_fee + (fuel_limit * self._terms.gigafuel_fee + 999_999_999) // 1_000_000_000
+
+
+@internal
+@pure
+def _next_size(jurors: uint256) -> uint256:
+    """
+    @dev The jury that follows one of this size.
+    """
+    return min(GROWTH * jurors, LARGE)
+
+
+@internal
+@pure
+def _fine(fee: uint256, jurors: uint256) -> uint256:
+    """
+    @dev What a juror of a jury of this size loses for another
+         answer than the verdict's: the fees of the larger jury
+         that a dissent calls for.
+    """
+    return self._next_size(jurors) * fee
 
 
 @internal
@@ -174,7 +205,7 @@ def _opener_bond(worth: uint256) -> uint256:
     """
     @dev The opener risks what it asks of the other side.
     """
-    return max(TERMS.opener_bond, worth)
+    return max(self._terms.opener_bond, worth)
 
 
 @internal
@@ -183,7 +214,7 @@ def _commit_window(fuel_limit: uint256) -> uint256:
     """
     @dev Seconds to run the unit and to commit.
     """
-    return TERMS.commit_seconds + fuel_limit // TERMS.fuel_per_second
+    return self._terms.commit_seconds + fuel_limit // self._terms.fuel_per_second
 
 
 @internal
@@ -193,6 +224,6 @@ def _longest_case() -> uint256:
     @dev Three juries, and two waits for a larger one.
     """
     jury: uint256 = (
-        TERMS.answer_seconds + TERMS.draw_seconds + self._commit_window(TERMS.max_fuel) + TERMS.reveal_seconds
+        self._terms.answer_seconds + self._terms.draw_seconds + self._commit_window(self._terms.max_fuel) + self._terms.reveal_seconds
     )
-    return ROUNDS * jury + (ROUNDS - 1) * TERMS.extend_seconds
+    return ROUNDS * jury + (ROUNDS - 1) * self._terms.extend_seconds

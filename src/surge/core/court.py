@@ -18,6 +18,15 @@ from surge.core.types import GIGA, ZERO, Address, Fuel, Wei
 SIZES = (5, 15, 45)
 """Jurors of the first, the second and the third size."""
 
+OPENING = SIZES[:2]
+"""Jurors that a case may be opened with; the largest jury is called after another one."""
+
+GROWTH = 3
+"""How many times larger the next jury is."""
+
+MAX_BOND_FEES = 10
+"""What an opener risks at least is no more than so many of the least fee."""
+
 NO_INPUTS = keccak256(b"inputs unavailable")
 """32 bytes: the witness of a juror who did not get the unit's inputs."""
 
@@ -61,15 +70,15 @@ class Outcome(IntEnum):
     BOTH_WRONG = 3
     """A jury found another: the accused loses, and the opener has no reward."""
     NO_INPUTS = 4
-    """A jury did not get the inputs: the opener loses, the accused gets nothing of it."""
+    """A jury did not get the inputs, and no larger one was called: the opener loses, the accused gets nothing of it."""
     NO_LINK = 5
     """The accused kept its link, and loses."""
     NO_SECRET = 6
     """The opener kept its secret, and loses."""
     DISMISSED = 7
-    """Too few jurors were found."""
+    """Too few jurors were found, and no jury before had a majority."""
     UNRESOLVED = 8
-    """No jury had a majority, and no larger one was called."""
+    """No jury gave a verdict, no larger one was called, and the last one's majority was not against the opener."""
     UNFIT = 9
     """Most seats cannot run what the opener asks for: the opener loses, the accused gets nothing of it."""
 
@@ -107,8 +116,20 @@ class CourtParameters:
         """Wei that each juror is paid, and pays if it does not reveal: rounded up."""
         return Wei(self.base_fee + (fuel_limit * self.gigafuel_fee + GIGA - 1) // GIGA)
 
+    def fine(self, fuel_limit: int, jurors: int) -> Wei:
+        """Wei that a juror of such a jury loses for another answer than the verdict's: the fees of the jury that a dissent calls for."""
+        return Wei(next_size(jurors) * self.fee(fuel_limit))
+
+    def covered(self, seats: int) -> int:
+        """The largest fuel limit of units whose greatest fine so many seats cover; below 0 if they cover none."""
+        left = seats * self.seat_stake // SIZES[-1] - self.base_fee
+        return self.max_fuel if not self.gigafuel_fee and left >= 0 else min(self.max_fuel, left * GIGA // max(1, self.gigafuel_fee))
+
     def max_worth(self, fuel_limit: int, jurors: int) -> Wei:
-        """The bribe bound in wei: what a jury's smallest majority is paid. No verdict takes more from a bond, beside the costs."""
+        """The bribe bound in wei: what a jury's smallest majority is paid. No verdict takes more from a bond, beside the costs.
+
+        See `core.bribes` for why nobody gains by buying a verdict.
+        """
         return Wei((jurors // 2 + 1) * self.fee(fuel_limit))
 
     def bond(self, worth: int) -> Wei:
@@ -130,8 +151,13 @@ class CourtParameters:
         return len(SIZES) * jury + (len(SIZES) - 1) * self.extend_seconds
 
     def jury_for(self, fuel_limit: int, worth: int) -> int | None:
-        """The smallest jury whose verdict may be worth so much; None if none may."""
-        return next((size for size in SIZES if worth <= self.max_worth(fuel_limit, size)), None)
+        """The smallest jury that a case worth so much may be opened with; None if there is none."""
+        return next((size for size in OPENING if worth <= self.max_worth(fuel_limit, size)), None)
+
+
+def next_size(jurors: int) -> int:
+    """The jury that follows one of this size."""
+    return min(GROWTH * jurors, SIZES[-1])
 
 
 EMBEDDED = CourtParameters(
@@ -144,7 +170,7 @@ EMBEDDED = CourtParameters(
     fuel_per_second=5 * GIGA,
     max_fuel=10**12,
     opener_bond=10**17,
-    seat_stake=2 * 10**18,
+    seat_stake=5 * 10**18,
     base_fee=10**16,
 )
 """For a ledger on one machine: everything is as on a public one, in minutes instead of days."""
@@ -261,20 +287,26 @@ def draw(
     memory: int,
     fuel_limit: int,
     excluded: Collection[Address],
+    fine: int = 0,
+    pledged: Mapping[int, int] | None = None,
 ) -> list[Address] | Outcome:
     """The jury that a seed draws, or how the case ends without one: `DISMISSED` or `UNFIT`.
 
     `seats` has the enlistment of each of the engine's places as they were when the case was opened; `excluded` are the parties and who
     was drawn for the case before. Who cannot run the unit is passed over; but with more than `jurors` of them there is no jury, and the
-    case is unfit.
+    case is unfit. Passed over, too, is whose stake does not cover the `fine` of such a jury beside what other open cases may take of it:
+    `pledged`, by enlistment.
     """
     found: list[Address] = []
     unable = 0
     for turn in range(TURNS + TURNS_EACH * jurors):
         if len(found) == jurors or unable > jurors:
             break
-        seat = enlistments[seats[drawn_place(drawn_with, turn, len(seats))]]
+        number = seats[drawn_place(drawn_with, turn, len(seats))]
+        seat = enlistments[number]
         if not seat.sat(opened_at) or seat.juror in excluded or seat.juror in found:
+            continue
+        if seat.stake < (pledged or {}).get(number, 0) + fine:
             continue
         if seat.memory < memory or seat.fuel_cap < fuel_limit:
             unable += 1
@@ -290,48 +322,6 @@ def phase_at(phase: int, deadline: int, now: int, reveal_seconds: int) -> tuple[
     if phase == Phase.COMMIT and now >= deadline:
         return Phase.REVEAL, deadline + reveal_seconds
     return Phase(phase), deadline
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Who gets what at a case's end, in wei."""
-
-    juror: int
-    """Each juror who is paid."""
-    opener: int
-    """The opener, what it deposited included."""
-    accused: int
-    """The accused."""
-    slashed: int
-    """What is taken from the accused's bond."""
-    burnt: int
-    """What nobody gets."""
-
-
-def split(outcome: Outcome, *, worth: int, fee: int, bond: int, pot: int, held: int, paid: int, own: int | None = None) -> Split:
-    """Who gets what.
-
-    `held` is what can be slashed of the accused's bond: what was reserved, or what is free besides; `paid` counts the jurors who are
-    paid. What a loser loses beside the costs goes to the other side and to the jurors, at most a quarter each, and at least half is burnt.
-    `own` is what of the accused's loss is its own stake: the opener's reward is no more than that, or one could have oneself convicted for
-    the stake of others. Unless it is given, nobody else staked.
-    """
-    each = fee // IDLE_PART if outcome == Outcome.NO_INPUTS else fee
-    costs = paid * each
-    opener = pot - costs
-    if outcome in (Outcome.CONVICTED, Outcome.BOTH_WRONG, Outcome.NO_LINK):
-        taken = min(held, worth + costs)
-        back = min(taken, costs)
-        lost = taken - back
-        reward = 0 if outcome == Outcome.BOTH_WRONG else lost // PART if own is None else min(lost // PART, own)
-        share = lost // PART // paid if paid else 0
-        return Split(each + share, opener + bond + back + reward, 0, taken, lost - reward - share * paid)
-    if outcome in (Outcome.ACQUITTED, Outcome.NO_SECRET):
-        share = bond // PART // paid if paid else 0
-        return Split(each + share, opener, bond // PART, 0, bond - bond // PART - share * paid)
-    if outcome in (Outcome.NO_INPUTS, Outcome.UNFIT):
-        return Split(each, opener, 0, 0, bond)
-    return Split(each, opener + bond, 0, 0, 0)
 
 
 def equivocation(bond: int, debts: int, free: int, own: int | None = None) -> tuple[Wei, Wei]:

@@ -27,7 +27,7 @@ MAX_FILE = 64 << 10
 MAX_URLS = 32
 """RPC URLs, and relays, that a file may name."""
 
-CONTRACTS = ("token", "registry", "bonds", "channels", "court", "emissions", "challenges")
+CONTRACTS = ("token", "registry", "bonds", "channels", "court", "emissions", "challenges", "equivocations")
 """The contracts that a network may have, as the file names them; `NetworkFile` has a field for each."""
 
 _RPC_SCHEMES = frozenset({"http", "https"})
@@ -85,6 +85,8 @@ class NetworkFile:
     """What mints for work; None where nothing does."""
     challenges: Contract | None = None
     """Where storage is proved, and slashed for; None where it is not."""
+    equivocations: Contract | None = None
+    """Where two receipts with one number are reported, and slashed for; None where they are not."""
 
     @property
     def contracts(self) -> dict[str, Contract]:
@@ -165,6 +167,7 @@ def decode(data: bytes) -> NetworkFile:
         court=_optional(contracts, "court"),
         emissions=_optional(contracts, "emissions"),
         challenges=_optional(contracts, "challenges"),
+        equivocations=_optional(contracts, "equivocations"),
     )
 
 

@@ -85,12 +85,14 @@ class Case:
     """Jurors of this round who committed."""
     revealed: int
     """Jurors of this round who revealed."""
+    answers: int
+    """Different answers of this round, but for that the inputs did not come."""
     lead: bytes
-    """32 bytes: the answer that most of this round gave."""
+    """32 bytes: the answer that most gave of the last round that was drawn."""
     lead_votes: int
     """How many gave it."""
     lead_kind: int
-    """1: the accused's, 2: the opener's, 3: another one, 4: that the inputs did not come."""
+    """1: the accused's, 2: the opener's, 3: another one, 4: that the inputs did not come; 0 once that round had no majority."""
     phase: int
     """A `core.court.Phase`."""
     outcome: int

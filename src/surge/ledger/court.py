@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, fields
 from typing import Any
 
-from surge.core.court import Answer, CourtParameters, Enlistment, Filing, commitment, secret_commitment
+from surge.core.court import Answer, CourtParameters, Enlistment, Filing, commitment, next_size, secret_commitment
 from surge.core.receipts import Receipt, Signed, Terms
 from surge.core.signing import Signer
 from surge.core.types import Address, Wei, address
@@ -189,14 +189,15 @@ class Court:
     async def extend(self, signer: Signer, number: int, secret: bytes) -> Case:
         """Call a larger jury as the opener, with another secret, which deposits its fees; returns the state. Raises `NotEnough`."""
         case = await self.case(number)
-        await self._calls.approve(signer, "court", 3 * case.jurors * case.fee)
+        await self._calls.approve(signer, "court", next_size(case.jurors) * case.fee)
         await self._write(signer, "extend", number, secret_commitment(secret), purpose=f"calling a larger jury in case {number}")
         return await self.case(number)
 
     async def equivocation(self, signer: Signer, one: Signed, other: Signed) -> str:
-        """Report two receipts that a device gave one number; returns the transaction. A tenth of the slash is the signer's."""
+        """Report two receipts that a device gave one number; returns the transaction. A tenth of the slash is paid to the signer."""
         rows = (_receipt_row(one.receipt), one.signature, _receipt_row(other.receipt), other.signature)
-        return (await self._write(signer, "equivocation", *rows, purpose="reporting an equivocation")).transaction
+        done = await self._calls.write(signer, "equivocations", "equivocation", *rows, purpose="reporting an equivocation")
+        return done.transaction
 
     async def collect(self, signer: Signer) -> Wei:
         """Take what the signer is owed; returns the wei. Nothing is sent where nothing is owed."""

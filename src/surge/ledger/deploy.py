@@ -27,7 +27,7 @@ from surge.ledger.interfaces import checksum, function_of
 from surge.ledger.journal import Journal
 from surge.ledger.transactions import Sender
 
-SLASHERS = ("court", "challenges", None, None)
+SLASHERS = ("court", "challenges", "equivocations", None)
 """Who may have each place among the slashers of bonds; nobody may have those of None."""
 
 LINKS: tuple[tuple[str, str, int | None, str | None], ...] = (
@@ -43,6 +43,10 @@ LINKS: tuple[tuple[str, str, int | None, str | None], ...] = (
     ("challenges", "token", None, "token"),
     ("challenges", "registry", None, "registry"),
     ("challenges", "bonds", None, "bonds"),
+    ("equivocations", "court", None, "court"),
+    ("equivocations", "registry", None, "registry"),
+    ("equivocations", "bonds", None, "bonds"),
+    ("equivocations", "channels", None, "channels"),
     ("emissions", "token", None, "token"),
     ("emissions", "channels", None, "channels"),
     ("emissions", "bonds", None, "bonds"),
@@ -68,6 +72,8 @@ class Deployed:
     """What mints for work."""
     challenges: Contract | None = None
     """Where storage is proved, and slashed for."""
+    equivocations: Contract | None = None
+    """Where two receipts with one number are slashed for."""
 
     @property
     def contracts(self) -> dict[str, Any]:
@@ -132,13 +138,15 @@ async def deploy(
             parameters.fee_bps,
             parameters.epoch_seconds,
         )
-        court = challenges = emissions = None
+        court = challenges = equivocations = emissions = None
         if parameters.court is not None:
             numbers = astuple(parameters.court)
             row = "(" + ",".join(["uint256"] * len(numbers)) + ")"
             places = [checksum(each.address) for each in (token, registry, bonds, channels)]
             court = await put("court", ("address", "address", "address", "address", row), *places, numbers)
             await call("bonds", bonds, "set_slasher", court, SLASHERS.index("court"))
+            equivocations = await put("equivocations", ("address",), checksum(court.address))
+            await call("bonds", bonds, "set_slasher", equivocations, SLASHERS.index("equivocations"))
         if parameters.storage is not None:
             numbers = astuple(parameters.storage)
             row = "(" + ",".join(["uint256"] * len(numbers)) + ")"
@@ -150,7 +158,7 @@ async def deploy(
             types = ("address", "address", "address", "uint256", "uint256", "uint256")
             emissions = await put("emissions", types, *places, *astuple(parameters.emissions))
             await call("token", token, "set_minter", emissions)
-        return Deployed(token, registry, bonds, channels, court, emissions, challenges)
+        return Deployed(token, registry, bonds, channels, court, emissions, challenges, equivocations)
     finally:
         transactions.close()
         await endpoints.close()

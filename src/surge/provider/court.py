@@ -100,6 +100,10 @@ class Periods(Protocol):
         """How fast a juror must be."""
         ...
 
+    def covered(self, seats: int) -> int:
+        """The largest fuel limit of units whose greatest fine so many seats cover."""
+        ...
+
 
 class Court(Protocol):
     """What a juror asks of the court, as `surge.ledger` answers it."""

@@ -24,7 +24,7 @@ from surge.core.messages import inputs_info
 from surge.core.network import NetworkFile
 from surge.core.receipts import Receipt
 from surge.core.signing import Signer
-from surge.core.types import ZERO, Address
+from surge.core.types import GIGA, ZERO, Address
 from surge.core.units import MAX_WALL_MS, PROVABLE, Status, result_hash
 from surge.errors import GuestFault, InvalidInput, LedgerError, PeerFault, SurgeError, Unavailable
 from surge.provider.court import CaseState, Court
@@ -64,7 +64,7 @@ class JurorConfig:
     memory: int = 512 << 20
     """Bytes of the largest unit it takes."""
     fuel_cap: int = 10**13
-    """Fuel of the largest unit it takes."""
+    """Fuel of the largest unit it takes, or less where its seats do not cover a fine for that."""
 
 
 class Juror:
@@ -182,17 +182,18 @@ class Juror:
             )
         elif not number and config.seats:
             engines, key = [self._sandbox.engine], self._key.public
+            fuel_cap = min(config.fuel_cap, (await court.parameters()).covered(config.seats))
+            if fuel_cap < 0:
+                raise InvalidInput(f"{config.seats} seats cover no fine of this court: take more with --seats", seats=config.seats)
             try:
-                await court.enlist(
-                    self._signer, seats=config.seats, engines=engines, memory=config.memory, fuel_cap=config.fuel_cap, key=key
-                )
+                await court.enlist(self._signer, seats=config.seats, engines=engines, memory=config.memory, fuel_cap=fuel_cap, key=key)
             except LedgerError as error:
                 raise LedgerError(
                     f"the court gives {self.operator} no seats ({error.message}): each takes a stake of the operator's own, which "
                     "`surge stake` puts in",
                     reason=error.details.get("reason", ""),
                 ) from error
-            log.info("sits as a juror, with %d seats", config.seats)
+            log.info("sits as a juror, with %d seats, for units of %d gigafuel at most", config.seats, fuel_cap // GIGA)
 
     # Watching
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from surge.core import credibility, emission, pricing
-from surge.core.court import SIZES, Outcome, Split, split
+from surge.core.court import SIZES, Outcome
 from surge.core.economics import FOUNDING, Economics
 from surge.core.pricing import Prices
+from surge.core.settling import Split, split
 from surge.core.types import GIGA
 
 JOB = 1_000

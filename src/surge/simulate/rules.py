@@ -127,7 +127,7 @@ class Rules:
         return self.economics.court.max_worth(self.limit, SIZES[0]) // GRAIN + self.jury
 
     def burnt(self, slashed: Array) -> Array:
-        """What of slashes for cases, in grains, nobody gets: for each case as `court.split` has it; the last may be short."""
+        """What of slashes for cases, in grains, nobody gets: for each case as `settling.split` has it; the last may be short."""
 
         def of(taken: Array) -> Array:
             lost = np.maximum(taken - self.jury, 0)
