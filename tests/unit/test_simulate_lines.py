@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from surge.core import court
+from surge.core.court import Outcome
 from surge.core.economics import FOUNDING, Emission
 from surge.core.parameters import PUBLIC, SURGE
 from surge.provider.config import ProviderConfig
@@ -35,7 +36,7 @@ CHEATS = (
 )
 """Every cheat that must lose."""
 
-KNOWN_TO_WIN = {"a juror who is bribed"}
+KNOWN_TO_WIN: set[str] = set()
 """What the documents say is bounded, and not made impossible."""
 
 DETECTED = CHEATS[:5]
@@ -114,7 +115,9 @@ def test_a_ring_gains_with_its_size_and_half_a_bond_halves_what_equivocating_cos
 def test_the_courts_lines_follow_its_fees_and_bonds() -> None:
     assert line_of("a buyer who disputes good work").loses == 16 * SURGE // 10
     assert line_of("an opener who withholds inputs").loses == 115 * SURGE // 100
-    assert line_of("a juror who sleeps").loses - line_of("a juror who copies").loses == Given().fee == 12 * SURGE // 100
+    assert line_of("a juror who sleeps").loses == Given().fee + Given().ended(Outcome.CONVICTED).juror
+    assert line_of("a juror who copies").loses == 15 * Given().fee + Given().ended(Outcome.CONVICTED).juror
+    assert Given().fee == 12 * SURGE // 100
     assert line_of("randomness that is re-rolled").loses == Given().worth == 36 * SURGE // 100
     slashed = line_of("a bond self-slashed while a case is coming")
     assert (slashed.gain, slashed.loses) == (9 * SURGE // 100, 96 * SURGE // 100)
@@ -128,12 +131,15 @@ def test_the_courts_lines_follow_its_fees_and_bonds() -> None:
     assert line_of("a juror who copies", unpaid).verdict == "wins"
 
 
-def test_a_bribe_costs_more_than_what_a_verdict_is_worth_without_costs_and_the_bond() -> None:
-    bribe, given = line_of("a juror who is bribed"), Given()
-    assert bribe.loses > given.worth
-    assert bribe.gain > bribe.loses
-    for part in (given.worth, given.case - given.worth, bribe.gain - given.case):
-        assert shown(part) in bribe.unless
+@pytest.mark.parametrize("unit", [1, 10, 1_000])
+def test_a_bribe_costs_more_than_all_that_a_verdict_moves(unit: int) -> None:
+    given = Given(unit=unit)
+    bribe = line_of("a juror who is bribed", given)
+    assert bribe.gain == given.case + given.ended(Outcome.ACQUITTED).accused
+    assert bribe.loses == int(28.25 * given.fee)
+    assert bribe.verdict == "loses"
+    assert shown(83 * given.fee) in bribe.unless
+    assert shown(int(25.5 * given.fee)) in bribe.unless
 
 
 @pytest.mark.parametrize("cheat", ["a bond withdrawn while a case is coming", "an undelegation in front of a slash"])

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from surge.core import credibility, emission, exposure
+from surge.core.bribes import cheapest_bribe, verdict_moves
 from surge.core.court import SIZES, Outcome, equivocation
 from surge.core.parameters import SURGE
 from surge.simulate.given import Given
@@ -243,17 +244,22 @@ def _buyers(at: Given) -> tuple[Line, ...]:
 
 def _court(at: Given) -> tuple[Line, ...]:
     work, paid = at.unit * at.economics.gigafuel, at.ended(Outcome.CONVICTED).juror
-    majority = SIZES[0] // 2 + 1
-    acquitted = at.case + at.ended(Outcome.ACQUITTED).accused
+    court, first = at.economics.court, SIZES[0]
+    asked = (court, at.limit, first)
+    acquitted, unheard, convicted = (
+        (verdict_moves(*asked, at.worth, which), cheapest_bribe(*asked, which))
+        for which in (Outcome.ACQUITTED, Outcome.NO_INPUTS, Outcome.CONVICTED)
+    )
+    dissents = court.fine(at.limit, first) + court.fine(at.limit, SIZES[1]) + (SIZES[2] // 2 + 1) * at.fee
     withheld = min(at.opener_loses(Outcome.NO_SECRET, 0), at.ended(Outcome.NO_LINK, 0).slashed)
     return (
         Line(
             "a juror who copies",
             "the accused's answer, or another juror's commitment, without running the unit",
             work,
-            paid,
-            "the witness is nowhere to be read, and a commitment names its juror: it is in the minority, and not paid",
-            ("jurors_who_sleep_pay_and_who_copy_are_not_paid", "a_copied_commitment_opens_for_nobody_else"),
+            paid + court.fine(at.limit, first),
+            "the witness is nowhere to be read, and a commitment names its juror: it dissents, and is fined what a larger jury costs",
+            ("who_did_not_run_it_lacks_the_witness_and_is_fined", "a_copied_commitment_opens_for_nobody_else"),
             unless=f"another juror hands over the witness: that saves the run, {shown(work)} SURGE, and the verdict is the other's",
         ),
         Line(
@@ -266,13 +272,19 @@ def _court(at: Given) -> tuple[Line, ...]:
         ),
         Line(
             "a juror who is bribed",
-            f"an accused that is guilty pays {majority} of {SIZES[0]} jurors what they would be paid",
-            acquitted,
-            majority * paid,
-            "what a verdict takes beside the costs is at most what the smallest majority is paid",
-            ("what_a_verdict_takes_is_bounded_by_what_its_majority_is_paid", "a_ring_of_two_loses_against_three"),
-            unless=f"of the gain only {shown(at.worth)} SURGE is bounded; an acquittal also saves {shown(at.case - at.worth)} of costs and "
-            f"brings {shown(acquitted - at.case)} of the opener's bond, if {majority} jurors are for sale for what they give up",
+            "an accused that is guilty buys its acquittal in the cheapest way, whatever juries it takes",
+            *acquitted,
+            "a jury that disagrees calls a larger one, who was wrong is fined its fees, and who was right among them has a part of that",
+            (
+                "one_and_three_bribed_jurors_of_five_lose_and_the_accused_is_convicted",
+                "five_bribed_jurors_of_five_acquit_and_each_gave_up_more_than_the_verdict_moves",
+                "a_bribed_majority_of_fifteen_loses_to_the_largest_jury",
+                "buying_a_verdict_takes_more_than_it_moves",
+            ),
+            unless="there are fewer jurors than the juries take, the opener cannot advance larger ones' fees, or jurors are one person, or "
+            "believe whoever pays only if the bribe fails. One dissenter in each jury and a bare majority of the largest take "
+            f"{shown(dissents)} SURGE; that the inputs did not come takes {shown(unheard[1])} and moves {shown(unheard[0])}; "
+            f"a conviction by an opener that is wrong takes {shown(convicted[1])} and moves {shown(convicted[0])}",
         ),
         Line(
             "randomness that is re-rolled",
