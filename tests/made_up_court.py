@@ -9,6 +9,7 @@ from typing import Any
 
 from provider_world import NETWORK
 from surge.core.court import UNAVAILABLE, Answer, CourtParameters, Filing, Outcome, Phase, commitment, secret_commitment
+from surge.core.settling import tally
 from surge.core.types import ZERO, Address
 from surge.errors import InvalidInput, LedgerError, Unavailable
 
@@ -39,6 +40,8 @@ class Case:
     outcome: int = 0
     committed: int = 0
     revealed: int = 0
+    answers: int = 0
+    lead_kind: int = 0
 
 
 @dataclass
@@ -213,20 +216,24 @@ class MadeUpCourt:
         if found.phase == Phase.REVEAL and (late or found.committed == found.revealed):
             self._tally(case)
         elif found.phase in (Phase.ANSWER, Phase.DRAW, Phase.EXTEND) and late:
-            found.outcome = {Phase.ANSWER: Outcome.NO_LINK, Phase.DRAW: Outcome.NO_SECRET}.get(Phase(found.phase), Outcome.UNRESOLVED)
+            stands = Outcome.NO_INPUTS if found.lead_kind == Outcome.NO_INPUTS else Outcome.UNRESOLVED
+            found.outcome = {Phase.ANSWER: Outcome.NO_LINK, Phase.DRAW: Outcome.NO_SECRET}.get(Phase(found.phase), stands)
             found.phase = Phase.OVER
         else:
             raise self._revert("nothing to move")
         return "0x"
 
     def _tally(self, number: int) -> None:
-        """The first answer that more than half gave decides; that of the accused is not known here."""
+        """What most of those who ran the unit found is what the opener claims; that of the accused is not known here."""
         case = self.cases[number]
         said = [self.said(number, juror) for juror in self.drawn_jurors[number][case.first :]]
-        best = max((each for each in said if each is not None), key=said.count, default=None)
-        if best is not None and 2 * said.count(best) > case.jurors:
-            case.phase = Phase.OVER
-            case.outcome = Outcome.NO_INPUTS if best == UNAVAILABLE else Outcome.CONVICTED
+        best = max((each for each in said if each not in (None, UNAVAILABLE)), key=said.count, default=UNAVAILABLE)
+        assert best is not None
+        found = tally([*said, *[None] * (case.jurors - len(said))], own=(ZERO, -1), claimed=(best.result, best.fuel))
+        case.answers = len({each for each in said if each not in (None, UNAVAILABLE)})
+        case.lead_kind = int(found.kind or 0)
+        if found.verdict is not None:
+            case.phase, case.outcome = Phase.OVER, found.verdict
         else:
             case.phase, case.deadline = Phase.EXTEND, self.now + self.periods.extend_seconds
 
@@ -264,7 +271,7 @@ class MadeUpCourt:
         if found.phase != Phase.EXTEND or self.now >= found.deadline or digest == found.commitment:
             raise self._revert("not the time to extend")
         found.round, found.commitment, found.phase = found.round + 1, digest, Phase.ANSWER
-        found.committed = found.revealed = 0
+        found.committed = found.revealed = found.answers = 0
         found.deadline = self.now + self.periods.answer_seconds
         return "0x"
 

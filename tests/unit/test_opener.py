@@ -28,7 +28,7 @@ from surge.core.pricing import Prices
 from surge.core.receipts import Receipt, ReceiptKind, Signed, Terms
 from surge.core.types import ZERO, Address
 from surge.core.units import WORLD, Limits, UnitSpec, unit_id
-from surge.errors import InvalidInput, LedgerError, Unavailable
+from surge.errors import InvalidInput, LedgerError, NotEnough, Unavailable
 from surge.wallet import ReceivingKey
 
 WALLET = key(10)
@@ -282,7 +282,74 @@ async def test_jurors_without_inputs_cost_the_opener(bench: Bench) -> None:
     await bench.answer()
     await bench.phase(Phase.COMMIT)
     await bench.verdict(lambda _: UNAVAILABLE)
+    await bench.phase(Phase.EXTEND)
+    looks = bench.court.calls.count("case")
+    await until(lambda: bench.court.calls.count("case") > looks + 2)
+    bench.court.now = bench.court.cases[1].deadline
     assert (await following).outcome == Outcome.NO_INPUTS
+    assert "extend" not in bench.court.calls
+
+
+async def test_jurors_who_had_the_inputs_and_deny_it_are_answered_with_a_larger_jury(bench: Bench) -> None:
+    disputes = bench.disputes()
+    dispute = await disputes.open(case(), RIGHT, 78, most=45)
+    following = asyncio.ensure_future(disputes.follow(dispute))
+    await bench.answer()
+    await until(lambda: len(bench.courier.taken) == 5)
+    await until(lambda: sum("has the inputs" in each["text"] for each in docket.events(bench.journal, dispute.receipt)) == 5)
+    await bench.verdict(lambda _: UNAVAILABLE)
+    await until(lambda: any("15 jurors are called" in each["text"] for each in docket.events(bench.journal, dispute.receipt)))
+    assert bench.court.cases[1].round == 2
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_jurors_who_disagree_call_larger_juries_up_to_the_largest(bench: Bench) -> None:
+    disputes = bench.disputes()
+    dispute = await disputes.open(case(), RIGHT, 78, most=45)
+    following = asyncio.ensure_future(disputes.follow(dispute))
+    for round_, size in ((1, 5), (2, 15)):
+        await bench.answer()
+        await bench.phase(Phase.COMMIT)
+        bench.court.cases[1].jurors = size
+        await bench.verdict(lambda at: says(at) if at else Answer(RIGHT, 1, sha(b"witness")))
+        await until(lambda round_=round_: bench.court.cases[1].round == round_ + 1)
+        for at in JURORS:  # the same five sit again: here that changes nothing
+            bench.court.ballots[1, at].commitment = bench.court.ballots[1, at].answer = ZERO
+    await bench.answer()
+    await bench.phase(Phase.COMMIT)
+    bench.court.cases[1].jurors = 45
+    known = docket.find(bench.journal, "1")
+    assert len(set(known.secrets)) == 3 == len(bench.court.secrets)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_an_opener_that_cannot_pay_for_a_larger_jury_says_so_once_and_pays_when_it_can(bench: Bench) -> None:
+    real = bench.court.extend
+
+    async def poor(*args: Any) -> str:
+        raise NotEnough("the wallet holds 3 wei of 15")
+
+    bench.court.extend = poor  # type: ignore[method-assign]
+    disputes = bench.disputes()
+    dispute = await disputes.open(case(), RIGHT, 78, most=15)
+    following = asyncio.ensure_future(disputes.follow(dispute))
+    await bench.answer()
+    await until(lambda: len(bench.courier.taken) == 5)
+    await bench.verdict(lambda at: Answer(RIGHT, at, sha(b"witness")))
+
+    def told() -> list[str]:
+        return [each["text"] for each in docket.events(bench.journal, dispute.receipt) if "cannot pay" in each["text"]]
+
+    await until(lambda: len(told()) == 1)
+    looks = bench.court.calls.count("case")
+    await until(lambda: bench.court.calls.count("case") > looks + 2)
+    assert len(told()) == 1
+    bench.court.extend = real  # type: ignore[method-assign]
+    await until(lambda: bench.court.cases[1].round == 2)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
 
 
 REFUSED: dict[str, tuple[Case, tuple[bytes, int], dict[str, Any], type[Exception]]] = {
@@ -290,6 +357,7 @@ REFUSED: dict[str, tuple[Case, tuple[bytes, int], dict[str, Any], type[Exception
     "more fuel than the unit may burn": (case(), (RIGHT, 1001), {}, InvalidInput),
     "no result": (case(), (ZERO, 1), {}, InvalidInput),
     "a jury of another size": (case(), (RIGHT, 78), {"jurors": 7}, InvalidInput),
+    "the largest jury at first": (case(), (RIGHT, 78), {"jurors": 45}, InvalidInput),
     "a smaller jury after a larger one": (case(), (RIGHT, 78), {"jurors": 15, "most": 5}, InvalidInput),
     "a receipt for an upload": (case(kind=ReceiptKind.TRANSFER), (RIGHT, 78), {}, InvalidInput),
     "a receipt without its unit": (case(unit=UNIT), (RIGHT, 78), {}, InvalidInput),

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from surge.buyer.docket import FAILED, OPEN, OPENING, OVER, Dispute
-from surge.buyer.verdicts import explain
-from surge.core.court import Outcome, Phase
+from surge.buyer.verdicts import explain, fines_of
+from surge.core.court import UNAVAILABLE, Answer, Outcome, Phase
+from surge.core.types import ZERO, Address
 
 DISPUTE = Dispute(b"r" * 32, 7, OPEN, 0.0, "0x" + "ac" * 20, b"x" * 32, 5, 5, 5, 10**17, (b"s" * 32,), 0, 0)
 NOW = 1_800_000_000
 
 
 def case(phase: Phase, **changes: Any) -> Any:
-    said = {"phase": int(phase), "deadline": NOW + 30, "round": 1, "jurors": 5, "outcome": 0}
+    said = {"phase": int(phase), "deadline": NOW + 30, "round": 1, "jurors": 5, "outcome": 0, "lead_kind": 0, "fee": 10, "answers": 2}
     return SimpleNamespace(**{**said, **changes})
 
 
@@ -34,8 +35,12 @@ def jurors(*, inputs: int = 5, committed: int = 0, revealed: int = 0) -> list[di
         (case(Phase.COMMIT), jurors(inputs=5, committed=2), "^5 jurors run the unit again, and 2 have committed[^;]*; they have .*30 s.$"),
         (case(Phase.COMMIT), jurors(inputs=4), "1 juror does not have the inputs yet"),
         (case(Phase.COMMIT), jurors(inputs=1), "4 jurors do not have the inputs yet"),
-        (case(Phase.REVEAL), jurors(committed=4, revealed=3), "3 of 4 have. More than half of 5 decide"),
-        (case(Phase.EXTEND), jurors(), "No larger one was asked for"),
+        (case(Phase.REVEAL), jurors(committed=4, revealed=3), "3 of 4 have. More than half of 5 decide, if all who ran the unit agree"),
+        (case(Phase.REVEAL, jurors=45), jurors(committed=4, revealed=3), "More than half of 45 decide.$"),
+        (case(Phase.EXTEND), jurors(), "No answer had a majority.*No larger one was asked for, .* deposits return"),
+        (case(Phase.EXTEND, lead_kind=1), jurors(), "found what the receipt says, and not all agreed.* this wallet loses its bond"),
+        (case(Phase.EXTEND, lead_kind=2), jurors(), "found what this wallet claims, and not all agreed.* deposits return"),
+        (case(Phase.EXTEND, lead_kind=4), jurors(), "say that the inputs did not come.* this wallet loses its bond"),
     ],
 )
 def test_an_open_case_says_who_must_do_what_until_when(found: Any, jury: list[dict[str, Any]], words: str) -> None:
@@ -45,7 +50,35 @@ def test_an_open_case_says_who_must_do_what_until_when(found: Any, jury: list[di
 
 
 def test_a_larger_jury_is_said_to_follow_where_it_was_asked_for() -> None:
-    assert "larger jury is called" in explain(replace(DISPUTE, most=15), case(Phase.EXTEND), [], NOW, "")[0]
+    said = explain(replace(DISPUTE, most=15), case(Phase.EXTEND), [], NOW, "")[0]
+    assert "15 jurors are called, whose fees of 150 wei this wallet advances" in said
+
+
+WINNER, OTHER = Answer(b"x" * 32, 5, b"w" * 32).digest, Answer(b"x" * 32, 6, b"w" * 32).digest
+
+
+def ballots(*said: tuple[int, bytes]) -> dict[Address, Any]:
+    return {Address(f"0x{at:040x}"): SimpleNamespace(round=round_, answer=answer) for at, (round_, answer) in enumerate(said)}
+
+
+@pytest.mark.parametrize(
+    ("found", "fines"),
+    [
+        (case(Phase.OVER, round=2, jurors=15, outcome=2, lead=WINNER, answers=1), [0, 150, 0, 0, 450]),
+        (case(Phase.OVER, round=3, jurors=45, outcome=1, lead=WINNER, answers=2), [0, 150, 0, 0, 450]),
+        (case(Phase.OVER, round=2, jurors=15, outcome=1, lead=WINNER, answers=2), []),  # its opener let the majority stand
+        (case(Phase.OVER, round=3, jurors=45, outcome=1, lead=WINNER, answers=0), []),  # nobody was found for the largest jury
+        (case(Phase.OVER, round=2, jurors=15, outcome=4, lead=UNAVAILABLE.digest, answers=1), []),
+        (case(Phase.EXTEND, round=2, jurors=15, lead=WINNER, answers=2), []),
+    ],
+)
+def test_who_answered_otherwise_than_a_jurys_verdict_is_fined(found: Any, fines: list[int]) -> None:
+    every = ballots((1, WINNER), (1, OTHER), (1, UNAVAILABLE.digest), (1, ZERO), (2, OTHER))
+    paid = fines_of(found, every)
+    assert [paid.get(who, 0) for who in every] == (fines or [0] * 5)
+    rows = [{"round": each.round, "fine": paid.get(who, 0)} for who, each in every.items()]
+    if found.phase == Phase.OVER and fines:
+        assert "2 jurors answered otherwise, and paid 600 wei" in explain(replace(DISPUTE, state=OVER), found, rows, NOW, "")[1]
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -20,7 +20,8 @@ from surge.buyer.docket import FAILED, OPEN, OPENING, OVER, Dispute
 from surge.buyer.journal import Journal
 from surge.buyer.verdicts import refusal
 from surge.core.case_package import CasePackage
-from surge.core.court import SIZES, Filing, phase_at, secret_commitment
+from surge.core.court import OPENING as AT_FIRST
+from surge.core.court import SIZES, Filing, Outcome, Phase, next_size, phase_at, secret_commitment
 from surge.core.duty import OpenerStep, inputs_until, opener_step
 from surge.core.messages import Declined, Kept, encode_envelope, inputs_info
 from surge.core.network import NetworkFile
@@ -28,7 +29,7 @@ from surge.core.receipts import FUELLED
 from surge.core.signing import Signer
 from surge.core.types import ZERO, Address
 from surge.core.units import unit_id
-from surge.errors import InvalidInput, LedgerError, PeerFault, Unavailable
+from surge.errors import InvalidInput, LedgerError, NotEnough, PeerFault, Unavailable
 from surge.wallet import seal
 
 log = logging.getLogger("surge.buyer")
@@ -162,9 +163,9 @@ class Disputes:
             case: the receipt, its proof in the redeemed log, and the unit with its contents.
             result: what should have come out, 32 bytes.
             fuel: what it should have taken.
-            jurors: of the first jury: 5, 15 or 45.
+            jurors: of the first jury: 5 or 15.
             worth: wei that the accused may lose beside the costs, and that the opener risks; by default as much as the jury allows.
-            most: of the largest jury that is paid for, should smaller ones have no majority; by default the first is the last.
+            most: of the largest jury that is paid for, should smaller ones give no verdict; by default the first is the last.
             fuel_limit: what jurors are given time for, and paid: the unit's limit, or more for one that is slow, or whose setup takes more.
 
         Raises:
@@ -235,6 +236,8 @@ class Disputes:
                 try:
                     step, case = await self._step(dispute, number)
                     dispute = await self._do(step, dispute, number, case)
+                except NotEnough as error:
+                    await self._short(dispute, error)
                 except (LedgerError, InvalidInput) as error:  # another was quicker, the time is over, or the chain lost a block: look again
                     log.info("case %d: %s", number, error)
             self._looked()
@@ -261,8 +264,22 @@ class Disputes:
     async def _step(self, dispute: Dispute, number: int) -> tuple[OpenerStep, Any]:
         case, periods, now = await self._court.case(number), await self._court.parameters(), await self._now()
         phase, deadline = phase_at(case.phase, case.deadline, now, periods.reveal_seconds)
-        extend = case.jurors < dispute.most and len(dispute.secrets) < len(SIZES)
+        extend = case.jurors < dispute.most and (phase is not Phase.EXTEND or await self._hopeful(dispute, number, case))
         return opener_step(phase, deadline, now, all_said=case.revealed == case.committed, extend=extend), case
+
+    async def _hopeful(self, dispute: Dispute, number: int, case: Any) -> bool:
+        """Whether a larger jury may find otherwise: not if most jurors say that the inputs did not come, and most were not given any."""
+        if case.lead_kind != Outcome.NO_INPUTS:
+            return True
+        told = await docket.inputs(self._journal, dispute.receipt)
+        jury = list(await self._court.jurors(number))[case.first :]
+        return 2 * sum(told.get(juror, (False, ""))[0] for juror in jury) > len(jury)
+
+    async def _short(self, dispute: Dispute, error: NotEnough) -> None:
+        """Say, once, that this wallet cannot pay for what is next."""
+        text = f"this wallet cannot pay for what is next, and tries again until it is too late: {error.message}"
+        if text not in [each["text"] for each in await asyncio.to_thread(docket.events, self._journal, dispute.receipt)]:
+            await self._note(dispute, text)
 
     async def _do(self, step: OpenerStep, dispute: Dispute, number: int, case: Any) -> Dispute:
         if step is OpenerStep.DRAW:
@@ -290,7 +307,7 @@ class Disputes:
             secret = secrets.token_bytes(32)
             dispute = await docket.change(self._journal, dispute.receipt, secrets=[*dispute.secrets, secret])
         await self._court.extend(self._wallet, number, secret)
-        await self._note(dispute, "no answer had a majority: a larger jury is called")
+        await self._note(dispute, f"the jury gave no verdict: {next_size(case.jurors)} jurors are called, and their fees advanced")
         return dispute
 
     async def _end(self, dispute: Dispute, case: Any) -> Dispute:
@@ -358,8 +375,8 @@ def check_claim(case: Case, result: bytes, fuel: int, jurors: int = SIZES[0], mo
         raise InvalidInput(f"{fuel} fuel is more than the unit's limit of {unit.limits.fuel}, which no run goes beyond", fuel=fuel)
     if (result, fuel) == (receipt.result, receipt.quantity):
         raise InvalidInput(f"{name} says the same result and fuel: there is nothing to dispute")
-    if jurors not in SIZES or (most is not None and (most not in SIZES or most < jurors)):
-        raise InvalidInput(f"a jury has {', '.join(map(str, SIZES[:-1]))} or {SIZES[-1]} jurors, and a later one no fewer", jurors=jurors)
+    if jurors not in AT_FIRST or (most is not None and (most not in SIZES or most < jurors)):
+        raise InvalidInput("a first jury has 5 or 15 jurors, a later one 15 or 45, and no fewer than the first", jurors=jurors)
     if unit_id(unit) != receipt.subject:
         raise Unavailable(f"{name} is for a unit that this journal no longer describes: it cannot be run again")
     if case.terms_signature is None:

@@ -11,7 +11,7 @@ from surge.buyer import docket
 from surge.buyer.docket import OPEN, OPENING, Dispute
 from surge.buyer.listing import Listing
 from surge.buyer.pleading import follow, open_dispute, to_its_end
-from surge.buyer.verdicts import explain
+from surge.buyer.verdicts import explain, fines_of
 from surge.core.types import ZERO
 from surge.errors import InvalidInput, SurgeError
 
@@ -45,8 +45,9 @@ class Disputing(Listing):
             receipt: the first hex digits of its id.
             result: what should have come out, 32 bytes; by default what comes out when the unit is run again here.
             fuel: what it should have taken; likewise.
-            jurors: of the first jury: 5, 15 or 45.
-            up_to: jurors of the largest jury that is paid for, should smaller ones have no majority.
+            jurors: of the first jury: 5 or 15.
+            up_to: jurors of the largest jury that is paid for, should smaller ones give no verdict: by default 45 where the claim is what
+                comes out here, since then whoever says otherwise pays for them in the end; else the first jury is the last.
             worth: wei that the other side may lose beside the costs, and that this wallet risks; by default the most that the jury allows.
             fuel_limit: what jurors are given time for, and paid; by default the unit's limit, or what its job's setup took if that is more.
                 Who is not done in that time says that the unit was not available, so name more for one that is slow for its fuel.
@@ -127,10 +128,13 @@ async def _told(client: Client, dispute: Dispute) -> dict[str, Any]:
         try:
             court = (await client.ledger()).court
             case, now = await court.case(dispute.number), await court.clock()
-            for juror in await court.jurors(dispute.number):
-                ballot = await court.ballot(dispute.number, juror)
+            ballots = {juror: await court.ballot(dispute.number, juror) for juror in await court.jurors(dispute.number)}
+            fines = fines_of(case, ballots)
+            for juror, ballot in ballots.items():
                 kept, said = told.get(juror, (False, ""))
-                jurors.append({"juror": juror, "round": ballot.round, "inputs": kept, "said": said, **_voted(ballot)})
+                jurors.append(
+                    {"juror": juror, "round": ballot.round, "inputs": kept, "said": said, **_voted(ballot), "fine": fines.get(juror, 0)}
+                )
         except SurgeError as error:
             trouble = error.message
     return {
@@ -141,5 +145,5 @@ async def _told(client: Client, dispute: Dispute) -> dict[str, Any]:
     }
 
 
-def _voted(ballot: Any) -> dict[str, bool]:
+def _voted(ballot: Any) -> dict[str, Any]:
     return {"committed": ballot.commitment != ZERO, "revealed": ballot.answer != ZERO}

@@ -12,6 +12,7 @@ from surge.buyer.courier import Courier
 from surge.buyer.disputes import Disputes, check_claim
 from surge.buyer.docket import OPEN, OPENING, Dispute
 from surge.buyer.records import ReceiptRecord
+from surge.core.court import SIZES
 from surge.core.receipts import FUELLED, ReceiptKind
 from surge.core.storage.stored import parts_of
 from surge.core.units import result_hash
@@ -60,6 +61,8 @@ async def open_dispute(
 ) -> Dispute:
     """Open a case about a receipt of the journal; one that is open already goes on. Without a claim the unit is run again here first.
 
+    A claim that is what came out here is carried to the largest jury, unless `most` names another; any other ends with the first.
+
     Raises `InvalidInput` for a receipt of a job whose inputs no juror may see, and whatever `Disputes.open` raises.
     """
     if record.receipt.kind not in FUELLED:
@@ -85,6 +88,7 @@ async def open_dispute(
             raise InvalidInput(f"the receipt {record.id[:12]} is for no unit that ran: there is nothing to dispute", receipt=record.id)
         outcome = await cases.outcome_again(case.unit, case.contents, setup=record.receipt.kind == ReceiptKind.SETUP)
         result, fuel = result_hash(outcome), outcome.fuel
+        most = most or SIZES[-1]
     check_claim(case, result, fuel, jurors, most)
     took = await records.setup_took(client.journal, bytes.fromhex(record.job)) if record.job else None
     limit = max(fuel_limit or 0, took or 0)

@@ -7,21 +7,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from surge.buyer.docket import FAILED, OPENING, Dispute
-from surge.core.court import Outcome, Phase
+from surge.core.court import GROWTH, SIZES, UNAVAILABLE, Outcome, Phase, next_size
+from surge.core.settling import VERDICTS
 from surge.core.text import counted
+from surge.core.types import ZERO, Address
 from surge.errors import LedgerError
 
 _OUTCOMES: Mapping[int, str] = {
-    Outcome.ACQUITTED: "A majority of the jury found what the receipt says: the accused is right, and this wallet loses its bond.",
-    Outcome.CONVICTED: "A majority of the jury found what this wallet claimed: the accused loses, and pays the jury.",
-    Outcome.BOTH_WRONG: "A majority of the jury found something else than either side said: the accused loses and pays the jury; this "
+    Outcome.ACQUITTED: "The jury found what the receipt says: the accused is right, and this wallet loses its bond.",
+    Outcome.CONVICTED: "The jury found what this wallet claimed: the accused loses, and pays the jury.",
+    Outcome.BOTH_WRONG: "The jury found something else than either side said: the accused loses and pays the jury; this "
     "wallet has its money back, and no reward.",
     Outcome.NO_INPUTS: "A majority of the jury did not get the unit's inputs: this wallet loses its bond, and the accused nothing.",
     Outcome.NO_LINK: "The accused did not show the link of its hash chain in time, and loses.",
     Outcome.NO_SECRET: "This wallet did not tell its secret in time, and loses its bond.",
     Outcome.DISMISSED: "Too few jurors were found, so the case is dismissed, and everybody has their money back.",
     Outcome.UNFIT: "Most seats cannot run a unit of the size that this wallet named: it loses its bond, and the accused nothing.",
-    Outcome.UNRESOLVED: "No answer had a majority, and no larger jury was called: what is left of the deposits is returned.",
+    Outcome.UNRESOLVED: "No jury gave a verdict, and no larger one was called: what is left of the deposits is returned.",
 }
 
 
@@ -54,7 +56,7 @@ def explain(dispute: Dispute, case: Any, jurors: Sequence[Mapping[str, Any]], no
         return [told] if told else [f"How it stands at the court cannot be seen now: {trouble or 'the network has none'}"]
     if case.phase == Phase.OVER:
         owed = [f"{dispute.collected} wei came back of it."] if dispute.collected else []
-        return [_OUTCOMES.get(int(case.outcome), "It is over."), *owed]
+        return [_OUTCOMES.get(int(case.outcome), "It is over."), *_fined(jurors), *owed]
     left = f"until {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(case.deadline))}, in {_span(case.deadline - now)}"
     present = [each for each in jurors if each["round"] == case.round]
     committed, revealed = sum(each["committed"] for each in present), sum(each["revealed"] for each in present)
@@ -74,10 +76,46 @@ def explain(dispute: Dispute, case: Any, jurors: Sequence[Mapping[str, Any]], no
             )
         return said
     if case.phase == Phase.REVEAL:
-        return [f"Jurors reveal what they committed to, {left}: {revealed} of {committed} have. More than half of {case.jurors} decide."]
-    larger = dispute.most > case.jurors
-    follows = "A larger jury is called." if larger else "No larger one was asked for, so then the case ends, and deposits return."
-    return [f"No answer had a majority of the jury. This wallet could call a larger one {left}. {follows}"]
+        return [f"Jurors reveal what they committed to, {left}: {revealed} of {committed} have. {_decide(case.jurors)}"]
+    found = _STANDS.get(case.lead_kind, "No answer had a majority of the jury")
+    if dispute.most > case.jurors:
+        follows = f"{next_size(case.jurors)} jurors are called, whose fees of {next_size(case.jurors) * case.fee} wei this wallet advances."
+    else:
+        loses = "this wallet loses its bond" if case.lead_kind in (Outcome.ACQUITTED, Outcome.NO_INPUTS) else "deposits return"
+        follows = f"No larger one was asked for, so then the case ends, and {loses}."
+    return [f"{found}, and not all agreed. This wallet could call a larger one {left}. {follows}"]
+
+
+_STANDS = {
+    Outcome.ACQUITTED: "Most of the jury found what the receipt says",
+    Outcome.CONVICTED: "Most of the jury found what this wallet claims",
+    Outcome.BOTH_WRONG: "Most of the jury found something else than either side says",
+    Outcome.NO_INPUTS: "Most of the jury say that the inputs did not come",
+}
+"""What a jury's majority found that gave no verdict; the kinds of answers are numbered like outcomes."""
+
+
+def _decide(jurors: int) -> str:
+    """Who decides in a jury of this size."""
+    if jurors == SIZES[-1]:
+        return f"More than half of {jurors} decide."
+    return f"More than half of {jurors} decide, if all who ran the unit agree; else a larger jury may be called."
+
+
+def _fined(jurors: Sequence[Mapping[str, Any]]) -> list[str]:
+    fined = [each["fine"] for each in jurors if each.get("fine")]
+    if not fined:
+        return []
+    return [f"{counted(len(fined), 'juror')} answered otherwise, and paid {sum(fined)} wei for it, first of all for the larger juries."]
+
+
+def fines_of(case: Any, ballots: Mapping[Address, Any]) -> dict[Address, int]:
+    """Wei that a case's verdict fines jurors, as far as their seats cover it: who answered otherwise than the jury that gave it."""
+    by_jury = case.answers == 1 or (case.answers > 1 and case.jurors == SIZES[-1])
+    if case.phase != Phase.OVER or case.outcome not in VERDICTS or not by_jury:
+        return {}
+    wrong = {juror: each for juror, each in ballots.items() if each.answer not in (ZERO, UNAVAILABLE.digest, case.lead)}
+    return {juror: next_size(case.jurors // GROWTH ** (case.round - each.round)) * case.fee for juror, each in wrong.items()}
 
 
 def _span(seconds: int) -> str:

@@ -29,8 +29,13 @@ def dispute() -> None:
 @click.argument("receipt_id", metavar="RECEIPT")
 @click.option("--result", default=None, metavar="HASH", help="What should have come out. [default: what comes out here, run again]")
 @click.option("--fuel", type=click.IntRange(min=0), default=None, help="What it should have taken. [default: what it takes here]")
-@click.option("--jurors", type=click.Choice(["5", "15", "45"]), default="5", show_default=True, help="Jurors of the first jury.")
-@click.option("--up-to", type=click.Choice(["5", "15", "45"]), default=None, help="Of the largest jury to pay for. [default: the first]")
+@click.option("--jurors", type=click.Choice(["5", "15"]), default="5", show_default=True, help="Jurors of the first jury.")
+@click.option(
+    "--up-to",
+    type=click.Choice(["5", "15", "45"]),
+    default=None,
+    help="Of the largest jury to pay for. [default: 45 for what comes out here, else the first]",
+)
 @click.option("--worth", type=Amount(), default=None, help="SURGE that the other side may lose, and you risk. [default: the most]")
 @click.option("--fuel-limit", type=Fuel(), default=None, help="What jurors get time for, and pay. [default: the unit's limit]")
 @click.option("--no-wait", is_flag=True, help="Do not follow it to the verdict: every command with this wallet goes on with it.")
@@ -50,8 +55,9 @@ def open_(
 ) -> int:
     """Dispute a receipt: claim another result or fuel, pay for a jury, and follow the case to its verdict.
 
-    The unit's code and input are sent to the jurors, sealed for each. One that is open already is followed. Ends with code 1 when the court
-    decides against this wallet.
+    The unit's code and input are sent to the jurors, sealed for each. Where jurors disagree, a larger jury decides, whose fees this wallet
+    advances if the claim is what came out here; whoever was wrong pays them back. One that is open already is followed. Ends with code 1
+    when the court decides against this wallet.
     """
     from surge.cli.image import ensure_image
 
@@ -157,6 +163,6 @@ def show_(dispute_id: str, network: str | None, json_: bool) -> None:
         out.print(f"{key:>8}  {value}", markup=False, soft_wrap=True)
     _tell(told)
     if told["jurors"]:
-        show(told["jurors"], ["juror", "round", "inputs", "committed", "revealed", "said"], as_json=False, empty="")
+        show(told["jurors"], ["juror", "round", "inputs", "committed", "revealed", "fine", "said"], as_json=False, empty="", money=["fine"])
     for event in told["events"]:
         out.print(f"{local_time(event['time'])}  {event['text']}", markup=False, soft_wrap=True)
