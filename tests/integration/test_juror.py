@@ -327,6 +327,22 @@ async def test_a_ledger_that_is_away_for_a_while_costs_no_duty(bench: Bench) -> 
         await until(lambda: bench.court.said(number, JUROR.address))
 
 
+@pytest.mark.parametrize(("wanted", "seats"), [(10**11, 1), (10**13, 1), (10**13, 4)])
+async def test_a_juror_takes_no_larger_units_than_its_seats_cover_a_fine_for(bench: Bench, wanted: int, seats: int) -> None:
+    covered = bench.court.periods.covered(seats)
+    async with on_duty(bench.juror(config=JurorConfig(seats=seats, fuel_cap=wanted))):
+        assert bench.court.seats[JUROR.address]["fuel_cap"] == min(wanted, covered)
+        assert 45 * bench.court.periods.fee(covered) <= seats * bench.court.periods.seat_stake
+
+
+async def test_seats_that_cover_no_fine_are_not_taken(bench: Bench) -> None:
+    bench.court.periods = replace(bench.court.periods, seat_stake=44 * bench.court.periods.base_fee)
+    with pytest.raises(InvalidInput, match="1 seats cover no fine"):
+        async with on_duty(bench.juror(config=JurorConfig(seats=1))):
+            pass
+    assert JUROR.address not in bench.court.seats
+
+
 async def test_seats_are_given_up_when_none_are_wanted_and_two_devices_do_not_sit_for_one_operator(bench: Bench) -> None:
     async with on_duty(bench.juror()):
         assert JUROR.address in bench.court.seats
