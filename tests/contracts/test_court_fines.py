@@ -58,6 +58,8 @@ def tried(house: Courthouse, rounds: Rounds) -> tuple[int, list[list[KeySigner]]
             assert house.state(case).phase == Phase.EXTEND
             house.extend(case, SECRETS[number])
         juries.append(house.decide(case, answers, SECRETS[number]))
+        said = settling.tally(answers, own=OWN, claimed=CLAIMED)
+        assert (house.state(case).phase == Phase.EXTEND) == (said.verdict is None)
     if house.state(case).phase == Phase.EXTEND:
         house.let_stand(case)
     assert house.state(case).phase == Phase.OVER

@@ -12,12 +12,15 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from contracts_support import BUYER, OPERATOR, STRANGER, deploy
 from court_support import ETHER, FALSE, FEE, JURORS, LIMIT, PARAMETERS, THIRD, TRUE, UNAVAILABLE, Courthouse, found_court
 from surge.core import court as rules
+from surge.core import settling
 from surge.core.court import Outcome, Phase
 from surge.core.keccak import keccak256
 from surge.core.types import address
 
 SITTING = 24
 ANSWERS = st.sampled_from([TRUE, TRUE, TRUE, FALSE, THIRD, UNAVAILABLE])
+JURIES = st.one_of(st.lists(ANSWERS, min_size=15, max_size=15), ANSWERS.map(lambda answer: [answer] * 15))
+"""Jurors who say anything, and jurors who agree: else no larger jury would give a verdict, and nobody be fined."""
 
 
 @pytest.fixture
@@ -33,6 +36,7 @@ def machine(deployers):
             self.secrets: dict[int, list[bytes]] = {}
             self.said: dict[tuple[int, str], object] = {}
             self.slashed: dict[int, int] = {}
+            self.released = False
 
         @initialize(bond=st.integers(1, 40 * ETHER))
         def begin(self, bond: int) -> None:
@@ -100,7 +104,7 @@ def machine(deployers):
                     with boa.reverts():
                         self.house.reveal(case, who, answer or TRUE)
 
-        @rule(case=ids, steps=st.integers(1, 9), answers=st.lists(ANSWERS, min_size=15, max_size=15))
+        @rule(case=ids, steps=st.integers(1, 9), answers=JURIES)
         def go_on(self, case: int, steps: int, answers) -> None:
             """What those who keep to the rules do next."""
             for _ in range(steps):
@@ -197,6 +201,26 @@ def machine(deployers):
             for who in self.everybody():
                 assert self.house.bonds.reserved_by(self.house.court.address, who.address) == reserved.get(who.address, 0)
 
+        @invariant()
+        def a_juror_loses_a_fee_or_one_fine_in_each_case_and_who_told_the_truth_or_had_no_inputs_no_fine_of_a_true_verdict(self) -> None:
+            """Here fines are 15 fees in the first jury, 45 in the second; a case with a third is never heard, for want of jurors."""
+            most: dict[str, int] = {}
+            for case in self.secrets:
+                found = self.house.state(case)
+                for who in map(address, self.house.court.jurors(case)):
+                    said, ballot = self.said.get((case, who)), self.house.court.ballot(case, who)
+                    fined = found.outcome in settling.VERDICTS and ballot.answer not in (bytes(32), found.lead, UNAVAILABLE.digest)
+                    fine = 15 * FEE if ballot.round == 1 else 45 * FEE
+                    if said == TRUE and found.outcome == Outcome.CONVICTED and found.lead == TRUE.digest:
+                        assert not fined
+                    most[who] = most.get(who, 0) + (fine if fined else FEE if ballot.answer == bytes(32) else 0)
+            lost = {}
+            for seat in self.house.enlistments().values():
+                lost[seat.juror] = lost.get(seat.juror, 0) + seat.seats * PARAMETERS.seat_stake - seat.stake
+            if not self.released:
+                assert all(wei <= most.get(who, 0) for who, wei in lost.items())
+            event(f"fined: {any(wei >= 15 * FEE for wei in lost.values())}")
+
         def finish(self) -> None:
             """After everything is moved to its end nothing is left but what is owed, and no bond is held."""
             if not self.house.links:
@@ -215,6 +239,7 @@ def machine(deployers):
                 if self.house.court.enlistment_of(who.address):
                     with boa.env.prank(who.address):
                         self.house.court.resign()
+            self.released = True
             boa.env.time_travel(seconds=PARAMETERS.longest_case + 1)
             for number, seat in self.house.enlistments().items():
                 if seat.stake:
