@@ -277,7 +277,7 @@ async def test_without_a_majority_and_a_larger_jury_the_case_ends_unresolved(ben
 async def test_jurors_without_inputs_cost_the_opener(bench: Bench) -> None:
     bench.courier.away = set(JURORS)
     disputes = bench.disputes()
-    dispute = await disputes.open(case(), RIGHT, 78)
+    dispute = await disputes.open(case(), RIGHT, 78, most=45)
     following = asyncio.ensure_future(disputes.follow(dispute))
     await bench.answer()
     await bench.phase(Phase.COMMIT)
