@@ -40,7 +40,9 @@ def machine(deployers):
 
         @initialize(bond=st.integers(1, 40 * ETHER))
         def begin(self, bond: int) -> None:
-            self.house.seat(SITTING)
+            for who in JURORS[:SITTING]:
+                self.house.enlist(who, 3)  # for several cases at once, and for a jury of fifteen
+            boa.env.time_travel(seconds=10)
             self.house.accuse(bond)
 
         def teardown(self) -> None:
@@ -104,9 +106,9 @@ def machine(deployers):
                     with boa.reverts():
                         self.house.reveal(case, who, answer or TRUE)
 
-        @rule(case=ids, steps=st.integers(1, 9), answers=JURIES)
-        def go_on(self, case: int, steps: int, answers) -> None:
-            """What those who keep to the rules do next."""
+        @rule(case=ids, steps=st.sampled_from([1, 4, 9, 9]), answers=JURIES, agreed=ANSWERS)
+        def go_on(self, case: int, steps: int, answers, agreed) -> None:
+            """What those who keep to the rules do next; a second jury agrees."""
             for _ in range(steps):
                 phase = self.house.state(case).phase
                 if phase == Phase.ANSWER:
@@ -114,7 +116,7 @@ def machine(deployers):
                 elif phase == Phase.DRAW:
                     self.draw(case)
                 elif phase == Phase.COMMIT:
-                    self.commit(case, answers)
+                    self.commit(case, answers if self.house.state(case).round == 1 else [agreed] * 15)
                     self.advance(case)
                 elif phase == Phase.REVEAL:
                     self.reveal(case, 15)
@@ -123,6 +125,12 @@ def machine(deployers):
                     self.extend(case)
                 if boa.env.evm.patch.timestamp >= self.house.state(case).deadline:
                     self.advance(case)
+
+        @rule(liars=st.integers(1, 4), agreed=st.sampled_from([TRUE, FALSE]))
+        def split_jury(self, liars: int, agreed) -> None:
+            """A case whose first jury disagrees, and whose second does not, as far as there are seats for it."""
+            case = self.open(FEE, FALSE)
+            self.go_on(case, 9, [THIRD] * liars + [agreed] * 14, agreed)
 
         @rule(case=ids)
         def extend(self, case: int) -> None:
