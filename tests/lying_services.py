@@ -100,7 +100,7 @@ class _Lie:
             outcome = replace(outcome, fuel=limits.fuel)
         amount = unit_amount(self._prices, outcome.fuel, limits.memory, len(self._unit.items) + outcome.size())
         claim = Claim(reply.claim.kind, reply.claim.subject, result_hash(outcome), outcome.fuel, amount)
-        return Reply(encode_body(UnitDone.of(outcome, done.seconds_us / 1e6, blob, "")), claim)
+        return Reply(encode_body(UnitDone.of(outcome, done.seconds_us / 1e6, blob, "")), claim, reserve=reply.reserve)
 
 
 class WrongOutput(Liar):
