@@ -112,7 +112,7 @@ class Notes:
         found: list[Record] = []
         while waiting and len(found) < ENOUGH:
             asked, waiting = waiting[:ASKED], waiting[ASKED:]
-            answers += await self._soon(asked, ask, lambda came, before=tuple(answers): len(wanted([*before, *came])) >= ENOUGH)  # type: ignore[misc]
+            await self._soon(asked, ask, answers, lambda: len(wanted(answers)) >= ENOUGH)
             found = wanted(answers)
         if not found and all(isinstance(answer, SurgeError) for answer in answers):
             why = next((str(answer) for answer in answers if isinstance(answer, SurgeError)), "nobody offers storage now")
@@ -123,9 +123,10 @@ class Notes:
         self,
         devices: Sequence[Address],
         ask: Callable[[Address], Awaitable[Record | None]],
-        enough: Callable[[Sequence[Record | SurgeError | None]], bool],
-    ) -> list[Record | SurgeError | None]:
-        """What devices answer; once that is enough, and `PATIENCE` is over, the others are called off and come last for a while."""
+        answers: list[Record | SurgeError | None],
+        enough: Callable[[], bool],
+    ) -> None:
+        """Add what devices answer; once that is enough, and `PATIENCE` is over, the others are called off and come last for a while."""
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(device: Address) -> Record | SurgeError | None:
@@ -135,15 +136,14 @@ class Notes:
                 except SurgeError as error:
                     return error
 
-        came: list[Record | SurgeError | None] = []
         tasks = {asyncio.create_task(one(device)): device for device in devices}
-        left, until = set(tasks), float("inf")
+        left, until = set(tasks), None
         try:
             while left:
-                rest = max(0.0, until - time.monotonic())
-                done, left = await asyncio.wait(left, timeout=None if until == float("inf") else rest, return_when=asyncio.FIRST_COMPLETED)
-                came += [task.result() for task in done]
-                if until == float("inf") and enough(came):
+                rest = None if until is None else max(0.0, until - time.monotonic())
+                done, left = await asyncio.wait(left, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+                answers += [task.result() for task in done]
+                if until is None and enough():
                     until = time.monotonic() + PATIENCE
                 elif not done:
                     break
@@ -152,7 +152,6 @@ class Notes:
                 self._fleet.late(tasks[task])
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
-        return came
 
     async def leave(self, signer: Signer, label: bytes, version: int, body: bytes, devices: Sequence[Address]) -> int:
         """Leave a record at `REPLICAS` of these devices, in their order, replacing those that fail; how many have it.
