@@ -52,6 +52,8 @@ DOMAIN = channels_domain(31337, Address("0x" + "11" * 20))
 ENGINE = b"e" * 32
 IMAGE = b"i" * 32
 PRICES = Prices(gigafuel=10**15, memory=10**9, transfer=10**15, compile=10**12, speed=10**9)
+VOUCHER_SECONDS = 0.1
+"""How long it waits for a voucher that would cover the next unit."""
 
 
 @dataclass
@@ -78,6 +80,8 @@ class FakeProvider:
     silent: bool = False
     covers: int | None = None
     """Fuel of a unit that it does before it is paid; None for any. Four times as much once the floor was raised."""
+    covers_units: int | None = None
+    """Units that it does before they are paid, however large its window is; None for any."""
     floor: int = 10**12
     greedy: bool = False
     """Whether it says that nothing is covered however high the floor is."""
@@ -112,6 +116,8 @@ class FakeProvider:
         self.reachable = True
         self.draining = False
         self.acknowledged: list[tuple[int, bool]] = []
+        self._in_line = 0
+        """Units that wait for cover."""
         self._one_setup = asyncio.Lock()
         self._cores = asyncio.Semaphore(self.cores)
         self._cancelled: set[int] = set()
@@ -335,6 +341,9 @@ class FakeProvider:
             self.standing = released(self.standing)
             covered = unit_amount(prices, self.covers, limits.memory, 0)
             return await self._refuse(wire, call.id, "cover", "not covered", covered=covered, floor=self.floor, fuel=0)
+        if not await self._is_covered():
+            self.standing = released(self.standing)
+            return await self._refuse(wire, call.id, "cover", "not covered", covered=0, floor=self.floor, fuel=0)
         self._under_way[unit] = (wire, call)
         async with self._cores:
             ran = self._execute(body, data)
@@ -354,6 +363,23 @@ class FakeProvider:
         if self.quote is not None and body.job not in self.quoted:
             await self._quote(wire, body.job, self.quote)
         await self._answer(wire, call, body, unit, limits, ran, ReceiptKind.UNIT, moved, prices=prices)
+
+    async def _is_covered(self) -> bool:
+        """Whether another unit may begin: it waits while others run, and a moment for a voucher, as providers do."""
+        if self.covers_units is None:
+            return True
+        self._in_line += 1
+        until = time.monotonic() + VOUCHER_SECONDS
+        try:
+            while self.standing.outstanding - self._in_line >= self.covers_units:
+                if self._under_way:
+                    until = time.monotonic() + VOUCHER_SECONDS
+                elif time.monotonic() > until:
+                    return False
+                await asyncio.sleep(0.01)
+        finally:
+            self._in_line -= 1
+        return True
 
     async def _quote(self, wire: Wire, job: bytes, prices: Prices) -> None:
         self.quoted.add(job)

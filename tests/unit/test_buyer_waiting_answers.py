@@ -40,6 +40,17 @@ async def test_an_answer_that_waits_is_not_lost_where_others_say_that_they_take_
     assert bed.peers[one.device].payer.held == 0
 
 
+async def test_answers_that_wait_for_one_another_where_no_more_is_covered_are_paid_early(
+    make_audited: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surge.buyer.auditing.STUCK_SECONDS", 0.3)  # for what three newcomers do not settle among themselves
+    ones = [honest(covers_units=1) for _ in range(3)]
+    bed = make_audited(*ones, alone=True)
+    async with asyncio.timeout(20):
+        assert await bed.map(bed.plan(chunk=1), range(4)) == list(range(1, 5))
+    assert any("cover" in each.refused for each in ones)
+
+
 def dear(item: int, provider: FakeProvider | None = None, checks: MadeUpChecks | None = None) -> None:
     """Make one item take a hundred times the fuel of the others."""
     if provider is not None:

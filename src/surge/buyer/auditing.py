@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -144,12 +144,15 @@ class Auditing:
         """See whether answers are waited for that nobody gives. Call it some times a second.
 
         1. Where no operator is there that could: what can be said without is said.
-        2. Where windows are full of answers that wait for one another, those who gave them are paid, and their answers go on waiting.
+        2. Where windows are full of answers that wait for one another, or devices do no more before theirs are paid, those who gave them
+           are paid, and their answers go on waiting.
         3. What was left to others since it would have to be fetched here, and they do not come to it, is looked at here.
         """
         scheduler = self._job.scheduler
         for ballot in list(self._ballots.values()):
             cut = scheduler.cuts.get(ballot.number)
+            if ballot.right is None and ballot.task is None:
+                self._prepay(ballot, lambda peer: peer.lacks_cover)
             if ballot.right is not None or ballot.task is not None or cut is None or (cut.lacks <= 0 and not cut.is_stuck(scheduler.lanes)):
                 ballot.stuck_since = ballot.waits_since = None
                 continue
@@ -164,20 +167,21 @@ class Auditing:
             # 2
             ballot.waits_since = ballot.waits_since or now
             if now - ballot.waits_since > PATIENCE:
-                self._prepay(ballot, now - ballot.waits_since)
+                self._prepay(ballot, lambda peer: peer.room <= 0, now - ballot.waits_since)
             # 3
             if ballot.elsewhere and not ballot.late and now - ballot.waits_since > STUCK_SECONDS:
                 ballot.late = True
                 self._judge_soon(ballot)
 
-    def _prepay(self, ballot: Ballot, waited: float) -> None:
+    def _prepay(self, ballot: Ballot, is_full: Callable[[Peer], bool], waited: float = 0.0) -> None:
         for done in ballot.held:
             peer, device = done.call.peer, done.receipt.device
-            if peer is not None and peer.room <= 0 and device not in ballot.prepaid:
+            if peer is not None and is_full(peer) and device not in ballot.prepaid:
                 advanced = sum(device in each.prepaid for each in self._ballots.values() if each.right is None)
                 if advanced >= ADVANCED * max(peer.window, 1) and waited < STUCK_SECONDS:
                     continue
                 ballot.prepaid.add(device)
+                peer.lacks_cover = False
                 self._job.answers.count(done)
                 self._answer(peer, done.paid((), believed=False))
 

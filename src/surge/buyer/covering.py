@@ -58,7 +58,7 @@ class Covering:
 
         1. A device that says it did more than it had the time for is given up: it would have floors raised for nothing.
         2. What is known of the unit now is kept, and it is given back; in two parts where one item at least is covered.
-        3. Receipts that are held while their results are checked will raise the cover: they are waited for.
+        3. Receipts that are held while their results are checked will raise the cover: they are waited for, or paid early.
         4. Otherwise the floor is raised.
         """
         job, lanes, key = self._job, self._lanes, call.lane
@@ -79,6 +79,7 @@ class Covering:
             return
         # 3
         if splits or peer.payer.held:
+            peer.lacks_cover = bool(peer.payer.held)
             lane.rests_until = time.monotonic() + REST_SECONDS
             return
         # 4

@@ -97,6 +97,8 @@ class Peer:
         self.uploads = Uploads(device, self._outbox)
         self.claimed = 0
         """Units that a job is about to send."""
+        self.lacks_cover = False
+        """Whether it does no more before receipts are answered that are held here."""
         self._next_id = 1
         self._in_flight = self._unsettled = 0
         self._opened, self._quiet = asyncio.Event(), asyncio.Event()
