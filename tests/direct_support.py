@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from relay_support import BUYER, BUYER_SESSION, DEVICE, NETWORK, Key, join, make_offer
 from surge.core.reach import DirectAddress
 from surge.relay.client import Relays, Session
-from surge.relay.client.handshake import Caller, Parties
+from surge.relay.client.handshake import Caller, Parties, SessionKeys
 from surge.relay.direct.wire import GREETING, MAGIC
 from surge.relay.server import RelayServer
 
@@ -40,6 +40,13 @@ async def announce(device: Relays, buyer: Relays, at: str, key: Key = DEVICE) ->
     """Have an offer name the address, and the buyer read it."""
     await device.publish_offer(make_offer(key, next(_sequences), direct=at).encode())
     await buyer.offers()
+
+
+async def round_trip(session: Session, message: bytes = b"ping") -> None:
+    """Have what is sent come back."""
+    async with asyncio.timeout(10):
+        await session.send(message)
+        assert await session.receive() == message
 
 
 class Stranger:
@@ -73,6 +80,12 @@ class Stranger:
     def caller(self, identity: Key = BUYER_SESSION, device: Key = DEVICE) -> Caller:
         """A handshake for this connection, begun."""
         return Caller(Parties(NETWORK, self.challenge, device.address), identity, b"")
+
+    async def shakes_hands(self, identity: Key = BUYER_SESSION) -> SessionKeys:
+        """Say hello; the keys that follow from the answer."""
+        caller = self.caller(identity)
+        self.send(b"h", caller.hello)
+        return caller.finish((await self.packet())[1])
 
     async def turned_away(self) -> bytes:
         """What it is told before the connection is closed."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from direct_support import announce, doors
+from direct_support import announce, doors, round_trip
 from relay_support import BUYER, BUYER_SESSION, DEVICE, STRANGER, Queue, echo, join, make_offer, relay_server, until
 from surge.core.reach import DirectAddress
 from surge.errors import InvalidInput, Unavailable
@@ -22,12 +22,6 @@ from surge.relay.server import RelayServer
 async def relay(tmp_path: Path) -> AsyncIterator[RelayServer]:
     async with relay_server(tmp_path) as server:
         yield server
-
-
-async def round_trip(session: Session, message: bytes = b"ping") -> None:
-    async with asyncio.timeout(10):
-        await session.send(message)
-        assert await session.receive() == message
 
 
 async def ended(session: Session) -> None:
