@@ -175,5 +175,9 @@ class Covering:
 def _figures(refusal: Refusal) -> tuple[int, int, int]:
     """(wei covered yet, the channel's floor in wei, the fuel at which the unit was stopped) by the provider; 0 for what it does not say."""
     said = said_in(refusal)
-    covered, floor, fuel = (said.get(name) for name in ("covered", "floor", "fuel"))
-    return tuple(each if type(each) is int and each >= 0 else 0 for each in (covered, floor, fuel))  # type: ignore[return-value]
+
+    def figure(name: str) -> int:
+        value = said.get(name)
+        return value if type(value) is int and value >= 0 else 0
+
+    return figure("covered"), figure("floor"), figure("fuel")

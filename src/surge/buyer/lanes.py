@@ -106,8 +106,7 @@ class Lanes:
 
     def dismiss(self, key: str, error: SurgeError) -> None:
         """The lane takes no further part in this job."""
-        peer = self.peers.pop(key, None)
-        if peer is None:
+        if (peer := self.peers.pop(key, None)) is None:
             return
         self.left[key] = error
         self._agreements.left(key)
@@ -302,8 +301,7 @@ class Lanes:
     def _lane(self, peer: Peer) -> Lane:
         """The provider's lane; a new one gets no units yet."""
         key = peer.device
-        lane = self._job.scheduler.lanes.get(key)
-        if lane is None:
+        if (lane := self._job.scheduler.lanes.get(key)) is None:
             lane = Lane(key, peer.cores, self._price(peer), peer.latency, ready=False)
             lane.operator, lane.engine = peer.operator or key, peer.terms.engine
             self._job.scheduler.lane_joined(lane)
@@ -392,8 +390,7 @@ class Lanes:
         except Unavailable as error:
             self.give_up(peer, error)
             return
-        lane = self._job.scheduler.lanes.get(peer.device)
-        if lane is not None:
+        if (lane := self._job.scheduler.lanes.get(peer.device)) is not None:
             lane.price = self._price(peer)
             lane.ready = peer.device not in self._preparing
         self._job.poke()

@@ -17,14 +17,11 @@ from collections.abc import Collection, Iterable, Mapping
 
 from surge.buyer.cuts import Abandon, Assign, Cut, Deliver, Effect, Fault, Lane, Recut, Try, Withdraw
 from surge.buyer.sizes import AIM_SECONDS, believed_seconds, depth_of, size_of
-from surge.buyer.stragglers import expected_seconds, most_overdue
+from surge.buyer.stragglers import expected_seconds, most_overdue, silent
 from surge.core.standing import IN_VAIN
 
 TRIES = 3
 """Local endings after which an item is the likelier cause than its providers."""
-
-STALL_MARGIN = 15.0
-"""Seconds past its wall-time limit after which a unit's lane is taken for gone."""
 
 FAILURES_TO_REST = 3
 """Local endings in a row after which a lane rests."""
@@ -259,11 +256,7 @@ class Scheduler:
 
     def tick(self, now: float) -> list[Effect]:
         """Look for lanes that show nothing for too long. Call it some times a second."""
-        tries = [(key, attempt) for cut in self.cuts.values() for key, attempt in cut.tries.items()]
-        cores = {key: lane.cores for key, lane in self.lanes.items()}
-        walls = [self.wall_seconds * (attempt.ahead // cores.get(key, 1) + 1) for key, attempt in tries]
-        gone = {key for (key, attempt), wall in zip(tries, walls, strict=True) if now - attempt.started > wall + STALL_MARGIN}
-        return [Abandon(key) for key in gone]
+        return [Abandon(key) for key in silent(self.lanes, self.cuts, self.wall_seconds, now)]
 
     # What to do
 
@@ -379,8 +372,7 @@ class Scheduler:
         return cut.tries.pop(key, None) if cut is not None else None
 
     def _give_back(self, number: int, key: str) -> None:
-        cut = self.cuts.get(number)
-        if cut is not None:
+        if (cut := self.cuts.get(number)) is not None:
             cut.tries.pop(key, None)
             self._wait(cut)
 

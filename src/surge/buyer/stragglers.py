@@ -1,4 +1,4 @@
-"""When a lane should run a copy of what another lane is slow with. Pure.
+"""When a lane should run a copy of what another lane is slow with, and when that one is taken for gone. Pure.
 
 A copy is work paid for twice, so one is made only when there is nothing else to hand out, and only of what is well past its time.
 """
@@ -20,6 +20,17 @@ UNPROVEN_SECONDS = 20.0
 
 BACK_SECONDS = 3.0
 """A lane that came back copies nothing for so long: what kept it away may have kept the others, who bring what they have done."""
+
+STALL_MARGIN = 15.0
+"""Seconds past its wall-time limit after which a unit's lane is taken for gone."""
+
+
+def silent(lanes: Mapping[str, Lane], cuts: Mapping[int, Cut], wall_seconds: float, now: float) -> set[str]:
+    """Lanes that show nothing for longer than their units may take, those that were before them included."""
+    tries = [(key, attempt) for cut in cuts.values() for key, attempt in cut.tries.items()]
+    cores = {key: lane.cores for key, lane in lanes.items()}
+    walls = [wall_seconds * (attempt.ahead // cores.get(key, 1) + 1) for key, attempt in tries]
+    return {key for (key, attempt), wall in zip(tries, walls, strict=True) if now - attempt.started > wall + STALL_MARGIN}
 
 
 def expected_seconds(lane: Lane, count: int, ahead: int, seconds: float | None) -> float | None:

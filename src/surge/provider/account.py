@@ -7,8 +7,6 @@ unharmed; the state in memory and on disk are then those before the fault.
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +23,7 @@ from surge.core.signing import check_signed
 from surge.core.text import counted
 from surge.core.types import ZERO
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
+from surge.provider import spool
 from surge.provider.backing import Common, Issued
 from surge.provider.buyers import Buyer
 from surge.provider.journal import History
@@ -171,7 +170,7 @@ class Account:
         size = None
         if reply.output is not None:
             size = reply.output_size
-            await asyncio.to_thread(_keep_file, reply.output, self.output(receipt.sequence))
+            await asyncio.to_thread(spool.keep, reply.output, self.output(receipt.sequence))
             self._outputs.add(receipt.sequence)
         digest = receipt.digest(self._common.domain)
         signed = Signed(receipt, self._common.device.sign(digest))
@@ -393,15 +392,3 @@ def on_wire(signed: Signed) -> SignedReceipt:
         receipt.finished_at,
         signed.signature,
     )
-
-
-def _keep_file(source: Path, target: Path) -> None:
-    """Move an output to its place, durably. Raises `OSError` when the disk is full."""
-    try:
-        shutil.move(source, target)
-        with target.open("rb") as file:
-            os.fsync(file.fileno())
-    except OSError:
-        source.unlink(missing_ok=True)
-        target.unlink(missing_ok=True)
-        raise

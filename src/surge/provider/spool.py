@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from collections.abc import Container
 from pathlib import Path
 
 log = logging.getLogger("surge.provider")
+
+
+def keep(source: Path, target: Path) -> None:
+    """Move an output to its place, durably. Raises `OSError` when the disk is full."""
+    try:
+        shutil.move(source, target)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError:
+        source.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
+        raise
 
 
 def forget_closed(folder: Path, numbers: Container[int]) -> None:
