@@ -42,7 +42,7 @@ SECRET, OTHER_SECRET, LAST_SECRET = (keccak256(name) for name in (b"secret", b"o
 TRUE = Answer(b"\x01" * 32, 7 * GIGA, b"\x11" * 32)
 FALSE = Answer(b"\x02" * 32, 8 * GIGA, b"\x22" * 32)
 THIRD = Answer(b"\x03" * 32, 9 * GIGA, b"\x33" * 32)
-LINKS = 40
+LINKS = 120
 JURORS = [key(1_000 + number) for number in range(80)]
 PRICES = Prices(gigafuel=1, memory=1, transfer=1, compile=1, speed=GIGA)
 

@@ -65,7 +65,7 @@ async def test_a_long_unit_of_a_stranger_is_stopped_where_its_floor_ends_and_the
 ) -> None:
     """Its limit is a thousand gigafuel, a SURGE: it gets the gigafuel that the floor pays, no answer, and nothing after that."""
     monkeypatch.setattr(daemon, "LOOK_SECONDS", 0.05)
-    async with device(tmp_path, opening=FLOOR, offline_seconds=1) as first:
+    async with device(tmp_path, opening=FLOOR, offline_seconds=4) as first:
         buyer = await stranger(first, ENDLESS)
         figures = await said(buyer, unit(ENDLESS, 1))
         prices = buyer.terms_agreed.prices
@@ -77,7 +77,7 @@ async def test_a_long_unit_of_a_stranger_is_stopped_where_its_floor_ends_and_the
             assert figures["fuel"] == 0, "nothing more is begun"
             assert figures["covered"] < FLOOR // 50
         await buyer.link.close("vanished")
-        await until(lambda: buyer.channel in buyer.bench.ledger.given_up, 15)
+        await until(lambda: buyer.channel in buyer.bench.ledger.given_up, 30)
         vouched = buyer.bench.ledger.channels[buyer.channel].redeemed
         assert vouched < FLOOR // 100, "it was vouched for what preparing took alone: the floor is what the channel pays"
 

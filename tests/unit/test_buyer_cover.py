@@ -61,7 +61,7 @@ async def test_a_device_that_always_wants_a_higher_floor_gets_no_more_than_a_uni
     bed = Bed(tmp_path, [greedy])
     limits = Limits(fuel=10**9)
     with pytest.raises(Unavailable):
-        await bed.map(bed.plan(limits=limits, wishes=Wishes(deadline_ms=20_000)), [1])
+        await bed.map(bed.plan(limits=limits, wishes=Wishes(deadline_ms=8_000)), [1])
     most = unit_amount(PRICES, limits.fuel, limits.memory, limits.output)
     steps = [high - low for low, high in pairwise([10**12, *bed.floors])]
     assert 2 < len(steps) <= RAISES
