@@ -9,6 +9,7 @@ from typing import Any
 
 from lying_services import Told
 from network_support import COIN, Device, Town
+from surge.buyer import auditing
 from surge.buyer.home import cache_folder
 from surge.core.court import EMBEDDED, CourtParameters
 from surge.core.receipts import DeviceConsent
@@ -94,7 +95,7 @@ class JurorSeat:
 
 
 class CourtTown(Town):
-    """A town whose network has a court. `jurors` sit from the start."""
+    """A town whose network has a court. `jurors` sit from the start. Buyers in this process check nothing by chance: lies come through."""
 
     def __init__(self, folder: Path, *, jurors: int = 5) -> None:
         super().__init__(folder, providers=0, config=ProviderConfig())
@@ -103,6 +104,7 @@ class CourtTown(Town):
         self._jurors = jurors
 
     async def _start(self) -> None:
+        self._drew, auditing._draw = auditing._draw, lambda: 1.0
         await super()._start()
         cache = self.folder / "jurors-cache"  # with others' code and nobody else's snapshots
         cache.mkdir()
@@ -118,6 +120,7 @@ class CourtTown(Town):
         await asyncio.gather(*(seat.start() for seat in self.seats))
 
     async def _stop(self) -> None:
+        auditing._draw = self._drew
         await asyncio.gather(*(seat.stop() for seat in self.seats), return_exceptions=True)
         if hasattr(self, "sandbox"):
             await self.sandbox.close()
