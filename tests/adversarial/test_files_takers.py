@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from surge.core.types import Address
 from surge.errors import Unavailable
 from surge.provider.config import Rates
 from surge.provider.service import Claim, Refused, Reply
+from surge.storage.putting import AT_ONCE, LEAST_PATIENCE
 from surge.storage.service import StorageConfig, pledge_domain
 
 CONFIG = StorageConfig(room=256 << 20, price=2 * 10**15, spare=0)
@@ -142,6 +144,32 @@ def test_a_put_does_not_wait_for_those_who_say_nothing(town: Town, network: surg
     data = made(MIB, 31)
     network.files.put(data, "waits", code=(2, 6), segment_size=MIB)
     assert network.files.read("waits") == data
+
+
+def test_who_let_others_wait_is_given_no_more_where_there_are_others(town: Town, network: surge.Network) -> None:
+    data, silent = made(8 * MIB, 36), town.devices[0]
+    crooked(silent).tricks["open"] = never
+    network.files.put(data, "not again", code=(2, 4), segment_size=MIB)
+    assert crooked(silent).asked("open") <= AT_ONCE
+    assert network.files.read("not again") == data
+    assert len(network.files.details("not again").devices) == 5
+
+
+def test_who_let_others_wait_is_waited_for_only_once(town: Town, network: surge.Network) -> None:
+    crooked(town.devices[0]).tricks["open"] = never
+    began = time.monotonic()
+    network.files.put(made(8 * MIB, 37), "once", code=(2, 6), segment_size=MIB)
+    waits = 8 / AT_ONCE
+    assert LEAST_PATIENCE < time.monotonic() - began < LEAST_PATIENCE * waits
+
+
+def test_what_has_no_room_is_refused_before_any_of_it_is_brought(town: Town, network: surge.Network, tmp_path: Path) -> None:
+    with (tmp_path / "too large").open("wb") as file:
+        file.truncate(1 << 30)
+    before = [crooked(device).asked("open") for device in town.devices]
+    with pytest.raises(Unavailable, match=r"takes 2\.15 GB in all, .* room for 1\.\d+ GB of it on the 6 devices"):
+        network.files.put(tmp_path / "too large", code=CODE)
+    assert [crooked(device).asked("open") for device in town.devices] == before
 
 
 def test_with_too_few_who_take_it_a_put_ends_in_words_and_goes_on_later(town: Town, network: surge.Network, tmp_path: Path) -> None:

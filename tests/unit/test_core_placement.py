@@ -167,3 +167,11 @@ def test_between_repairs_fewer_shards_are_there() -> None:
     unread = [1.0, 0.4, 0.2, 0.1]
     assert placement.cycle_unread(unread, 3, 2) == pytest.approx(0.1)
     assert placement.cycle_unread(unread, 3, 1) == pytest.approx((0.1 / 3 + 0.2 / 2) / (1 / 3 + 1 / 2))
+
+
+def test_an_operator_has_room_for_one_shard_of_a_segment_however_many_devices_it_has() -> None:
+    one, two = device(1, operator=1, room=35), device(2, operator=1, room=25)
+    other, small, leaves = device(3, operator=2, room=10**9), device(4, room=9), device(5, room=10**9, leaving=True)
+    assert placement.shards_that_fit([one, two, other, small, leaves], 10, 4) == 4 + 4
+    assert placement.shards_that_fit([one, two, other, small, leaves], 10, 7) == 5 + 7
+    assert placement.shards_that_fit([], 10, 7) == 0

@@ -18,7 +18,7 @@ from surge.cli.console import Amount, brief_time, brief_tokens, err, local_time,
 from surge.cli.options import CodeOf, Days, Existing, as_json, network_option, opened
 from surge.cli.outputs import STANDARD_OUTPUT, writing
 from surge.cli.progress import bytes_progress
-from surge.core.text import counted
+from surge.core.text import counted, size_text
 from surge.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
@@ -27,20 +27,6 @@ if TYPE_CHECKING:
 
 COPY = 1 << 20
 """Bytes that are copied at once."""
-
-
-def size_text(size: int) -> str:
-    """Bytes, as people read them; units are powers of 1000, as prices are by the gigabyte.
-
-    >>> size_text(0), size_text(999), size_text(1_234_567), size_text(32 * 10**9)
-    ('0 B', '999 B', '1.23 MB', '32 GB')
-    """
-    scaled, prefix = float(size), ""
-    for larger in "kMGTPE":
-        if scaled < 999.5:
-            break
-        scaled, prefix = scaled / 1000, larger
-    return f"{scaled:.3g} {prefix}B"
 
 
 @click.command()

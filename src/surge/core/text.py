@@ -38,6 +38,20 @@ def span(seconds: float) -> str:
     return counted(int(seconds) // 86_400, "day")
 
 
+def size_text(size: int) -> str:
+    """Bytes, as people read them; units are powers of 1000, as prices are by the gigabyte.
+
+    >>> size_text(0), size_text(999), size_text(1_234_567), size_text(32 * 10**9)
+    ('0 B', '999 B', '1.23 MB', '32 GB')
+    """
+    scaled, prefix = float(size), ""
+    for larger in "kMGTPE":
+        if scaled < 999.5:
+            break
+        scaled, prefix = scaled / 1000, larger
+    return f"{scaled:.3g} {prefix}B"
+
+
 def _written_out(match: re.Match[str]) -> str:
     code = ord(match.group())
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

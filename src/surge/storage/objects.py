@@ -16,9 +16,9 @@ from surge.core.storage.catalogue import Entry, Keys, keys_of
 from surge.core.storage.header import Header, Kind
 from surge.core.storage.layout import SEGMENT, SHARDS
 from surge.core.storage.map import Page, Placed, Segment, Shard
-from surge.core.storage.placement import Candidate, Code, Wanted, choose_code, measured_code
+from surge.core.storage.placement import Candidate, Code, Wanted, choose_code, measured_code, shards_that_fit
 from surge.core.storage.trees import Entry as TreeEntry
-from surge.core.text import counted
+from surge.core.text import counted, size_text
 from surge.core.types import Address
 from surge.errors import InvalidInput, SurgeError, Unavailable
 from surge.storage import sharing
@@ -94,6 +94,7 @@ async def put(
         keys, (chosen, _) = fresh_keys(), chosen_code(found, code, max_price)
         lease = Lease(storage.leases, keys.object)
         header = Header(content.size, content.kind, segment_size, chosen.k, chosen.n)
+        _check_room(found, header)
         expires = now + seconds if seconds else FOREVER
         row = ObjectRow(
             id=keys.object,
@@ -122,6 +123,22 @@ async def put(
     await tidy(storage)
     await sharing.published(storage)
     return stored(given, (await storage.book.here())[given])
+
+
+def _check_room(found: Sequence[Candidate], header: Header) -> None:
+    """Raise `Unavailable` where devices lack the room for an object, before any of it is brought: half of it is of use to nobody."""
+    segments = max(1, header.size // header.segment_size)  # whole ones
+    if not header.size or len({each.operator for each in found}) < header.n:
+        return  # which is said as what it is
+    shard, wanted = header.layout.segment(0).shard, header.n * segments
+    have = shards_that_fit(found, shard, segments)
+    if have < wanted:
+        raise Unavailable(
+            f"this takes {size_text(shard * wanted)} in all, with what makes up for losses; there is room for {size_text(shard * have)} "
+            f"of it on the {counted(len(found), 'device')} at hand: put it with a smaller code, or when more offer storage",
+            have=shard * have,
+            needed=shard * wanted,
+        )
 
 
 async def _put(
@@ -284,15 +301,18 @@ async def where(storage: Storage, keys: Keys, header: Header) -> Map:
 
 
 async def segments(read: Reader, first: int, end: int, ahead: int = 2) -> AsyncGenerator[memoryview, None]:
-    """The plaintext of segments in a row; some are on their way before the first is taken."""
+    """The plaintext of segments in a row; so many are on their way while one is taken."""
     tasks: list[asyncio.Task[memoryview]] = []
     number = first
     try:
         while tasks or number < end:
+            plain = await tasks.pop(0) if tasks else None
             while number < end and len(tasks) < ahead:
                 tasks.append(asyncio.create_task(read.segment(number)))
                 number += 1
-            yield await tasks.pop(0)
+            if plain is not None:
+                yield plain
+                del plain  # before the next one is there
     finally:
         for task in tasks:
             task.cancel()

@@ -40,8 +40,11 @@ AT_ONCE: Final = 2
 PATIENCE: Final = 4.0
 """Once enough have pledged, the others get so many times the time that those took,"""
 
-LEAST_PATIENCE: Final = 10.0
-"""and so many seconds at least."""
+LEAST_PATIENCE: Final = 5.0
+"""and so many seconds at least;"""
+
+SHUNNED_PATIENCE: Final = 1.0
+"""so many, when they let others wait or failed a short while ago."""
 
 FINISH_SECONDS: Final = 5.0
 """How long those who failed are given to say that they dropped their shards."""
@@ -175,7 +178,10 @@ class Putting:
         fresh = [each for each in plan.candidates if each.operator not in left]
         seed = plan.keys.mask + number.to_bytes(4, "big")
         missing = [index for index in range(layout.n) if index not in going]
-        found = place(fresh, seed, layout.k, layout.n, layout.shard, wanted=len(missing), kept=kept) if missing else []
+        found: list[Candidate] = []
+        for those in ([each for each in fresh if not self.shunned(each.device)], fresh):
+            if len(found) < len(missing):
+                found = place(those, seed, layout.k, layout.n, layout.shard, wanted=len(missing), kept=kept)
         if len(found) < len(missing):
             have = len(found) + len(going)
             raise Unavailable(
@@ -219,6 +225,15 @@ class Putting:
         """A device did not take its shard."""
         log.info("%s takes no shard: %s", deal.device, error)
         self._storage.fleet.failed(deal.device, error)
+
+    def late(self, deal: DealRow) -> None:
+        """A device let the others wait."""
+        log.info("%s is not waited for", deal.device)
+        self._storage.fleet.late(deal.device)
+
+    def shunned(self, device: Address) -> bool:
+        """Whether a device failed or let others wait a short while ago."""
+        return self._storage.fleet.is_shunned(device)
 
     @property
     def journal(self) -> FilesJournal:
@@ -285,12 +300,12 @@ class _Travel:
                 wait = None if deadline is None else max(0.0, deadline - time.monotonic())
                 done, _ = await asyncio.wait(self._tasks, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
+                    self._late()
                     break
                 for task in done:
                     await self._ended(task)
-                if deadline is None and len(self._kept) >= needed:
-                    now = time.monotonic()
-                    deadline = now + max(LEAST_PATIENCE, PATIENCE * (now - began))
+                if len(self._kept) >= needed:
+                    deadline = min(deadline or float("inf"), self._patience(began, time.monotonic()))
         finally:
             left = list(self._tasks)
             for task in left:
@@ -303,6 +318,17 @@ class _Travel:
                 kept=len(self._kept),
                 needed=needed,
             ) from self._why
+
+    def _patience(self, began: float, now: float) -> float:
+        """Until when those who are left have time, now that enough have pledged."""
+        shunned = self._putting.shunned
+        if all(shunned(self._rows[index].device) for index in self._tasks.values()):
+            return now + max(SHUNNED_PATIENCE, now - began)
+        return now + max(LEAST_PATIENCE, PATIENCE * (now - began))
+
+    def _late(self) -> None:
+        for index in self._tasks.values():
+            self._putting.late(self._rows[index])
 
     def _begin(self, index: int) -> None:
         task = asyncio.create_task(self._putting.bring(self._rows[index], self._shards[index]))

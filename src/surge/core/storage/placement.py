@@ -208,6 +208,18 @@ def fitting(candidates: Sequence[Candidate], size: int) -> list[Candidate]:
     return [each for each in candidates if each.room >= max(size, 1) and not each.leaving]
 
 
+def shards_that_fit(candidates: Sequence[Candidate], size: int, segments: int) -> int:
+    """How many shards of so many bytes there is room for, of so many segments: of each, one with an operator.
+
+    >>> shards_that_fit([Candidate(Address("a"), Address("o"), room=25), Candidate(Address("b"), Address("p"), room=99)], 10, 4)
+    6
+    """
+    by_operator: dict[Address, int] = {}
+    for each in fitting(candidates, size):
+        by_operator[each.operator] = by_operator.get(each.operator, 0) + each.room // max(size, 1)
+    return sum(min(each, segments) for each in by_operator.values())
+
+
 def ranked(candidates: Sequence[Candidate], seed: bytes) -> list[int]:
     """Places in `candidates`, in the order in which the seed gives them their turns."""
     if not candidates:
