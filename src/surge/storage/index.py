@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from surge.core.storage.accounts import Held
-from surge.core.storage.deals import Deal
+from surge.core.storage.deals import Deal, NotAgreed
 from surge.core.types import Address
 from surge.store import Database
 
@@ -160,16 +160,23 @@ class Index:
         row = self._one("SELECT nodes FROM crowns WHERE deal = ?", (identity,))
         return None if row is None else row[0]
 
-    async def forget(self, deal: Deal, release: bytes = b"", at: int = 0) -> None:
-        """A deal is over; its keeper's `release` is kept, if there was one, with its time."""
+    async def forget(self, deal: Deal, release: bytes = b"", at: int = 0) -> bool:
+        """A deal is over; its keeper's `release` is kept, if there was one, with its time.
 
-        def change(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM deals WHERE id = ?", (deal.id,))
+        False, and nothing changes, where it is gone; or was pledged on meanwhile, without a release.
+        """
+
+        def change(connection: sqlite3.Connection) -> bool:
+            query, values = "DELETE FROM deals WHERE id = ? AND (until = ? OR ?)", (deal.id, deal.until, bool(release))
+            if not connection.execute(query, values).rowcount:
+                return False
             connection.execute("DELETE FROM crowns WHERE deal = ?", (deal.id,))
+            connection.execute("DELETE FROM renewals WHERE deal = ?", (deal.id,))
             if release:
                 connection.execute("INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?)", (deal.id, deal.keeper, release, at))
+            return True
 
-        await self._change(change)
+        return await self._change(change)
 
     def released(self, identity: bytes) -> Released | None:
         """On whose word a deal was dropped not long ago."""
@@ -184,12 +191,16 @@ class Index:
     # Pay
 
     async def renewed(self, subject: bytes, deals: Sequence[Deal], helds: Sequence[Held]) -> None:
-        """Deals are pledged on; what is paid once the receipt about `subject` is accepted waits."""
+        """Deals are pledged on; what is paid once the receipt about `subject` is accepted waits.
+
+        Raises `NotAgreed`, and nothing changes, where one of them was forgotten meanwhile.
+        """
         rows = [(deal.since, deal.until, deal.ends, deal.id) for deal in deals]
         waiting = [(subject, held.deal, held.until) for held in helds]
 
         def change(connection: sqlite3.Connection) -> None:
-            connection.executemany("UPDATE deals SET since = ?, until = ?, ends = ? WHERE id = ?", rows)
+            if connection.executemany("UPDATE deals SET since = ?, until = ?, ends = ? WHERE id = ?", rows).rowcount < len(rows):
+                raise NotAgreed("missing", "a shard was dropped here just now")
             connection.executemany("INSERT OR REPLACE INTO renewals VALUES (?, ?, ?)", waiting)
 
         await self._change(change)

@@ -294,7 +294,8 @@ class Storage:
             renewed.append(deals.renewed(deal, asked.since, asked.until, asked.pledged, policy=self._policy, now=now, up=self._up))
         helds = [held for _, held in renewed]
         await self.shelf.index.renewed(subject, [deal for deal, _ in renewed], helds)
-        signatures = await asyncio.to_thread(lambda: [self._pledge(deal) for deal, _ in renewed])
+        pledged = [replace(deal, since=asked.until, until=asked.pledged) for deal, _ in renewed]
+        signatures = await asyncio.to_thread(lambda: list(map(self._pledge, pledged)))
         hours, amount = accounts.byte_hours(helds), accounts.total(helds)
         claim = Claim(ReceiptKind.STORAGE, subject, accounts.result(subject, helds), hours, amount)
         return Reply(encode_body(m.Renewed(signatures, [held.since for held in helds])), claim)
@@ -310,8 +311,7 @@ class Storage:
         Release(asked.deal).verify(self._domain, asked.release, known.keeper)
         if deal is None:
             return Reply(b"")
-        came = await self.shelf.forget(deal, asked.release, self._now())
-        self.tolls.given_up(deal.channel, came)
+        self.tolls.given_up(deal.channel, await self.shelf.forget(deal, asked.release, self._now()) or 0)
         if not deal.kept:
             return Reply(b"")
         return Reply(b"", Claim(ReceiptKind.DROPPED, deal.id, deal.root, deal.size, 0))

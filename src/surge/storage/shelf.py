@@ -306,9 +306,13 @@ class Shelf:
 
     # What goes
 
-    async def forget(self, deal: Deal, release: bytes = b"", at: int = 0) -> int:
-        """Remove a shard, on its keeper's `release` at a time or without. Gives the bytes that came of one that was not kept."""
-        await self.index.forget(deal, release, at)
+    async def forget(self, deal: Deal, release: bytes = b"", at: int = 0) -> int | None:
+        """Remove a shard, on its keeper's `release` at a time or without. Gives the bytes that came of one that was not kept.
+
+        None where `Index.forget` changes nothing.
+        """
+        if not await self.index.forget(deal, release, at):
+            return None
         coming = self._coming.pop(deal.id, None)
         await self.reserve(-deal.size)
         if deal.kept:
@@ -331,7 +335,7 @@ class Shelf:
             if deal.stays(least) < now:
                 async with self.turn(deal.id):
                     gone.append((deal, await self.forget(deal)))
-        return gone
+        return [(deal, came) for deal, came in gone if came is not None]
 
     async def sweep(self, before: int, small: int) -> None:
         """Forget records that nobody pays for any more, and that shards were dropped before. See `Index.sweep`."""

@@ -64,9 +64,9 @@ class Deal:
     penalty: int
     """Wei at stake."""
     since: int
-    """The last pledge's beginning."""
+    """The last pledge's beginning; earlier where an earlier one has the shard stay longer."""
     until: int
-    """The last pledge's end."""
+    """The end of the pledge that ends last."""
     ends: int
     """The term's end."""
     paid: int
@@ -78,7 +78,7 @@ class Deal:
 
     def stays(self, least: int = HOUR_SECONDS) -> int:
         """Until when the shard stays, renewed or not: for as long again as its pledge was, and for `least` seconds in any case."""
-        return self.until + max(min(self.until - self.since, MOST_PLEDGED), least)
+        return self.until + max(_grace(self.since, self.until), least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,7 @@ def renewed(deal: Deal, since: int, until: int, pledged: int, *, policy: Policy,
     1. It is kept, and what is paid ends now.
     2. The new pledge begins there and is not too long; beyond the term only by a holder that stays, at today's price.
     3. No time is left out that the deal was proved for, nor more than half of that since the holder is `up`.
+    4. The shard stays for as long as it was to stay in any case: whoever knows its id may renew it, and an earlier pledge still binds.
     """
     # 1
     if not deal.kept:
@@ -146,7 +147,15 @@ def renewed(deal: Deal, since: int, until: int, pledged: int, *, policy: Policy,
     owed = until - max(deal.paid, up)
     if left_out or held.seconds * FAIR < owed:
         raise NotAgreed("price", f"it was held and shown since {deal.paid}, which was not paid", deal=deal.id, paid=deal.paid)
-    return replace(deal, since=until, until=pledged, ends=max(deal.ends, pledged)), held
+    # 4
+    last = max(deal.until, pledged)
+    grace = max(deal.until + _grace(deal.since, deal.until), pledged + _grace(until, pledged)) - last
+    return replace(deal, since=last - grace, until=last, ends=max(deal.ends, pledged)), held
+
+
+def _grace(since: int, until: int) -> int:
+    """Seconds that a shard stays after a pledge."""
+    return min(until - since, MOST_PLEDGED)
 
 
 def paid(deal: Deal, until: int) -> Deal:
