@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from surge.core.messages.stored import Fetch
 from surge.core.storage.stored import StoredPart
 from surge.core.types import Address
 from surge.errors import Unavailable
+from surge.provider import stored
 from surge.provider.service import Refused
 from surge.provider.stored import Key, StoredParts
 
@@ -72,6 +74,20 @@ async def test_what_is_in_use_stays_and_the_rest_makes_room(tmp_path: Path) -> N
     assert len(list(tmp_path.iterdir())) == 2
     parts.start()
     assert not list(tmp_path.iterdir()), "nothing outlives the process"
+
+
+async def test_files_without_bytes_are_bounded_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "MOST_HERE", 8)
+    parts, _ = made(tmp_path, 250)
+    asked: Any = SimpleNamespace(length=0)
+    keys = [replace(key_of(1, number), length=0) for number in range(20)]
+    with parts.pinned(keys[:2]):
+        for key in keys:
+            await parts.bring(key, asked)
+        assert len(list(tmp_path.iterdir())) == 8
+        assert [parts.path(key) is not None for key in keys] == [True] * 2 + [False] * 12 + [True] * 6
+    with parts.pinned(keys[:2] + keys[-6:]), pytest.raises(Unavailable, match="in use"):
+        await parts.bring(keys[9], asked)
 
 
 async def test_what_fails_to_come_takes_no_room(tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ log = logging.getLogger("surge.provider")
 AT_ONCE: Final = 4
 """Files that are brought here together."""
 
+MOST_HERE: Final = 8192
+"""Files that are here together: those without bytes cost nothing and take no room of the budget, but of the disk and of memory."""
+
 LEAST_WASTE: Final = 1.0
 """Seconds that a file which could not be brought counts as wasted, at least."""
 
@@ -87,6 +90,8 @@ class StoredParts:
         self._wanted: Counter[Key] = Counter()
         self._reserved = 0
         """Bytes that are here, or on their way."""
+        self._files = 0
+        """Files that are."""
         self._number = 0
         self._owed: dict[tuple[bytes, bytes], int] = {}
         """Bytes on receipts that wait for an answer, by channel and subject."""
@@ -143,20 +148,25 @@ class StoredParts:
             raise Unavailable(f"a stored file did not come within {FETCH_SECONDS:.0f} s") from error
         finally:
             if key not in self._here:
-                self._reserved -= key.length
+                self._gives_back(key.length)
                 path.unlink(missing_ok=True)
         return read
 
     def _make_room(self, size: int) -> None:
         """Reserve room; what was used least recently goes. Raises `Unavailable`."""
-        for key in [key for key in self._here if not self._pins[key]]:
-            if self._reserved + size <= self._budget:
-                break
+        while not self._has_room(size) and (key := next((key for key in self._here if not self._pins[key]), None)) is not None:
             self._here.pop(key).unlink(missing_ok=True)
-            self._reserved -= key.length
-        if self._reserved + size > self._budget:
-            raise Unavailable(f"stored files that are in use fill the {self._budget} bytes kept for them: try again later")
-        self._reserved += size
+            self._gives_back(key.length)
+        if not self._has_room(size):
+            kept = f"{self._budget} bytes, or {MOST_HERE} places, kept for them"
+            raise Unavailable(f"stored files that are in use fill the {kept}: try again later")
+        self._reserved, self._files = self._reserved + size, self._files + 1
+
+    def _has_room(self, size: int) -> bool:
+        return self._reserved + size <= self._budget and self._files < MOST_HERE
+
+    def _gives_back(self, size: int) -> None:
+        self._reserved, self._files = self._reserved - size, self._files - 1
 
     # What is owed for bringing them
 
