@@ -17,6 +17,8 @@ from surge.core.messages.holder_visits import AskRecord, TellRecord, decode_for_
 from surge.core.network import NetworkFile
 from surge.core.offers import SignedOffer
 from surge.core.signing import Signer
+from surge.core.storage import asking
+from surge.core.storage.asking import Usual
 from surge.core.types import ZERO, Address
 from surge.errors import PeerFault, SurgeError, Unavailable
 from surge.storage.holder import Holder
@@ -59,6 +61,9 @@ class Fleet:
         self._login = login
         self._holders: dict[Address, Holder] = {}
         self._offers: dict[Address, SignedOffer] = {}
+        self._dear: set[Address] = set()
+        """Devices whose offers are not used."""
+        self._usual = Usual()
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
         self._turns: dict[Address, float] = {}
@@ -66,13 +71,23 @@ class Fleet:
         self._faulty: dict[Address, SurgeError] = {}
 
     async def offers(self) -> dict[Address, SignedOffer]:
-        """What devices offer for storage now, by device."""
+        """What devices offer for storage now, by device; without those that ask for many times what is usual."""
         async with self._reading:
             if time.monotonic() - self._read_at > FRESH_SECONDS:
-                found = await self._market.offers(SERVICE)
-                self._offers = {signed.offer.device: signed for signed in found if signed.offer.storage > 0}
+                found = [signed for signed in await self._market.offers(SERVICE) if signed.offer.storage > 0]
+                self._usual = asking.usual(signed.offer for signed in found)
+                self._offers = {signed.offer.device: signed for signed in found if self._usual.allows(signed.offer)}
                 self._read_at = time.monotonic()
+                dear = {signed.offer.device for signed in found} - self._offers.keys()
+                if fresh := sorted(dear - self._dear):
+                    log.info("asking for more than %d times what is usual, and not used: %s", asking.MOST_TIMES, ", ".join(fresh))
+                self._dear = dear
         return self._offers
+
+    async def usual(self) -> Usual:
+        """What is usually asked for storage now."""
+        await self.offers()
+        return self._usual
 
     async def holder(self, device: Address) -> Holder:
         """A device with a session. Raises `Unavailable` when it cannot be had now, and what else kept a channel from being opened."""
