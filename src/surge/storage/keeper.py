@@ -19,6 +19,7 @@ from typing import Final
 from surge.core.storage import keeping, repair
 from surge.core.storage.pledges import HELD_PART
 from surge.core.storage.repair import Presence
+from surge.core.text import counted
 from surge.core.types import Address
 from surge.errors import InvalidInput, SurgeError
 from surge.storage.challenging import Challenging
@@ -202,7 +203,7 @@ class Keeper:
 
         1. They are looked at; what is remembered of each is on disk.
         2. Who failed a proof lost that shard.
-        3. Who proved is paid.
+        3. Who proved is paid, but for what another keeper agreed to pay many times the usual price for.
         """
         storage, now = self._storage, int(time.time())
         authors = {each.keys.object: each.keys.author for each in charges}
@@ -255,8 +256,14 @@ class Keeper:
     async def _paid(self, found: Look, authors: dict[bytes, Address], *, pay: bool) -> int:
         if not pay or not found.passed:
             return 0
+        usual = await self._storage.fleet.usual()
+        rows = [row for row in found.passed if row.starts or usual.allows_keeping(row.price)]
+        if dear := len(found.passed) - len(rows):
+            found.why = f"another keeper agreed to many times the usual price for {counted(dear, 'shard')}: not paid, and to be moved"
+        if not rows:
+            return 0
         holder = await self._storage.fleet.holder(found.device)
-        return await self._paying.pay(holder, found.passed, authors, int(time.time()))
+        return await self._paying.pay(holder, rows, authors, int(time.time()))
 
     async def _look_at_bonds(self, operators: Collection[Address]) -> None:
         """Whether what open challenges may hold of an operator's bond covers a pledge."""
@@ -289,7 +296,7 @@ class Keeper:
             for each in await candidates(storage, None)
             if each.device not in bad
         ]
-        return Sight(presence, usable)
+        return Sight(presence, usable, await storage.fleet.usual())
 
     # How it stands
 

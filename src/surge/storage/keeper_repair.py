@@ -18,6 +18,7 @@ from typing import Final
 from surge.buyer.calls import Refused
 from surge.core.pricing import transfer_amount
 from surge.core.storage import keeping, repair
+from surge.core.storage.asking import Usual
 from surge.core.storage.map import Segment as MapSegment
 from surge.core.storage.masks import Mask, Place, mask_key
 from surge.core.storage.placement import PRIOR_UPTIME, Candidate
@@ -51,6 +52,8 @@ class Sight:
     """How devices are that hold something."""
     candidates: Sequence[Candidate]
     """Devices that may take shards."""
+    usual: Usual
+    """What is usually asked: what another keeper placed for many times that goes to a new place."""
 
 
 Lost = Mapping[tuple[int, int], DealRow]
@@ -67,7 +70,10 @@ def segments_of(seen: View, sight: Sight, lost: Lost) -> list[repair.Segment]:
             for index, shard in enumerate(segment.shards):
                 if (placed := shard.placed) is not None:
                     known = there.get(placed.device) or Candidate(placed.device, placed.operator, uptime=PRIOR_UPTIME)
-                    shards.append(repair.Shard(index, known, sight.presence.get(placed.device, Presence.AWAY)))
+                    presence = sight.presence.get(placed.device, Presence.AWAY)
+                    if presence is Presence.HERE and not sight.usual.allows_keeping(placed.price):
+                        presence = Presence.LEAVING
+                    shards.append(repair.Shard(index, known, presence))
                 elif (row := lost.get((number, index))) is not None:
                     shards.append(repair.Shard(index, Candidate(row.device, row.operator), Presence.GONE))
             layout = segment.layout
