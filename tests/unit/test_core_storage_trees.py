@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from typing import Any
 
 import pytest
@@ -285,3 +286,20 @@ def test_pages_that_overlap_in_their_paths_are_refused(monkeypatch: pytest.Monke
 def test_any_bytes_are_an_index_or_are_refused(data: bytes) -> None:
     with pytest.raises(PeerFault):
         read(0, data + struct.pack(">8sQQQ", MAGIC, 0, len(data), 1))
+
+
+def test_an_index_that_is_made_to_take_long_or_much_is_read_quickly_or_refused_early() -> None:
+    order, path, began = trees._Order(), "", time.process_time()
+    for _ in range(2000):
+        path += "a"
+        order.follow(path)
+    for number in range(5000):
+        order.follow(path + chr(0x4E00 + number))
+    assert time.process_time() - began < 1, "each path begins with thousands that are files"
+    with pytest.raises(InvalidInput, match="is below"):
+        order.follow(path + chr(0x4E00 + number) + "/b")
+    for rows in ([[]] * 100_000, [[0] * 100_000]):
+        with pytest.raises(PeerFault, match="more values"):
+            read_directory(canonical.encode(rows), Footer(0, 1, 1))
+    with pytest.raises(PeerFault, match="names no directory"):
+        read_footer(struct.pack(">8sQQQ", MAGIC, 0, 100, trees.MOST_PAGES * trees.PAGE_ENTRIES + 1), 100 + FOOTER)

@@ -115,9 +115,11 @@ def digest(value: Any) -> bytes:
 class _Reader:
     """Reads canonical bytes and nothing else: whatever `encode` would have written differently is refused."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, most: int) -> None:
         self.data = data
         self.at = 0
+        self.left = most
+        """Values that may still be in arrays."""
 
     def take(self, count: int) -> bytes:
         end = self.at + count
@@ -158,6 +160,9 @@ class _Reader:
         if major == 4:
             if argument > len(self.data) - self.at:
                 raise InvalidInput("canonical bytes end early", at=self.at)
+            self.left -= argument
+            if self.left < 0:
+                raise InvalidInput("there are more values in the arrays than are expected", at=self.at)
             return [self.value(depth + 1) for _ in range(argument)]
         if major == 5:
             return self.mapping(argument, depth)
@@ -193,9 +198,12 @@ class _Reader:
         return magnitude if tag == 2 else -1 - magnitude
 
 
-def decode(data: bytes) -> Any:
-    """The value whose canonical bytes are `data`. Raises `InvalidInput` for anything that `encode` would not write."""
-    reader = _Reader(bytes(data))
+def decode(data: bytes, *, most: int | None = None) -> Any:
+    """The value whose canonical bytes are `data`. Raises `InvalidInput` for anything that `encode` would not write.
+
+    `most`: values in arrays, all together, beyond which it is refused before they are made: each byte may be one, of 56 bytes.
+    """
+    reader = _Reader(bytes(data), len(data) if most is None else most)
     value = reader.value(0)
     if reader.at != len(data):
         raise InvalidInput(f"{len(data) - reader.at} bytes follow the canonical value", at=reader.at)

@@ -50,6 +50,9 @@ MOST_PAGES = 1 << 16
 MOST_DIRECTORY = 64 << 20
 """Bytes of the directory: what a reader holds."""
 
+FIELDS = 5
+"""Of an entry, and of a page in the directory."""
+
 _TIMES = 1 << 63
 
 
@@ -168,7 +171,7 @@ def read_footer(data: bytes, size: int) -> Footer:
     magic, start, length, files = _FOOTER.unpack(data)
     if magic != MAGIC:
         raise PeerFault("the object is no packed folder that is known here", magic=magic)
-    if start + length + FOOTER != size or not 0 < length <= MOST_DIRECTORY:
+    if start + length + FOOTER != size or not 0 < length <= MOST_DIRECTORY or files > MOST_PAGES * PAGE_ENTRIES:
         raise PeerFault("a packed folder's footer names no directory in it", start=start, length=length, files=files)
     return Footer(start, length, files)
 
@@ -251,7 +254,7 @@ def read_directory(data: bytes, footer: Footer) -> Directory:
 
 
 def _rows(data: bytes, count: int) -> list[Any]:
-    rows = canonical.decode(data)
+    rows = canonical.decode(data, most=count * (1 + FIELDS))
     if not isinstance(rows, list) or len(rows) != count:
         raise InvalidInput(f"it is no list of {count}")
     return rows
@@ -283,10 +286,11 @@ class _Order:
         encoded = path.encode()
         if encoded <= self._last:
             raise InvalidInput(f"the path {path[:200]!r} is there twice, or out of order", path=path)
-        # What begins with a path follows it without a gap, so the files that the next path may be below are a stack.
+        # What begins with a path follows it without a gap, so the files that the next path may be below are a stack. Each of them begins
+        # with those before it, which it is not below: so the next path, which begins with the last one, is below none of those either.
         while self._above and not encoded.startswith(self._above[-1]):
             self._above.pop()
-        if any(encoded[len(above) :].startswith(b"/") for above in self._above):
+        if self._above and encoded[len(self._above[-1])] == ord("/"):
             raise InvalidInput(f"the path {path[:200]!r} is below one that is a file", path=path)
         self._above.append(encoded)
         self._last = encoded
