@@ -199,3 +199,17 @@ async def test_a_visitor_that_sends_noise_or_says_nothing_is_sent_away(holder: H
             await slow.told()
         user = await holder.user()
         assert not isinstance(await user.use("list", m.ListDeals(b"", 1)), Refusal)
+
+
+async def test_visitors_that_ask_and_then_say_nothing_make_way_for_others(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "VISITS", 2)
+    monkeypatch.setattr(recorder, "PAUSE_SECONDS", 0.0)
+    async with holder.running():
+        one, two, three = Visitor(holder), Visitor(holder), Visitor(holder)
+        await one.ask()
+        await two.ask()
+        assert isinstance(await three.ask(), v.TellRecord)
+        await until(lambda: one.link.closed_because)
+        assert isinstance(await two.ask(), v.TellRecord), "who was silent for longest went"
+        assert isinstance(await Visitor(holder).ask(), v.TellRecord)
+        await until(lambda: three.link.closed_because)

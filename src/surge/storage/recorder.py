@@ -45,6 +45,9 @@ VISIT_SECONDS = 60.0
 VISITS = 8
 """Visits for records at once: each may have a record in memory."""
 
+PAUSE_SECONDS = 1.0
+"""A visitor that has its answer and says nothing for so long makes way for another, where there are too many."""
+
 SILENT = 64
 """Visitors that have said nothing yet, at once."""
 
@@ -58,6 +61,8 @@ class Recorder:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
         self._visits = self._silent = 0
+        self._pausing: dict[asyncio.Timeout, float] = {}
+        """Visits that wait for their next question, the longest first, and since when."""
         self._one_at_a_time = asyncio.Lock()
 
     async def put(self, data: bytes, buyer: Address, now: int) -> RecordKept:
@@ -117,7 +122,7 @@ class Recorder:
             self._silent -= 1
         if isinstance(asked, ShowPermit):
             return asked
-        if self._visits >= VISITS:
+        if self._visits >= VISITS and not self._made_way():
             await link.send(encode_visit(NotNow("too many ask just now: come again")))
             return None
         self._visits += 1
@@ -130,10 +135,28 @@ class Recorder:
             self._visits -= 1
         return None
 
+    def _made_way(self) -> bool:
+        """Whether a visit ends now that says nothing."""
+        now = asyncio.get_running_loop().time()
+        pause = next((pause for pause, since in self._pausing.items() if now - since >= PAUSE_SECONDS), None)
+        if pause is None:
+            return False
+        del self._pausing[pause]
+        pause.reschedule(now)
+        return True
+
+    async def _next(self, link: Link) -> ToHolder:
+        async with asyncio.timeout(None) as pause:
+            self._pausing[pause] = asyncio.get_running_loop().time()
+            try:
+                return decode_for_holder(await link.receive())
+            finally:
+                self._pausing.pop(pause, None)
+
     async def _answer(self, link: Link, asked: ToHolder) -> None:
         for number in range(MOST_ASKED):
             if number:
-                asked = decode_for_holder(await link.receive())
+                asked = await self._next(link)
             if not isinstance(asked, AskRecord):
                 raise PeerFault("a visit is for records, or for reading by a permit that is shown first")
             record = await asyncio.to_thread(self.get, Address(asked.author), asked.label)
