@@ -23,6 +23,7 @@ from surge.core.types import Address
 from surge.errors import Unavailable
 from surge.provider.config import Rates
 from surge.provider.service import Claim, Refused, Reply
+from surge.storage.holder import ANSWER_SECONDS
 from surge.storage.putting import AT_ONCE, LEAST_PATIENCE
 from surge.storage.service import StorageConfig, pledge_domain
 
@@ -161,6 +162,19 @@ def test_who_let_others_wait_is_waited_for_only_once(town: Town, network: surge.
     network.files.put(made(8 * MIB, 37), "once", code=(2, 6), segment_size=MIB)
     waits = 8 / AT_ONCE
     assert LEAST_PATIENCE < time.monotonic() - began < LEAST_PATIENCE * waits
+
+
+def test_nothing_that_is_written_or_removed_waits_long_for_who_says_nothing(town: Town, network: surge.Network) -> None:
+    network.files.put(made(MIB, 38), "goes", code=(2, 6), segment_size=MIB)
+    silent = crooked(town.devices[0])
+    silent.tricks = dict.fromkeys(("open", "drop", "put_record", "get_record"), never)
+    began = time.monotonic()
+    network.files.put(b"few", "few", code=(2, 4))
+    network.files.mv("few", "fewer")
+    assert network.files.rm("goes") == 5
+    network.files.rm("fewer")
+    assert time.monotonic() - began < ANSWER_SECONDS
+    assert silent.asked("put_record")
 
 
 def test_what_has_no_room_is_refused_before_any_of_it_is_brought(town: Town, network: surge.Network, tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ class Network:
     async def holder(self, device: Address) -> Device:
         if device in self.away:
             raise Unavailable("away")
+        if device in self.silent:
+            await asyncio.Event().wait()
         return self.devices[device]
 
     async def record_at(self, device: Address, author: Address, label: bytes) -> bytes:
@@ -63,7 +65,7 @@ class Network:
         self.slow.add(device)
 
     def is_shunned(self, device: Address) -> bool:
-        return device in self.away
+        return device in self.away | self.slow
 
 
 def notes(network: Network) -> Notes:
@@ -113,7 +115,7 @@ async def test_a_few_devices_are_all_asked() -> None:
 
 
 async def test_who_says_nothing_is_not_waited_for_once_enough_have_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("surge.storage.notes.PATIENCE", 0.05)
+    monkeypatch.setattr("surge.storage.fleet.PATIENCE", 0.05)
     network = Network(6)
     notes = Notes(network)  # type: ignore[arg-type]
     await notes.leave(AUTHOR, LABEL, 1, b"one", list(network.devices))
@@ -123,6 +125,28 @@ async def test_who_says_nothing_is_not_waited_for_once_enough_have_told(monkeypa
     assert found is not None
     assert found.body == b"one"
     assert network.slow == network.silent
+
+
+async def test_a_record_is_left_with_others_when_some_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surge.storage.fleet.PATIENCE", 0.05)
+    network = Network(14)
+    notes, devices = Notes(network), list(network.devices)  # type: ignore[arg-type]
+    network.silent = set(devices[:2])
+    async with asyncio.timeout(5):
+        assert await notes.leave(AUTHOR, LABEL, 1, b"one", devices) == 10, "two others have it"
+        assert network.slow == network.silent
+        assert await notes.leave(AUTHOR, LABEL, 2, b"two", devices) == 10
+    assert all(not network.devices[each].there for each in network.silent)
+
+
+async def test_too_few_who_keep_a_record_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surge.storage.fleet.PATIENCE", 0.05)
+    network = Network(4)
+    notes, devices = Notes(network), list(network.devices)  # type: ignore[arg-type]
+    network.silent = set(devices[:2])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await notes.leave(AUTHOR, LABEL, 1, b"one", devices)
 
 
 async def test_a_newer_version_is_waited_for_a_little(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from surge.buyer.calls import Refused
@@ -41,6 +41,9 @@ VISIT_SECONDS: Final = 10.0
 VISITS_PER_SECOND: Final = 4.0
 """Visits to one device: it answers five hellos of a caller in a second,"""
 
+AT_ONCE: Final = 32
+"""Devices that are asked the same at once."""
+
 BURST_SECONDS: Final = 4.0
 """and as many at once as in so many seconds."""
 
@@ -49,6 +52,12 @@ FRESH_SECONDS: Final = 5.0
 
 SHUNNED_SECONDS: Final = 60.0
 """How long a device that failed is tried after all others."""
+
+PATIENCE: Final = 2.0
+"""Seconds that the others get once enough have answered,"""
+
+SHUNNED_PATIENCE: Final = 0.5
+"""and those that failed or let others wait a short while ago."""
 
 
 class Fleet:
@@ -196,6 +205,47 @@ class Fleet:
                 log.info("what was read at %s is paid another time: %s", holder.device, error)
 
         await asyncio.gather(*(bill(each) for each in await self.known()))
+
+
+async def soon(
+    fleet: Fleet,
+    things: Sequence[S],
+    device: Callable[[S], Address],
+    work: Callable[[S], Awaitable[T]],
+    answers: list[tuple[S, T | SurgeError]],
+    enough: Callable[[], bool],
+) -> None:
+    """Do the same with many things at their devices, and add what each came to; those that are left once that is `enough` are called off.
+
+    They have their patience first, and come last for a while.
+    """
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(thing: S) -> T | SurgeError:
+        async with gate:
+            try:
+                return await work(thing)
+            except SurgeError as error:
+                return error
+
+    tasks = {asyncio.ensure_future(one(thing)): thing for thing in things}
+    left, until = set(tasks), float("inf")
+    try:
+        while left:
+            if enough():
+                slow = all(fleet.is_shunned(device(tasks[task])) for task in left)
+                until = min(until, time.monotonic() + (SHUNNED_PATIENCE if slow else PATIENCE))
+            rest = None if until == float("inf") else max(0.0, until - time.monotonic())
+            done, left = await asyncio.wait(left, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+            answers += [(tasks[task], task.result()) for task in done]
+            if not done:
+                for task in left:
+                    fleet.late(device(tasks[task]))
+                break
+    finally:
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 async def at_most(limit: int, things: Iterable[S], work: Callable[[S], Awaitable[T]]) -> list[T | SurgeError]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
-import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from surge.core import canonical
@@ -15,7 +13,7 @@ from surge.core.storage import records
 from surge.core.storage.records import Record
 from surge.core.types import Address
 from surge.errors import PeerFault, SurgeError, Unavailable
-from surge.storage.fleet import Fleet, at_most
+from surge.storage.fleet import Fleet, soon
 
 log = logging.getLogger("surge.storage")
 
@@ -36,11 +34,6 @@ FINDABLE: Final = 5
 
 MOST_LIKELY: Final = 24
 """Devices that are likely to have what is one's own: they are asked beside those that everybody would ask."""
-
-AT_ONCE: Final = 16
-
-PATIENCE: Final = 2.0
-"""Seconds that the others get to tell a newer one, once enough have told a record."""
 
 
 class Outdated(SurgeError):
@@ -104,54 +97,20 @@ class Notes:
                 self._fleet.failed(device, fault)
                 raise
 
-        def wanted(found: Sequence[Record | SurgeError | None]) -> list[Record]:
-            return [each for each in found if isinstance(each, Record) and digest in (None, hashlib.sha256(each.body).digest())]
+        def wanted() -> list[Record]:
+            told = [each for _, each in answers if isinstance(each, Record)]
+            return [each for each in told if digest in (None, hashlib.sha256(each.body).digest())]
 
         waiting = list(devices) or await self._asked(author)
-        answers: list[Record | SurgeError | None] = []
-        found: list[Record] = []
-        while waiting and len(found) < ENOUGH:
+        answers: list[tuple[Address, Record | SurgeError | None]] = []
+        while waiting and len(wanted()) < ENOUGH:
             asked, waiting = waiting[:ASKED], waiting[ASKED:]
-            await self._soon(asked, ask, answers, lambda: len(wanted(answers)) >= ENOUGH)
-            found = wanted(answers)
-        if not found and all(isinstance(answer, SurgeError) for answer in answers):
-            why = next((str(answer) for answer in answers if isinstance(answer, SurgeError)), "nobody offers storage now")
+            await soon(self._fleet, asked, _itself, ask, answers, lambda: len(wanted()) >= ENOUGH)
+        found = wanted()
+        if not found and all(isinstance(answer, SurgeError) for _, answer in answers):
+            why = next((str(answer) for _, answer in answers if isinstance(answer, SurgeError)), "nobody offers storage now")
             raise Unavailable(f"no device tells whether it has the record: {why}")
         return records.newest(found)
-
-    async def _soon(
-        self,
-        devices: Sequence[Address],
-        ask: Callable[[Address], Awaitable[Record | None]],
-        answers: list[Record | SurgeError | None],
-        enough: Callable[[], bool],
-    ) -> None:
-        """Add what devices answer; once that is enough, and `PATIENCE` is over, the others are called off and come last for a while."""
-        gate = asyncio.Semaphore(AT_ONCE)
-
-        async def one(device: Address) -> Record | SurgeError | None:
-            async with gate:
-                try:
-                    return await ask(device)
-                except SurgeError as error:
-                    return error
-
-        tasks = {asyncio.create_task(one(device)): device for device in devices}
-        left, until = set(tasks), None
-        try:
-            while left:
-                rest = None if until is None else max(0.0, until - time.monotonic())
-                done, left = await asyncio.wait(left, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
-                answers += [task.result() for task in done]
-                if until is None and enough():
-                    until = time.monotonic() + PATIENCE
-                elif not done:
-                    break
-        finally:
-            for task in left:
-                self._fleet.late(tasks[task])
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
 
     async def leave(self, signer: Signer, label: bytes, version: int, body: bytes, devices: Sequence[Address]) -> int:
         """Leave a record at `REPLICAS` of these devices, in their order, replacing those that fail; how many have it.
@@ -159,26 +118,32 @@ class Notes:
         Raises `Outdated` when one of them has a newer one, or another of this version; `Unavailable` when too few keep it.
         """
         record = records.sign(signer, label, version, body)
-        waiting, kept = list(dict.fromkeys(devices)), 0
-        needed = min(ENOUGH, len(waiting))
+        ranked = sorted(dict.fromkeys(devices), key=self._fleet.is_shunned)
+        needed, kept = min(ENOUGH, len(ranked)), 0
 
         async def put(device: Address) -> None:
             newer = await (await self._fleet.holder(device)).put_record(record)
             if newer is not None:
                 raise Outdated(newer)
 
-        reasons: list[SurgeError] = []
-        while waiting and kept < REPLICAS:
-            batch, waiting = waiting[: REPLICAS - kept], waiting[REPLICAS - kept :]
-            for device, answer in zip(batch, await at_most(AT_ONCE, batch, put), strict=True):
+        answers: list[tuple[Address, SurgeError | None]] = []
+        while ranked and kept < REPLICAS:
+            batch, ranked = ranked[: REPLICAS - kept], ranked[REPLICAS - kept :]
+            before = len(answers)
+            await soon(self._fleet, batch, _itself, put, answers, lambda: sum(answer is None for _, answer in answers) >= needed)
+            for device, answer in answers[before:]:
                 if isinstance(answer, Outdated):
                     raise answer
                 if isinstance(answer, SurgeError):
                     self._fleet.failed(device, answer)
-                    reasons.append(answer)
                 else:
                     kept += 1
         if kept < max(1, needed):
+            reasons = [answer for _, answer in answers if answer is not None]
             why = str(reasons[-1]) if reasons else "there is no device with a deal of yours"
             raise Unavailable(f"a record is kept by {kept} devices where {max(1, needed)} are needed: {why}", kept=kept)
         return kept
+
+
+def _itself(device: Address) -> Address:
+    return device

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -17,16 +18,15 @@ from surge.core import canonical
 from surge.core.storage.catalogue import Keys, keys_of
 from surge.core.storage.header import Header
 from surge.core.storage.pledges import Release
+from surge.core.types import Address
 from surge.errors import SurgeError
 from surge.storage.client import Storage
-from surge.storage.fleet import at_most
+from surge.storage.fleet import soon
 from surge.storage.holder import Shard
 from surge.storage.journal import DROPPED, GONE, KEPT, LOST, OPENING, PUTTING, STORED, DealRow, ObjectRow
 from surge.wallet import KeySigner
 
 log = logging.getLogger("surge.storage")
-
-AT_ONCE: Final = 32
 
 ABANDONED_SECONDS: Final = 7 * 86_400
 """A put that nobody goes on with is given up after so long."""
@@ -43,12 +43,27 @@ async def release(storage: Storage, keys: Keys, deals: Sequence[DealRow]) -> int
         await storage.journal.put_deals([replace(deal, state=DROPPED)])
         return receipt is not None
 
-    answers = await at_most(AT_ONCE, deals, drop)
-    for deal, answer in zip(deals, answers, strict=True):
-        if isinstance(answer, SurgeError):
-            log.info("%s was not told to drop a shard: %s", deal.device, answer)
+    answers: list[tuple[DealRow, bool | SurgeError]] = []
+
+    asked, heard = Counter(deal.device for deal in deals), Counter[Address]()
+
+    def only_silent_left() -> bool:
+        for deal, _ in answers[heard.total() :]:
+            heard[deal.device] += 1
+        waiting = {device for device, count in asked.items() if heard[device] < count}
+        return all(storage.fleet.is_shunned(each) for each in waiting) or (bool(heard) and not any(heard[each] for each in waiting))
+
+    await soon(storage.fleet, deals, _device, drop, answers, only_silent_left)
+    done = {deal.id for deal, answer in answers if not isinstance(answer, SurgeError)}
+    for deal in deals:
+        if deal.id not in done:
+            log.info("%s was not told to drop a shard", deal.device)
             await storage.journal.put_deals([replace(deal, state=LOST)])
-    return sum(answer is True for answer in answers)
+    return sum(answer is True for _, answer in answers)
+
+
+def _device(deal: DealRow) -> Address:
+    return deal.device
 
 
 async def let_go(storage: Storage, keys: Keys, header: Header) -> int:
