@@ -56,7 +56,7 @@ SHUNNED_SECONDS: Final = 60.0
 PATIENCE: Final = 2.0
 """Seconds that the others get once enough have answered,"""
 
-SHUNNED_PATIENCE: Final = 0.5
+SHUNNED_PATIENCE: Final = 0.25
 """and those that failed or let others wait a short while ago."""
 
 
