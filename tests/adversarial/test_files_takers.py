@@ -251,3 +251,19 @@ def test_a_bill_that_is_sent_twice_is_paid_once(town: Town, monkeypatch: pytest.
     assert max(again) == 2, "nobody sent one twice, or who did was asked again"
     paid = [now - then for now, then in zip(earned(town), before, strict=True)]
     assert paid == [first[device.key.address].amount if device.key.address in first else 0 for device in town.devices]
+
+
+def test_who_broke_the_protocol_is_given_nothing_later_where_there_are_others(town: Town) -> None:
+    crook = town.devices[5]
+    with surge.connect(town.file) as network:
+        network.files.put(made(MIB, 40), "before", code=(2, 6), segment_size=MIB)
+        for device in town.devices[:4]:
+            crooked(device).tricks["read"] = never  # the reader needs what the crook says
+        crooked(crook).tricks["read"] = lambda storage, reply, body: replace(reply, body=encode_body(said.Leaves(bytes(65536), b"")))
+        with pytest.raises(Unavailable):
+            network.files.read("before")
+        honest(town)
+    with surge.connect(town.file) as network:
+        for number in range(3):
+            network.files.put(made(MIB, number), f"after {number}", code=(2, 4), segment_size=MIB)
+            assert crook.address not in network.files.details(f"after {number}").devices

@@ -9,14 +9,16 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from surge.buyer.calls import Refused
+from surge.buyer.judge import Whom
 from surge.buyer.market import Market
 from surge.buyer.purse import Purse
 from surge.buyer.treasury import Bearer
 from surge.core.messages import encode_visit, visit_context
 from surge.core.messages.holder_visits import AskRecord, TellRecord, decode_for_reader
 from surge.core.network import NetworkFile
-from surge.core.offers import SignedOffer
+from surge.core.offers import Offer, SignedOffer
 from surge.core.signing import Signer
+from surge.core.standing import Standing
 from surge.core.storage import asking
 from surge.core.storage.asking import Usual
 from surge.core.types import ZERO, Address
@@ -49,6 +51,9 @@ BURST_SECONDS: Final = 4.0
 
 FRESH_SECONDS: Final = 5.0
 """How long offers are taken as they were read."""
+
+LEDGER_SECONDS: Final = 1.0
+"""How long what the ledger shows of devices is waited for; what it showed before will do."""
 
 SHUNNED_SECONDS: Final = 60.0
 """How long a device that failed is tried after all others."""
@@ -139,6 +144,10 @@ class Fleet:
                 holder.peer.drop(error)
         if not isinstance(error, Refused):
             log.info("%s: %s", device, error)
+
+    async def standings(self, offers: Iterable[Offer]) -> dict[Address, Standing]:
+        """How devices stand with this wallet, by what the ledger shows of them and what it saw itself."""
+        return await self._market.judge.standings(map(Whom.of, offers), patience=LEDGER_SECONDS)
 
     def is_out(self, device: Address) -> bool:
         """Whether it broke the protocol, and is not used any more."""
