@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import surge
 from lying_services import WrongOutput
 from network_support import Device, Town
 from stored_support import digest, slow_digest
+from stored_town import CONFIG, MIB, honest_again, put
 from surge.buyer.calls import Question, Refused, answer_to
 from surge.buyer.peers import Peer
 from surge.core.messages import encode_body
@@ -22,23 +22,6 @@ from surge.core.receipts import ReceiptKind
 from surge.core.types import Address
 from surge.errors import InvalidInput
 from surge.provider import waste
-from surge.storage.permitted import PermitReader
-from surge.storage.service import StorageConfig
-
-CONFIG = StorageConfig(room=256 << 20, price=2 * 10**15, spare=0)
-MIB = 1 << 20
-SIZE = MIB + 77
-
-
-def content(number: int, size: int = SIZE) -> bytes:
-    return random.Random(number).randbytes(size)
-
-
-def put(network: surge.Network, folder: str, count: int = 4) -> list[tuple[str, str]]:
-    """Put files; what `digest` gives of them."""
-    for number in range(count):
-        network.files.put(content(number), f"{folder}/{number:02}", code=(2, 4))
-    return [(hashlib.sha256(content(number)).hexdigest(), f"{number:02}") for number in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +34,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 def network(town: Town) -> Iterator[surge.Network]:
     with surge.connect(town.file) as network:
         yield network
-    for device in town.devices:
-        assert device.storage is not None
-        device.storage.shelf.__dict__.pop("read", None)
-        device.service.stored.opener = opener(device)
-        device.storage.tolls.__dict__.pop("moved_out", None)
-
-
-def opener(device: Device, kind: type[PermitReader] = PermitReader) -> PermitReader:
-    assert device.storage is not None
-    before = device.service.stored.opener
-    assert isinstance(before, PermitReader)
-    return kind(device.town.network.network_id, before._relays, device.key, device.storage.shelf)
+    honest_again(town)
 
 
 # Results
@@ -154,126 +126,6 @@ def test_a_buyer_that_was_cut_off_goes_on(town: Town) -> None:
             network.files.rm(name)
         with pytest.raises(InvalidInput, match=r"what was stored as 'again/\d\d' is gone"):
             list(network.resume(job))
-
-
-# Counts
-
-
-def read_at(network: surge.Network, town: Town) -> dict[str, int]:
-    """Bytes of reads that were paid so far, by holder."""
-    paid: dict[str, int] = {}
-    for row in network.receipts():
-        if row["kind"] == ReceiptKind.TRANSFER and row["accepted"] and not int(row["job"] or "0", 16):
-            paid[row["device"]] = paid.get(row["device"], 0) + row["quantity"]
-    return paid
-
-
-def unpaid(town: Town) -> dict[str, int]:
-    """What holders count as read and not billed, for whatever channel."""
-    found = {}
-    for device in town.devices:
-        assert device.storage is not None
-        found[device.address] = sum(traffic.read for traffic in device.storage.tolls._traffic.values())
-    return found
-
-
-class Overstating(PermitReader):
-    """Says that it read a hundred times as much, and some of a holder that it did not ask."""
-
-    async def fetch(self, asked: Fetch, to: Path) -> Sequence[tuple[str, int]]:
-        read = dict(await super().fetch(asked, to))
-        return [(each.holder, 100 * read.get(each.holder, MIB)) for each in asked.permits]
-
-
-class Understating(PermitReader):
-    """Says that it read nothing."""
-
-    async def fetch(self, asked: Fetch, to: Path) -> Sequence[tuple[str, int]]:
-        await super().fetch(asked, to)
-        return []
-
-
-def counted(town: Town) -> dict[str, list[int]]:
-    """What honest holders count from now on."""
-    found: dict[str, list[int]] = {device.address: [] for device in town.devices}
-    for device in town.devices:
-        assert device.storage is not None
-        _count(device.storage.tolls, found[device.address])
-    return found
-
-
-def _count(tolls: Any, sizes: list[int], times: int = 1) -> None:
-    honest = type(tolls).moved_out
-
-    def moved_out(channel: bytes, size: int) -> None:
-        sizes.append(size)
-        honest(tolls, channel, times * size)
-
-    tolls.moved_out = moved_out
-
-
-def test_a_device_that_overstates_what_it_read_has_holders_paid_no_more_than_they_count(town: Town, network: surge.Network) -> None:
-    want = put(network, "over", 2)
-    network.files.settle()
-    for device in town.devices:
-        device.service.stored.opener = opener(device, Overstating)
-    before, waits, counts = read_at(network, town), unpaid(town), counted(town)
-    assert list(network.map(digest, network.files.glob("over/*"))) == want
-    network.files.settle()
-    after = read_at(network, town)
-    fresh = {device: after.get(device, 0) - before.get(device, 0) for device in counts}
-    assert all(0 <= fresh[device] <= waits[device] + sum(sizes) for device, sizes in counts.items()), fresh
-    assert sum(fresh.values()) >= SIZE / 2
-
-
-def test_a_holder_that_overcounts_is_paid_what_the_device_says(town: Town, network: surge.Network) -> None:
-    want = put(network, "counts", 2)
-    network.files.settle()
-    before, sizes = read_at(network, town), dict[str, list[int]]()
-    for device in town.devices:
-        assert device.storage is not None
-        _count(device.storage.tolls, sizes.setdefault(device.address, []), times=3)
-    assert list(network.map(digest, network.files.glob("counts/*"))) == want
-    network.files.settle()
-    after = read_at(network, town)
-    assert {device: after.get(device, 0) - before.get(device, 0) for device in sizes} == {
-        device: sum(each) for device, each in sizes.items()
-    }
-
-
-def test_a_device_and_a_holder_that_overstate_together_get_no_more_than_was_permitted(town: Town, network: surge.Network) -> None:
-    want = put(network, "ring", 1)
-    network.files.settle()
-    before, permitted = read_at(network, town), list[int]()
-
-    class Recording(Overstating):
-        async def fetch(self, asked: Fetch, to: Path) -> Sequence[tuple[str, int]]:
-            permitted.extend(permit.size for permit in asked.permits)
-            return await super().fetch(asked, to)
-
-    for device in town.devices:
-        assert device.storage is not None
-        device.service.stored.opener = opener(device, Recording)
-        _count(device.storage.tolls, [], times=5)
-    assert list(network.map(digest, network.files.glob("ring/*"))) == want
-    network.files.settle()
-    assert 0 < sum(read_at(network, town).values()) - sum(before.values()) <= sum(permitted)
-
-
-def test_a_device_that_bills_a_file_and_says_it_read_nothing_is_used_no_more(town: Town) -> None:
-    with surge.connect(town.file) as network:
-        want = put(network, "under", 8)
-        network.files.settle()
-        liar = town.devices[1]
-        liar.service.stored.opener = opener(liar, Understating)
-        before = unpaid(town)
-        results = network.map(digest, network.files.glob("under/*"), chunk=1)
-        assert list(results) == want
-        network.files.settle()
-        assert liar.address not in results.progress.units
-        waits = sum(unpaid(town).values()) - sum(before.values())
-        assert 0 < waits <= 8 * len(town.devices) * SIZE, "what it read waits in the channel's window, which is bounded"
-        liar.service.stored.opener = opener(liar)
 
 
 # Buyers

@@ -12,8 +12,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 from surge.buyer.auditor import audit_transfer
 from surge.buyer.peers import Peer
+from surge.buyer.rereads import Rereads
 from surge.core.messages.compute import encode_body
 from surge.core.messages.stored import Fetch, Fetched, decode_fetched
 from surge.core.pricing import transfer_amount
@@ -49,8 +52,8 @@ class StoredFiles(Protocol):
         """What a device needs to bring a part there. Raises `InvalidInput` where the object is gone, `Unreadable`."""
         ...
 
-    async def was_read(self, asked: Fetch, said: Fetched, device: Address, *, brought: bool) -> None:
-        """What a device says that it read of holders by what it was sent: it is paid, as far as they say so too.
+    async def was_read(self, asked: Fetch, said: Fetched, device: Address, *, brought: bool, most: int) -> None:
+        """What a device says that it read of holders by what it was sent: up to `most` bytes are paid, as far as they say so too.
 
         `brought`: it bills for having brought the part just now. Raises `PeerFault` where it says that it read less than that takes.
         """
@@ -85,6 +88,7 @@ class Bringing:
         self.files = stored
         self._looked = 0
         self._looking: set[asyncio.Task[None]] = set()
+        self._rereads = Rereads()
 
     def look_ahead(self) -> None:
         """Find out who holds what the next items read: among equals, that device does it, since it has a part of it already."""
@@ -131,10 +135,15 @@ class Bringing:
         prices, subject, size = job.lanes.prices(peer), part.subject(job.plan.id), part.length
         job.lanes.bounds.check_sending(peer.device, subject)
         asked = await self.files.opening(part, job.plan.id, peer.device)
+        if not self._rereads.may_read(peer.device, subject, least=size, permitted=sum(permit.size for permit in asked.permits)):
+            asked = msgspec.structs.replace(asked, permits=[])  # which is enough for a device that has the part
         async with preparation.asking(peer, ReceiptKind.TRANSFER, subject, size, transfer_amount(prices, size)):
             answer = await peer.question("fetch", encode_body(asked), seconds=FETCH_SECONDS)
             said = decode_fetched(answer.body)
             if answer.receipt is not None:
                 job.lanes.bounds.sent(peer.device, subject)
                 preparation.pay(peer, *audit_transfer(answer.receipt, subject, size, prices, peer.payer.party), answer.receipt.signature)
-        await self.files.was_read(asked, said, peer.device, brought=answer.receipt is not None)
+        permitted = {permit.holder: permit.size for permit in asked.permits}
+        counted = sum(min(read, permitted.get(holder, 0)) for holder, read in dict(said.read).items())
+        most = self._rereads.read(peer.device, subject, counted, size=size) if counted else 0
+        await self.files.was_read(asked, said, peer.device, brought=answer.receipt is not None, most=most)

@@ -210,14 +210,15 @@ class Openings:
                 raise Unavailable(f"{reached} of the {known.header.k} shards that it takes are within reach", have=reached)
         return list(permits.values())
 
-    async def was_read(self, asked: Fetch, said: Fetched, device: Address, *, brought: bool) -> None:
+    async def was_read(self, asked: Fetch, said: Fetched, device: Address, *, brought: bool, most: int) -> None:
         """See `StoredFiles`. No more counts than was permitted. A holder that cannot be billed now is another time."""
         if brought and sum(size for _, size in said.read) < (least := least_read(asked, device)):
             raise PeerFault(f"{device} bills for bringing {asked.length} bytes, and says that it read fewer than the {least} that takes")
         storage, sizes = await self._storage(), {permit.holder: permit.size for permit in asked.permits}
         for holder, size in dict(said.read).items():
             try:
-                if counted := min(size, sizes.get(holder, 0)):
+                if counted := min(size, sizes.get(holder, 0), most):
+                    most -= counted
                     await (await storage.fleet.holder(Address(holder))).read_by_permit(counted)
             except SurgeError as error:
                 log.info("what was read at %s by permit is paid another time: %s", holder, error)
