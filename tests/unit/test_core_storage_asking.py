@@ -9,8 +9,9 @@ import pytest
 
 from offers_support import OFFER, who
 from surge.cli.lending import PRICE
+from surge.core.asking import LEAST_OPENING, MOST_TIMES
 from surge.core.offers import Offer, SignedOffer
-from surge.core.storage.asking import LEAST_OPENING, LEAST_STORAGE, MOST_TIMES, Usual, usual
+from surge.core.storage.asking import LEAST_STORAGE, Usual, usual
 from surge.provider.config import ProviderConfig, Rates
 from surge.storage.fleet import Fleet
 

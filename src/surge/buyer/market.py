@@ -23,6 +23,7 @@ from surge.buyer.purse import Purse
 from surge.buyer.treasury import Account, Bearer, Treasury, is_over_budget
 from surge.buyer.watch import Watch
 from surge.core import canonical
+from surge.core.asking import most_opening
 from surge.core.choosing import in_order
 from surge.core.messages import VERSION
 from surge.core.network import NetworkFile
@@ -93,8 +94,8 @@ class Market:
 
         `alone`: whether the job has nobody yet.
         """
-        memory = plan.limits.memory
-        found = match(await self.offers(), self._constraints(plan.wishes, memory, excluded))
+        memory, offers = plan.limits.memory, await self.offers()
+        found = match(offers, self._constraints(offers, plan.wishes, memory, excluded))
         held = await self.judge.standings(Whom.of(signed.offer) for signed in found.chosen)
         chosen = in_order(found.chosen, held, memory, wanted=wanted, lot=plan.id, alone=alone)
         useless = len(found.chosen) - len(chosen)
@@ -105,7 +106,8 @@ class Market:
 
         What the ledger shows is waited for `patience` seconds (see `Judge.standings`).
         """
-        constraints, offers = self._constraints(wishes, memory), await self.offers()
+        offers = await self.offers()
+        constraints = self._constraints(offers, wishes, memory)
         held = await self.judge.standings((Whom.of(signed.offer) for signed in offers), patience=patience)
         ordered = in_order(offers, held, memory)
         known = {signed.offer.device for signed in ordered}
@@ -115,7 +117,9 @@ class Market:
             (signed, failed[signed.offer.device] or "standing", held[signed.offer.device]) for signed in useless
         ]
 
-    def _constraints(self, wishes: Wishes, memory: int, excluded: Iterable[str] = ()) -> Constraints:
+    def _constraints(self, offers: Iterable[SignedOffer], wishes: Wishes, memory: int, excluded: Iterable[str] = ()) -> Constraints:
+        """What a job asks. A channel's floor is no more than some times what is usual, except with those whom the user named."""
+        named = isinstance(wishes.providers, tuple)
         return Constraints(
             service=self._service,
             max_price=wishes.max_price,
@@ -123,6 +127,7 @@ class Market:
             providers=frozenset(Address(each) for each in wishes.providers) if isinstance(wishes.providers, tuple) else frozenset(),
             excluded=frozenset(Address(each) for each in (*self._banned, *excluded)),
             memory=memory,
+            max_opening=None if named else most_opening(signed.offer for signed in offers),
             relays=frozenset(self._relays.connected),
         )
 

@@ -16,6 +16,7 @@ from surge.buyer.peers import Peer
 from surge.buyer.purse import Purse, in_surge
 from surge.buyer.treasury import Bearer
 from surge.core import retainers as rules
+from surge.core.asking import most_opening
 from surge.core.messages import Answer, Bill, Hold, decode_held, encode_body
 from surge.core.messages.fields import wei_bytes
 from surge.core.offers import SignedOffer
@@ -65,6 +66,7 @@ def suitable(offers: Sequence[SignedOffer], wanted: int | Sequence[str], cores: 
         raise InvalidInput("a retainer is for one device at least")
     if cores < 1:
         raise InvalidInput("a retainer is for one core at least")
+    most = most_opening(signed.offer for signed in offers)
     left_out: dict[str, int] = {}
     found = []
     for signed in offers:
@@ -78,6 +80,8 @@ def suitable(offers: Sequence[SignedOffer], wanted: int | Sequence[str], cores: 
             why = f"lend fewer than {counted(cores, 'core')}"
         elif max_price is not None and offer.retainer > max_price:
             why = f"ask more than {in_surge(max_price)} for a core over an hour"
+        elif named is None and offer.opening > most:
+            why = f"ask more than {in_surge(most)} for a channel"
         if why:
             left_out[why] = left_out.get(why, 0) + 1
         else:

@@ -13,6 +13,7 @@ from surge.buyer.judge import Whom
 from surge.buyer.market import Market
 from surge.buyer.purse import Purse
 from surge.buyer.treasury import Bearer
+from surge.core.asking import MOST_TIMES
 from surge.core.messages import encode_visit, visit_context
 from surge.core.messages.holder_visits import AskRecord, TellRecord, decode_for_reader
 from surge.core.network import NetworkFile
@@ -94,7 +95,7 @@ class Fleet:
                 self._read_at = time.monotonic()
                 dear = {signed.offer.device for signed in found} - self._offers.keys()
                 if fresh := sorted(dear - self._dear):
-                    log.info("asking for more than %d times what is usual, and not used: %s", asking.MOST_TIMES, ", ".join(fresh))
+                    log.info("asking for more than %d times what is usual, and not used: %s", MOST_TIMES, ", ".join(fresh))
                 self._dear = dear
         return self._offers
 

@@ -8,21 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median_low
 from typing import Final
 
+from surge.core import asking
+from surge.core.asking import LEAST_OPENING, MOST_TIMES
 from surge.core.economics import FOUNDING
 from surge.core.offers import Offer
-from surge.core.types import Address
-
-MOST_TIMES: Final = 16
-"""So many times what is usual may be asked."""
 
 LEAST_STORAGE: Final = 2 * 10**15
 """Wei for 10^9 bytes over 30 days that count as usual, at least: what devices ask that were not told otherwise."""
-
-LEAST_OPENING: Final = 10**16
-"""Wei of a channel's floor that do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +42,9 @@ class Usual:
 
 def usual(offers: Iterable[Offer]) -> Usual:
     """What is usual: the median over operators of the least that each asks, and no less than what devices ask by themselves."""
-    asked: dict[Address, tuple[int, int, int]] = {}
-    for offer in offers:
-        asks = offer.storage, offer.prices.transfer, offer.opening
-        before = asked.get(offer.operator, asks)
-        asked[offer.operator] = min(before[0], asks[0]), min(before[1], asks[1]), min(before[2], asks[2])
-    if not asked:
-        return Usual()
-    storage, transfer, opening = (median_low(each) for each in zip(*asked.values(), strict=True))
-    least = Usual()
-    return Usual(max(storage, least.storage), max(transfer, least.transfer), max(opening, least.opening))
+    asked = list(offers)
+    return Usual(
+        asking.usual(asked, lambda offer: offer.storage, LEAST_STORAGE),
+        asking.usual(asked, lambda offer: offer.prices.transfer, FOUNDING.transfer),
+        asking.usual_opening(asked),
+    )
