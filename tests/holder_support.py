@@ -21,7 +21,8 @@ from surge.core.storage.pledges import Pledge, Release
 from surge.core.storage.tree import Tree, transfer_leaves, verify
 from surge.core.types import Address
 from surge.provider.daemon import Provider
-from surge.storage.service import Storage, StorageConfig, leaf_asked
+from surge.storage.proving import leaf_asked
+from surge.storage.service import Storage, StorageConfig
 
 PRICE = 2 * 10**15
 """Wei for a gigabyte over a month."""

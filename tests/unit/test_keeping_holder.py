@@ -21,7 +21,7 @@ from surge.storage import holder as module
 from surge.storage.client import adopted
 from surge.storage.holder import Holder
 from surge.storage.keeper_looking import judged
-from surge.storage.service import leaf_asked
+from surge.storage.proving import leaf_asked
 
 
 class Intents:

@@ -45,7 +45,8 @@ from surge.core.storage.permits import ReadPermit, deals_root
 from surge.core.storage.records import Record
 from surge.core.types import ZERO, Address
 from surge.errors import PeerFault, SurgeError, Unavailable
-from surge.storage.service import SERVICE, leaf_asked
+from surge.storage.proving import leaf_asked
+from surge.storage.service import SERVICE
 
 log = logging.getLogger("surge.storage")
 

@@ -20,7 +20,7 @@ from surge.storage.client import Storage
 from surge.storage.fleet import at_most
 from surge.storage.holder import Holder
 from surge.storage.journal import DealRow
-from surge.storage.service import leaf_asked
+from surge.storage.proving import leaf_asked
 
 AT_ONCE: Final = 32
 """Devices that are looked at at once."""

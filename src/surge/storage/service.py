@@ -7,7 +7,6 @@ done becomes receipts. A device that leaves takes no new deals, and stays until 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -26,7 +25,6 @@ from surge.core.signing import Signer
 from surge.core.storage import accounts, deals
 from surge.core.storage.accounts import HOUR_SECONDS
 from surge.core.storage.deals import Deal, NotAgreed, Policy
-from surge.core.storage.layout import PROOF_LEAF
 from surge.core.storage.pledges import Pledge, Release
 from surge.core.types import Address
 from surge.errors import PeerFault, SurgeError
@@ -34,6 +32,7 @@ from surge.provider.outbox import Link
 from surge.provider.service import Claim, Context, Description, Order, Refused, Reply, Weight
 from surge.storage.orders import StorageOrder
 from surge.storage.permitting import Permitting
+from surge.storage.proving import Proving
 from surge.storage.recorder import MOST_OF_GUEST, Recorder
 from surge.storage.shelf import SPARE, Shelf
 from surge.storage.tolls import Tolls
@@ -103,6 +102,7 @@ class Storage:
         self.gone = asyncio.Event()
         self.shelf = Shelf(folder, config.room, config.spare)
         self.recorder = Recorder(self.shelf)
+        self._proving = Proving(self.shelf, clock)
         self._permitting = None if channels is None else Permitting(self.shelf, channels, clock)
         self._device, self._operator, self._domain, self._clock = device, operator, domain, clock
         self._policy = Policy(config.price, config.penalty, config.leaving)
@@ -239,7 +239,7 @@ class Storage:
         )
         return self._device.sign(pledge.digest(self._domain))
 
-    # Shards that are read and proved
+    # Shards that are read
 
     async def read(self, asked: m.Read, context: Context) -> bytes:
         """Leaves, for whoever names the deal and pays."""
@@ -255,26 +255,6 @@ class Storage:
     async def permitted(self, context: Context) -> bytes:
         """What was read and is not billed."""
         return encode_body(m.PermittedRead(self.tolls.of(context.channel).read))
-
-    async def prove(self, asked: m.Prove) -> bytes:
-        """One leaf of each shard, for whoever names the deals: an owner, or its keeper, who has another wallet."""
-        now = self._now()
-        found = await asyncio.to_thread(self._proofs, asked)
-        shown = [deals.shown(deal, now) for deal, _ in found if deal is not None and not deal.proved]
-        if shown:
-            self.shelf.index.shown(shown)
-        return encode_body(m.Proofs([proof for _, proof in found]))
-
-    def _proofs(self, asked: m.Prove) -> list[tuple[Deal | None, m.Proof | None]]:
-        found: list[tuple[Deal | None, m.Proof | None]] = []
-        for identity in asked.deals:
-            try:
-                deal = self._named(identity)
-                leaf, path = self.shelf.prove(identity, leaf_asked(asked.seed, deal.id, deal.size))
-                found.append((deal, m.Proof(leaf, path)))
-            except NotAgreed:
-                found.append((None, None))
-        return found
 
     # Pay
 
@@ -347,7 +327,7 @@ class Storage:
             return StorageOrder(lambda: self.bill(billed, context), self.shelf, subject=accounts.reads(context.channel, billed.period))
         if method == "prove":
             proved = m.decode_prove(body)
-            return self._free(lambda: self.prove(proved))
+            return self._free(lambda: self._prove(proved, context))
         if method == "renew":
             renewed = m.decode_renew(body)
             subject = accounts.subject(context.channel, renewed.period)
@@ -369,6 +349,9 @@ class Storage:
     async def _put_record(self, asked: m.PutRecord, context: Context) -> bytes:
         return encode_body(await self.recorder.put(asked.record, context.buyer, self._now()))
 
+    async def _prove(self, asked: m.Prove, context: Context) -> bytes:
+        return encode_body(await self._proving.prove(asked, context))
+
     async def _get_record(self, asked: m.GetRecord) -> bytes:
         return encode_body(m.FoundRecord(await asyncio.to_thread(self.recorder.get, Address(asked.author), asked.label)))
 
@@ -377,8 +360,3 @@ class Storage:
             return Reply(await do())
 
         return StorageOrder(reply, self.shelf, deal)
-
-
-def leaf_asked(seed: bytes, deal: bytes, size: int) -> int:
-    """The number of the proof leaf that a seed asks of a deal's shard."""
-    return int.from_bytes(hashlib.sha256(seed + deal).digest(), "big") % -(-size // PROOF_LEAF)

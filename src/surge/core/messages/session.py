@@ -152,7 +152,7 @@ class Answer(Message, frozen=True, tag=2):
 class Refusal(Message, frozen=True, tag=3):
     """Call (or upload) `id` was not done. `code` is for programs, `text` for people.
 
-    Codes: busy, window, cover, draining, unknown, invalid, missing, price, deposit, local, guest, storage, cancelled, internal.
+    Codes: busy, later, window, cover, draining, unknown, invalid, missing, price, deposit, local, guest, storage, cancelled, internal.
     """
 
     id: Small
