@@ -19,6 +19,7 @@ from surge.core.storage.layout import TRANSFER_LEAF
 from surge.core.storage.permits import LONGEST, ReadPermit, deals_root
 from surge.core.storage.tree import verify_range
 from surge.errors import Unavailable
+from surge.provider import daemon
 from surge.storage import permitting, recorder
 from surge.wallet import KeySigner
 
@@ -244,3 +245,33 @@ async def test_a_visit_that_began_with_something_else_reads_nothing(holder: Hold
         with pytest.raises(Unavailable):
             await asyncio.wait_for(noisy.link.receive(), 5)
         assert await unpaid(user) == 0
+
+
+@pytest.mark.parametrize("how", ["closed", "stopped"])
+async def test_permits_hold_no_more_once_their_channel_is_over(holder: Holder, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "LOOK_SECONDS", 0.05)
+    async with holder.running() as provider:
+        user, reader, index = await buyer(holder), Reader(holder), holder.storage.shelf.index
+        assert await reader.says(permit(user, now=holder.now)) == v.Shown()
+        await reader.reads(SHARD, 0, 1)
+        (row,) = provider._journal.channels()
+        if how == "closed":
+            provider._journal.on_ledger(row.number, redeemed=0, deposit=row.deposit, closed=True)
+        else:
+            provider._journal.stop(row.number, "its buyer refused a receipt")
+        await until(lambda: index.signer(user.channel) is None)
+        await reader.refused(v.ReadPermitted(SHARD.deal, 1, 1), "unknown")
+        await Reader(holder).refused(permit(user, now=holder.now, salt=bytes(31) + b"1"), "unknown")
+    async with holder.running():
+        await Reader(holder).refused(permit(user, now=holder.now, salt=bytes(31) + b"2"), "unknown")
+
+
+async def test_a_channel_that_goes_on_keeps_its_permits_while_others_end(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "LOOK_SECONDS", 0.05)
+    async with holder.running() as provider:
+        user, other = await buyer(holder), await holder.user(51)
+        await other.done("list", m.ListDeals(b"", 1))
+        (number,) = [row.number for row in provider._journal.channels() if row.id == other.channel]
+        provider._journal.stop(number, "its buyer refused a receipt")
+        await until(lambda: holder.storage.shelf.index.signer(other.channel) is None)
+        assert await Reader(holder).says(permit(user, now=holder.now)) == v.Shown()

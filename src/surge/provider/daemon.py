@@ -29,7 +29,7 @@ from surge.provider.offering import Offering, check
 from surge.provider.outbox import Link
 from surge.provider.reception import Reception
 from surge.provider.reports import JOURNAL, keep_status
-from surge.provider.service import Service, Telling
+from surge.provider.service import Outliving, Service, Telling
 from surge.provider.session import BuyerSession
 from surge.provider.spool import forget_closed
 from surge.provider.status import explain
@@ -163,6 +163,7 @@ class Provider:
             for service in self._services.values():
                 await service.start()
             await self._look_around()
+            await self._tell_ended()
             self._relays.listen(self._accept, identity=self._signer, max_sessions=self.config.max_sessions)
             if self.config.listen:
                 self.offering.announced.door = await self._relays.open_door(*endpoint(self.config.listen, "--listen", least=0))
@@ -282,6 +283,7 @@ class Provider:
         heard = told = time.monotonic()
         while True:
             await self._look_around()
+            await self._tell_ended()
             for each in self._journal.overdue(int(time.time()), self.tally.started_at):
                 self.tally.defaults += len(each.sequences)
                 self.reception.default(each)
@@ -300,6 +302,12 @@ class Provider:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._wake.wait()
+
+    async def _tell_ended(self) -> None:
+        ended = await asyncio.to_thread(self._journal.ended)
+        for service in self._services.values():
+            if isinstance(service, Outliving):
+                service.ended(ended)
 
     async def _write_status(self) -> None:
         try:

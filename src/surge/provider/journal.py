@@ -225,6 +225,11 @@ class Journal:
         """A buyer was heard of."""
         self.batches.put(lambda c: c.execute("UPDATE channels SET seen_at = ? WHERE number = ?", (now, number)), lasting=True)
 
+    def ended(self) -> frozenset[bytes]:
+        """Channels that are closed, or take no more work."""
+        rows = self.database.read_now(lambda c: c.execute("SELECT id FROM channels WHERE closed OR stopped != ''").fetchall())
+        return frozenset(channel for (channel,) in rows)
+
     def on_ledger(self, number: int, *, redeemed: int, deposit: int, closed: bool) -> None:
         """What the ledger says of a channel."""
         sql = "UPDATE channels SET redeemed = ?, deposit = ?, closed = ? WHERE number = ?"

@@ -217,6 +217,15 @@ class Telling(Protocol):
 
 
 @runtime_checkable
+class Outliving(Protocol):
+    """A service in which something may be done for a channel without a session of its buyer."""
+
+    def ended(self, channels: frozenset[bytes]) -> None:
+        """All channels that were closed, or take no more work, now and again: nothing more is done for them."""
+        ...
+
+
+@runtime_checkable
 class Visited(Protocol):
     """A service that also takes visits: sessions without a channel, whose context names it. It bounds them itself."""
 

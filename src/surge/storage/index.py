@@ -253,6 +253,11 @@ class Index:
         values = (channel, session_key)
         self._database.submit(lambda connection: connection.execute("INSERT OR REPLACE INTO signers VALUES (?, ?)", values))
 
+    def forget_signers(self, channels: Iterable[bytes]) -> None:
+        """No permits hold for these channels any more. Does not wait."""
+        values = [(channel,) for channel in channels]
+        self._database.submit(lambda connection: connection.executemany("DELETE FROM signers WHERE channel = ?", values))
+
     def used(self, permit: bytes) -> int:
         """Bytes that were read by a permit, as far as that is known, or more."""
         row = self._one("SELECT used FROM permits WHERE id = ?", (permit,))

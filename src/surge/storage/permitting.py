@@ -70,6 +70,8 @@ class Permitting:
     def __init__(self, shelf: Shelf, domain: Domain, clock: Callable[[], float] = time.time) -> None:
         self._shelf, self._domain, self._clock = shelf, domain, clock
         self._signers: dict[bytes, Address] = {}
+        self._ended: frozenset[bytes] = frozenset()
+        """Channels whose permits hold no more."""
         self._shown: dict[bytes, bytes] = {}
         """Permits that are read by just now, and their channels."""
 
@@ -78,6 +80,18 @@ class Permitting:
         if self._signers.get(context.channel) != context.session_key:
             self._signers[context.channel] = context.session_key
             self._shelf.index.note_signer(context.channel, context.session_key)
+
+    def forget(self, ended: frozenset[bytes]) -> None:
+        """These channels are over: their permits hold no more, nor for those who read by them just now."""
+        fresh, self._ended = ended - self._ended, ended
+        for channel in fresh:
+            self._signers.pop(channel, None)
+        if fresh:
+            self._shelf.index.forget_signers(fresh)
+
+    def _require_open(self, channel: bytes) -> None:
+        if channel in self._ended:
+            raise Refused("unknown", "the channel is closed, or takes no more work: its permits hold no more")
 
     async def visit(self, link: Link, shown: ShowPermit, tolls: Tolls) -> None:
         """Serve a visit that began with a permit. It ends with the permit, or with what an honest reader does not ask."""
@@ -102,12 +116,13 @@ class Permitting:
     def _accepted(self, device: Address, shown: ShowPermit, tolls: Tolls) -> tuple[bytes, ReadPermit]:
         """A permit and its id. Raises `Refused`.
 
-        1. It is signed by the session key of a channel that is used here, for the device that visits.
+        1. It is signed by the session key of a channel that is open and used here, for the device that visits.
         2. It holds now, and not for too long.
         3. It is not spent, and nobody reads by it at the moment.
         4. The channel may have more moved, and not too many visits and permits at once.
         """
         # 1
+        self._require_open(shown.channel)
         signer = self._signers.get(shown.channel) or self._shelf.index.signer(shown.channel)
         if signer is None:
             raise Refused("unknown", "no such channel is used here: its buyer calls `permitted` first")
@@ -144,6 +159,7 @@ class Permitting:
             try:
                 if asked.deal not in reading.deals:
                     raise Refused("invalid", "the permit is not for this deal")
+                self._require_open(permit.channel)
                 tolls.require_room(permit.channel)
                 data, proof = await self._shelf.read(asked.deal, asked.first, asked.count)
                 if reading.read + len(data) > permit.size:

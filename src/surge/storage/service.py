@@ -173,6 +173,11 @@ class Storage:
         if self.config.leaving and not self.shelf.totals[0]:
             self.gone.set()
 
+    def ended(self, channels: frozenset[bytes]) -> None:
+        """See `Outliving`."""
+        if self._permitting is not None:
+            self._permitting.forget(channels)
+
     def answered(self, receipt: Receipt, accepted: bool) -> None:
         """See `Service`."""
         self.tolls.answered(receipt, accepted)
