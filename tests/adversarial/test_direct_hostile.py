@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -236,3 +237,23 @@ async def drained(session: Session) -> None:
             await asyncio.sleep(0.01)
         while True:
             await session.receive()
+
+
+async def test_those_that_connect_at_once_each_make_another_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is dropped is gone only when the loop comes to it: by then more came."""
+    monkeypatch.setattr(door, "MAX_WAITING", 4)
+    kept = door.Door(cast(Any, None))
+    aborted: list[wire.Connection] = []
+    for number in range(20):
+        connection = wire.Connection(limits={}, took=lambda *about: None)
+        connection.host = f"192.0.2.{number % 2}"
+        connection.greet = lambda challenge: None  # type: ignore[method-assign]
+        connection.abort = lambda reason, gone=connection: aborted.append(gone)  # type: ignore[assignment,misc]
+        kept.came(connection)
+        assert len(kept._waiting) <= 4
+    assert len(aborted) == len(set(map(id, aborted))) == 16
+    for connection in aborted:
+        connection.lost(connection)
+    assert (len(kept._waiting), sum(kept._hosts.values()), len(kept._challenges)) == (4, 4, 4)
+    for timer in kept._waiting.values():
+        timer.cancel()

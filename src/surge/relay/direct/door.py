@@ -68,7 +68,9 @@ class Door:
     def _make_room(self) -> None:
         waiting = Counter(map(host_of, self._waiting))
         most = max(waiting.values())
-        next(each for each in self._waiting if waiting[host_of(each)] == most).abort("others are waiting")
+        oldest = next(each for each in self._waiting if waiting[host_of(each)] == most)
+        self._waiting.pop(oldest).cancel()  # it is lost only when the loop comes to it, and others come before
+        oldest.abort("others are waiting")
 
     def hello(self, connection: Connection, wire: bytes) -> None:
         """Its hello came: the only one."""
