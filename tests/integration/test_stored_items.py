@@ -124,6 +124,15 @@ def test_holders_are_paid_what_devices_read_and_devices_what_they_brought(networ
     assert len(data) / 2 <= sum(row["quantity"] for row in read) <= 2 * len(data)
 
 
+def test_a_budget_that_buys_no_unit_at_its_fuel_limit_has_room_for_bringing_its_files(network: surge.Network) -> None:
+    names = [f"budget/{number}" for number in range(3)]
+    for number, name in enumerate(names):
+        network.files.put(content(MIB, 60 + number), name, code=(2, 4))
+    want = [(hashlib.sha256(content(MIB, 60 + number)).hexdigest(), str(number)) for number in range(3)]
+    results = network.map(digest, network.files.glob("budget/*"), chunk=1, budget=2 * 10**17)
+    assert list(results) == want
+
+
 def test_a_path_leads_to_its_file_and_nowhere_else(network: surge.Network, folder: dict[str, bytes]) -> None:
     (seen,) = network.map(elsewhere, network.files.glob("photos/a.txt"))
     below, above, *rest = seen

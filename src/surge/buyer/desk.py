@@ -19,8 +19,8 @@ from surge.buyer.recalling import recall
 from surge.buyer.stored import Unreadable
 from surge.buyer.work import Unit, make_unit
 from surge.core.messages.fields import MAX_CHUNK
-from surge.core.pricing import unit_amount
-from surge.core.storage.stored import MOST_PARTS
+from surge.core.pricing import transfer_amount, unit_amount
+from surge.core.storage.stored import MOST_PARTS, parts_in
 from surge.errors import InvalidInput, NotEnough, SurgeError
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ class Desk:
                 whole=one.whole,
                 fuel=None if cut is None else cut.fuel,
                 enough=None if cut is None or cut.took is None else ENOUGH * cut.took,
+                aside=sum(transfer_amount(terms.prices, part.length) for part in parts_in(items)),
             )
             if allowance is None:
                 self._job.scheduler.released(one.number, one.lane, now=time.monotonic(), rest=STARVED_REST)

@@ -165,6 +165,7 @@ class Purse:
         whole: bool,
         fuel: int | None = None,
         enough: int | None = None,
+        aside: int = 0,
     ) -> Allowance | None:
         """The allowance for a unit of `count` items on a channel, or None when it should wait until something in flight has
         settled.
@@ -172,9 +173,11 @@ class Purse:
         `slots` is how many units the job's lanes take at once; `whole` asks for all that can be had, for a unit that
         ran out of a lowered limit before. What would not do for as much as items took so far is not sent: it would be cut short. None with
         nothing in flight means that the budget is used up on this channel. `fuel` is the limit under which others run
-        the unit already: it is that, or what the budget buys from `enough` on, as what they say could not be compared otherwise.
+        the unit already: it is that, or what the budget buys from `enough` on, as what they say could not be compared otherwise. `aside`
+        is what bringing there what the unit reads costs besides, in wei.
         """
         left = self.left_on(channel)
+        left = None if left is None else left - aside
         if fuel is not None:
             most = fuel if left is None else most_fuel(prices, replace(limits, fuel=fuel), moved, left)
             if most < (fuel if enough is None else min(enough, fuel)):
