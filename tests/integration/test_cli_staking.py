@@ -78,6 +78,9 @@ def test_what_cannot_be_staked_is_said_in_words(place: Place, up: Up, operator: 
     assert place.surge("delegate", "0x12", "1", code=3).err
     (device,) = [row["address"] for row in place.json("network", "members") if row["kind"] == "device"]
     assert f"is a device: its operator is {operator}" in place.surge("delegate", device, "1", code=3).err
+    for command in (("delegate", other, "1"), ("stake", "1", "--behind", other)):
+        assert f"{other} is no operator" in place.surge(*command, code=3).err
+    assert other not in {row["operator"] for row in place.json("stake")}
     assert f"nothing behind {other}" in place.surge("claim", other).text
     assert place.json("claim", other) == []
 

@@ -29,7 +29,10 @@ class Staking:
         return self._on_ledger(lambda ledger, wallet: stakes_of(ledger, wallet.address))
 
     def stake(self, amount: int, behind: str | None = None) -> dict[str, Any]:
-        """Stake `amount` wei as an operator, or behind another; returns `operator`, `amount`, `transaction`. Raises `NotEnough`."""
+        """Stake `amount` wei as an operator, or behind another; returns `operator`, `amount`, `transaction`.
+
+        Raises `NotEnough`; `InvalidInput` where the other has neither a bond nor a device in the registry.
+        """
         return self._on_ledger(lambda ledger, wallet: stake(ledger, wallet, amount, behind))
 
     def delegate(self, operator: str, amount: int) -> dict[str, Any]:
@@ -83,12 +86,28 @@ async def stakes_of(ledger: Ledger, staker: Address) -> list[dict[str, Any]]:
 
 
 async def stake(ledger: Ledger, wallet: Signer, amount: int, behind: str | None) -> dict[str, Any]:
-    """Stake as an operator, or behind another. Raises `InvalidInput` for a device: it earns for its operator."""
+    """Stake as an operator, or behind another. Raises `InvalidInput` for a device, which earns for its operator, and for who is none."""
     operator = address(behind) if behind else wallet.address
-    if behind and (whose := await ledger.operator_of(operator)) not in (None, operator):
-        raise InvalidInput(f"{operator} is a device: its operator is {whose}", device=operator, operator=whose)
+    if operator != wallet.address:
+        await _check_operator(ledger, operator)
     transaction = await ledger.bonds.stake(wallet, operator, amount)
     return {"operator": operator, "amount": amount, "transaction": transaction}
+
+
+async def _check_operator(ledger: Ledger, operator: Address) -> None:
+    """Raise `InvalidInput` unless this is an operator: what stands behind anybody else is locked, and earns nothing."""
+    from surge.ledger.members import DEVICE
+
+    if (whose := await ledger.operator_of(operator)) not in (None, operator):
+        raise InvalidInput(f"{operator} is a device: its operator is {whose}", device=operator, operator=whose)
+    if whose is not None or await ledger.bonds.own_stake(operator):
+        return
+    if not any(each.operator == operator for each in await ledger.members() if each.kind == DEVICE):
+        raise InvalidInput(
+            f"{operator} is no operator: it has no bond, and the registry names no device of it; "
+            "`surge provider show DEVICE` says whose a device is, `surge network members` shows all of them",
+            operator=operator,
+        )
 
 
 async def unstake(ledger: Ledger, wallet: Signer, amount: int | None, behind: str | None) -> dict[str, Any]:
