@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from court_town import STAKE, CourtTown
 from network_support import COIN
 from sandbox_support import HELLO, wat
 from surge.cli.duty import juror_config
-from surge.core.court import Outcome
+from surge.core.court import EMBEDDED, Outcome
 from surge.errors import InvalidInput
 from surge.provider.config import ProviderConfig
 from surge.provider.juror import JurorConfig
@@ -60,10 +61,14 @@ def fifth(town: CourtTown) -> Iterator[str]:
         log.close()
 
 
-def said(*args: str, code: int = 0) -> str:
+def run(*args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run([*SURGE, *args], capture_output=True, text=True, timeout=120, env={**os.environ, "NO_COLOR": "1"})
     assert done.returncode == code, done.stderr
-    return done.stdout
+    return done
+
+
+def said(*args: str, code: int = 0) -> str:
+    return run(*args, code=code).stdout
 
 
 def receipt_of(town: CourtTown, tmp_path: Path) -> str:
@@ -77,7 +82,10 @@ def receipt_of(town: CourtTown, tmp_path: Path) -> str:
 def test_a_lie_is_disputed_listed_and_shown_with_a_daemon_on_the_jury(town: CourtTown, fifth: str, tmp_path: Path) -> None:
     town.accused.service.tell = lambda output: output.replace(b"hello", b"HELLO")
     receipt, place = receipt_of(town, tmp_path), ("--network", str(town.file))
-    told = said("dispute", "open", receipt[:12], *place)
+    done = run("dispute", "open", receipt[:12], *place)
+    told = done.stdout
+    assert re.match(r"Opening the case deposits [\d.]+ SURGE: a bond of [\d.]+ SURGE, .* 5 jurors, [\d.]+ SURGE each", done.stderr)
+    assert "a jury of up to 45 is called" in done.stderr
     assert "found what this wallet claimed" in told
     assert "SURGE came back" in told
     (row,) = json.loads(said("dispute", "list", "--json", *place))
@@ -86,6 +94,11 @@ def test_a_lie_is_disputed_listed_and_shown_with_a_daemon_on_the_jury(town: Cour
     whole = json.loads(said("dispute", "show", receipt[:12], "--json", *place))
     assert fifth in [each["juror"] for each in whole["jurors"]]
     assert all(each["revealed"] for each in whole["jurors"])
+    assert {each["vote"] for each in whole["jurors"]} == {"as claimed"}
+    assert whole["bond"] == EMBEDDED.bond(whole["worth"])
+    shown = said("dispute", "show", receipt[:12], *place)
+    assert " deposited: a bond of " in shown
+    assert shown.count("as claimed") == 5
     assert "the case is over" in said("dispute", "show", str(row["case"]), *place)
     assert town.call(town.ledger.court.owed(fifth)) + town.tokens_of(fifth) > 0
 
@@ -97,6 +110,7 @@ def test_losing_ends_with_code_1_and_a_claim_that_is_none_with_3(town: CourtTown
     said("dispute", "open", receipt, "--result", "11" * 32, *place, code=3)
     told: dict[str, Any] = json.loads(said("dispute", "open", receipt, "--result", "11" * 32, "--fuel", "5", "--json", *place, code=1))
     assert told["outcome"] == Outcome.ACQUITTED
+    assert {each["vote"] for each in told["jurors"]} == {"as the receipt"}
 
 
 def test_a_jurors_options_become_what_it_opts_in_to() -> None:

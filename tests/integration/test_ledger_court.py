@@ -51,6 +51,8 @@ async def test_a_case_from_its_opening_to_its_verdict(chain: Chain) -> None:
     for who in jury:
         await court.reveal(made.jurors[who], number, SALT, TRUE)
         assert (await court.ballot(number, who)).answer == TRUE.digest
+    assert await court.revealed(number) == dict.fromkeys(jury, TRUE)
+    assert await court.revealed(number + 1) == {}
     case = await court.advance(KeySigner.from_mnemonic(chain.embedded.genesis.mnemonic), number)
     assert (case.phase, case.outcome) == (Phase.OVER, Outcome.CONVICTED)
     assert await court.owed(made.buyer.address) == EMBEDDED.deposit(LIMIT, 5, worth) + worth // 4

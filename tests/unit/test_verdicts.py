@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from surge.buyer.docket import FAILED, OPEN, OPENING, OVER, Dispute
-from surge.buyer.verdicts import explain, fines_of
-from surge.core.court import UNAVAILABLE, Answer, Outcome, Phase
+from surge.buyer.verdicts import explain, fines_of, paid, vote
+from surge.core.court import EMBEDDED, UNAVAILABLE, Answer, Outcome, Phase
+from surge.core.eip712 import word
+from surge.core.keccak import keccak256
 from surge.core.types import ZERO, Address
 
 DISPUTE = Dispute(b"r" * 32, 7, OPEN, 0.0, "0x" + "ac" * 20, b"x" * 32, 5, 5, 5, 10**17, (b"s" * 32,), 0, 0)
@@ -94,3 +96,18 @@ def test_what_is_not_known_is_said() -> None:
     assert "on its way" in explain(replace(DISPUTE, state=OPENING), None, [], 0, "")[0]
     assert "did not take the case" in explain(replace(DISPUTE, state=FAILED), None, [], 0, "")[0]
     assert "no endpoint answers" in explain(DISPUTE, None, [], 0, "no endpoint answers")[0]
+
+
+def test_a_vote_is_said_in_words() -> None:
+    own = keccak256(b"o" * 32 + word(9))
+    assert vote(None, DISPUTE, own) == ""
+    assert vote(UNAVAILABLE, DISPUTE, own) == "no inputs"
+    assert vote(Answer(b"x" * 32, 5, b"w" * 32), DISPUTE, own) == "as claimed"
+    assert vote(Answer(b"o" * 32, 9, b"v" * 32), DISPUTE, own) == "as the receipt"
+    assert vote(Answer(b"x" * 32, 1234, b"w" * 32), DISPUTE, own) == f"{b'x'.hex() * 32}, 1,234 fuel"
+
+
+def test_what_was_deposited_so_far_is_the_bond_and_every_jurys_fees() -> None:
+    assert paid(EMBEDDED, DISPUTE, case(Phase.COMMIT)) == (10**17, 50)
+    assert paid(EMBEDDED, replace(DISPUTE, worth=10**18), case(Phase.COMMIT, jurors=45, round=3)) == (10**18, 650)
+    assert paid(EMBEDDED, replace(DISPUTE, jurors=15), case(Phase.COMMIT, jurors=15)) == (10**17, 150)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from surge.buyer import docket
 from surge.buyer.docket import OPEN, OPENING, Dispute
 from surge.buyer.listing import Listing
-from surge.buyer.pleading import follow, open_dispute, to_its_end
-from surge.buyer.verdicts import explain, fines_of
+from surge.buyer.pleading import cost_of, follow, open_dispute, to_its_end
+from surge.buyer.verdicts import explain, fines_of, paid, vote
 from surge.core.types import ZERO
 from surge.errors import InvalidInput, SurgeError
 
@@ -66,6 +66,16 @@ class Disputing(Listing):
 
         return self._told(self._background.call(work()))
 
+    def dispute_cost(
+        self, receipt: str, *, jurors: int = 5, up_to: int | None = None, worth: int | None = None, fuel_limit: int | None = None
+    ) -> list[str]:
+        """What `dispute` with these arguments takes, in sentences: the bond, the fees, and what larger juries take. Nothing is opened.
+
+        Without `up_to` the first jury is the last.
+        """
+        record = self._receipt(receipt)
+        return self._background.call(cost_of(self._client, record, jurors=jurors, most=up_to, worth=worth, fuel_limit=fuel_limit))
+
     def follow_dispute(self, named: str) -> dict[str, Any]:
         """Follow a dispute to its verdict; what is then known of it."""
         dispute = docket.find(self._journal, named)
@@ -98,7 +108,9 @@ class Disputing(Listing):
     def dispute_of(self, named: str) -> dict[str, Any]:
         """One dispute, named by its receipt or its case: what it is about, how it stands at the court and what follows from that.
 
-        `explained` is a list of sentences; `events` say what happened: `time` (Unix seconds) and `text`; `jurors` what is known of each.
+        `explained` is a list of sentences; `events` say what happened: `time` (Unix seconds) and `text`; `jurors` what is known of each:
+        `vote` in words once it revealed one, and in `said` why it does not have the inputs. `bond` and `fees` are the wei that this wallet
+        deposited, null where the court does not say now.
         """
         return self._told(docket.find(self._journal, named))
 
@@ -124,21 +136,34 @@ def _row(dispute: Dispute) -> dict[str, Any]:
 async def _told(client: Client, dispute: Dispute) -> dict[str, Any]:
     told = await docket.inputs(client.journal, dispute.receipt)
     case, jurors, now, trouble = None, [], 0, ""
+    bond: int | None = None
+    fees: int | None = None
     if dispute.number is not None and client.home.network.court is not None:
         try:
             court = (await client.ledger()).court
             case, now = await court.case(dispute.number), await court.clock()
             ballots = {juror: await court.ballot(dispute.number, juror) for juror in await court.jurors(dispute.number)}
-            fines = fines_of(case, ballots)
+            fines, revealed = fines_of(case, ballots), await court.revealed(dispute.number)
+            bond, fees = paid(await court.parameters(), dispute, case)
             for juror, ballot in ballots.items():
                 kept, said = told.get(juror, (False, ""))
                 jurors.append(
-                    {"juror": juror, "round": ballot.round, "inputs": kept, "said": said, **_voted(ballot), "fine": fines.get(juror, 0)}
+                    {
+                        "juror": juror,
+                        "round": ballot.round,
+                        "inputs": kept,
+                        "said": said,
+                        **_voted(ballot),
+                        "vote": vote(revealed.get(juror), dispute, case.own),
+                        "fine": fines.get(juror, 0),
+                    }
                 )
         except SurgeError as error:
             trouble = error.message
     return {
         **_row(dispute),
+        "bond": bond,
+        "fees": fees,
         "jurors": jurors,
         "explained": explain(dispute, case, jurors, now, trouble),
         "events": docket.events(client.journal, dispute.receipt),

@@ -12,6 +12,7 @@ from surge.buyer.courier import Courier
 from surge.buyer.disputes import Disputes, check_claim
 from surge.buyer.docket import OPEN, OPENING, Dispute
 from surge.buyer.records import ReceiptRecord
+from surge.buyer.verdicts import costs
 from surge.core.court import SIZES
 from surge.core.receipts import FUELLED, ReceiptKind
 from surge.core.storage.stored import parts_of
@@ -90,9 +91,28 @@ async def open_dispute(
         result, fuel = result_hash(outcome), outcome.fuel
         most = most or SIZES[-1]
     check_claim(case, result, fuel, jurors, most)
-    took = await records.setup_took(client.journal, bytes.fromhex(record.job)) if record.job else None
-    limit = max(fuel_limit or 0, took or 0)
+    limit = await _limit(client, record, fuel_limit)
     return await disputes.open(case, result, fuel, jurors=jurors, worth=worth, most=most, fuel_limit=limit)
+
+
+async def _limit(client: Client, record: ReceiptRecord, fuel_limit: int | None) -> int:
+    """What jurors are given time for, where the unit's own limit is not more."""
+    took = await records.setup_took(client.journal, bytes.fromhex(record.job)) if record.job else None
+    return max(fuel_limit or 0, took or 0)
+
+
+async def cost_of(
+    client: Client, record: ReceiptRecord, *, jurors: int, most: int | None, worth: int | None, fuel_limit: int | None
+) -> list[str]:
+    """What opening a case like this would take, in sentences. Raises `InvalidInput` where there is nothing to dispute, `Unavailable`."""
+    await disputes_of(client)
+    case, _ = await exporting.case_of(client, record)
+    if record.receipt.kind not in FUELLED or case.unit is None:
+        raise InvalidInput(f"the receipt {record.id[:12]} is for no unit that ran: there is nothing to dispute", receipt=record.id)
+    parameters = await (await client.ledger()).court.parameters()
+    limit = max(case.unit.limits.fuel, await _limit(client, record, fuel_limit))
+    risked = int(parameters.max_worth(limit, jurors)) if worth is None else worth
+    return costs(parameters, limit, jurors, most or jurors, risked)
 
 
 async def follow(client: Client, dispute: Dispute) -> Dispute:

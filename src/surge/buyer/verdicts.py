@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from surge.buyer.docket import FAILED, OPENING, Dispute
-from surge.core.court import GROWTH, SIZES, UNAVAILABLE, Outcome, Phase, next_size
+from surge.core.court import GROWTH, SIZES, UNAVAILABLE, Answer, CourtParameters, Outcome, Phase, next_size
+from surge.core.eip712 import word
+from surge.core.keccak import keccak256
 from surge.core.settling import VERDICTS
 from surge.core.text import counted
 from surge.core.types import ZERO, Address
@@ -116,6 +118,45 @@ def fines_of(case: Any, ballots: Mapping[Address, Any]) -> dict[Address, int]:
         return {}
     wrong = {juror: each for juror, each in ballots.items() if each.answer not in (ZERO, UNAVAILABLE.digest, case.lead)}
     return {juror: next_size(case.jurors // GROWTH ** (case.round - each.round)) * case.fee for juror, each in wrong.items()}
+
+
+def costs(parameters: CourtParameters, fuel_limit: int, jurors: int, most: int, worth: int) -> list[str]:
+    """What opening a case takes, with a first jury of `jurors`, and one of `most` at most.
+
+    >>> costs(CourtParameters(opener_bond=100, base_fee=7, gigafuel_fee=0), 10**9, 5, 5, 0)[0].partition(",")[0]
+    'Opening the case deposits 135 wei: a bond of 100 wei'
+    """
+    fee, bond = parameters.fee(fuel_limit), parameters.bond(worth)
+    said = [
+        f"Opening the case deposits {bond + jurors * fee} wei: a bond of {bond} wei, which is lost to a jury that finds what the receipt "
+        f"says, and the fees of {counted(jurors, 'juror')}, {fee} wei each. Gas is not in it."
+    ]
+    later = sum(size for size in SIZES if jurors < size <= most)
+    if later:
+        said.append(
+            f"Where jurors disagree, a jury of up to {most} is called, for whose fees {later * fee} wei more are advanced at most. "
+            "Who was wrong pays them back."
+        )
+    return said
+
+
+def paid(parameters: CourtParameters, dispute: Dispute, case: Any) -> tuple[int, int]:
+    """Wei that an opener deposited for a case so far: the bond, and the fees of its juries."""
+    sizes = [size for size in SIZES if dispute.jurors <= size <= case.jurors]
+    return int(parameters.bond(dispute.worth)), case.fee * sum(sizes)
+
+
+def vote(answer: Answer | None, dispute: Dispute, own: bytes) -> str:
+    """What a juror found, in words; empty before it revealed. `own` is the court's hash of what the receipt says."""
+    if answer is None:
+        return ""
+    if answer == UNAVAILABLE:
+        return "no inputs"
+    if (answer.result, answer.fuel) == (dispute.result, dispute.fuel):
+        return "as claimed"
+    if keccak256(answer.result + word(answer.fuel)) == own:
+        return "as the receipt"
+    return f"{answer.result.hex()}, {answer.fuel:,} fuel"
 
 
 def _span(seconds: int) -> str:

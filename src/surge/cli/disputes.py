@@ -9,12 +9,15 @@ import click
 from surge.cli.console import Amount, Fuel, err, in_tokens, local_time, out, print_json, show, tokens
 from surge.cli.money import SHORT, SHORT_ADDRESS
 from surge.cli.options import as_json, network_option, opened
-from surge.core.court import Outcome
+from surge.core.court import SIZES, Outcome
 from surge.core.receipts import FUELLED
 from surge.errors import InvalidInput
 
 if TYPE_CHECKING:
     from surge.api import Network
+
+GOING_ON = ("opening", "open")
+"""States of disputes that are not over: opening one again opens nothing."""
 
 LOST = (Outcome.ACQUITTED, Outcome.NO_INPUTS, Outcome.NO_SECRET, Outcome.UNFIT)
 """Outcomes that cost the opener its bond."""
@@ -55,9 +58,9 @@ def open_(
 ) -> int:
     """Dispute a receipt: claim another result or fuel, pay for a jury, and follow the case to its verdict.
 
-    The unit's code and input are sent to the jurors, sealed for each. Where jurors disagree, a larger jury decides, whose fees this wallet
-    advances if the claim is what came out here; whoever was wrong pays them back. One that is open already is followed. Ends with code 1
-    when the court decides against this wallet.
+    Says first what it costs. The unit's code and input are sent to the jurors, sealed for each. Where jurors disagree, a larger jury
+    decides, whose fees this wallet advances if the claim is what came out here; whoever was wrong pays them back. One that is open already
+    is followed. Ends with code 1 when the court decides against this wallet.
     """
     from surge.cli.image import ensure_image
 
@@ -66,12 +69,17 @@ def open_(
         record = surge.receipt(receipt_id)
         if claimed is None and record["kind"] in FUELLED and record["job"] and surge.job(record["job"]).plan.is_python:
             ensure_image()
+        largest = int(up_to) if up_to else None
+        if not any(each["receipt"] == record["receipt"] and each["state"] in GOING_ON for each in surge.disputes()):
+            most = largest or (SIZES[-1] if claimed is None else None)
+            for sentence in surge.dispute_cost(record["receipt"], jurors=int(jurors), up_to=most, worth=worth, fuel_limit=fuel_limit):
+                err.print(in_tokens(sentence), markup=False, soft_wrap=True)
         told = surge.dispute(
             record["receipt"],
             claimed,
             fuel,
             jurors=int(jurors),
-            up_to=int(up_to) if up_to else None,
+            up_to=largest,
             worth=worth,
             fuel_limit=fuel_limit,
             wait=False,
@@ -159,10 +167,17 @@ def show_(dispute_id: str, network: str | None, json_: bool) -> None:
         "claimed": f"{told['result']}, {told['fuel']:,} fuel",
         "worth": tokens(told["worth"]),
     }
+    if told["bond"] is not None:
+        said["cost"] = (
+            f"{tokens(told['bond'] + told['fees'])} deposited: a bond of {tokens(told['bond'])}, {tokens(told['fees'])} for jurors"
+        )
     for key, value in said.items():
         out.print(f"{key:>8}  {value}", markup=False, soft_wrap=True)
     _tell(told)
     if told["jurors"]:
-        show(told["jurors"], ["juror", "round", "inputs", "committed", "revealed", "fine", "said"], as_json=False, empty="", money=["fine"])
+        columns = ["juror", "round", "inputs", "committed", "revealed", "vote", "fine"]
+        if any(each["said"] for each in told["jurors"]):  # why it does not have the inputs
+            columns.append("said")
+        show(told["jurors"], columns, as_json=False, empty="", money=["fine"])
     for event in told["events"]:
         out.print(f"{local_time(event['time'])}  {event['text']}", markup=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from eth_abi.abi import decode as abi_decode
 from eth_abi.exceptions import DecodingError
 
+from surge.core.court import Answer
 from surge.core.keccak import keccak256
 from surge.core.types import Address, address
 from surge.errors import Unavailable
@@ -32,6 +33,7 @@ _OPENED = (
 )
 OPENED = keccak256(f"Opened(uint256,address,address,{','.join(_OPENED)})".encode())
 DRAWN = keccak256(b"Drawn(uint256,address,uint256,uint256)")
+REVEALED = keccak256(b"Revealed(uint256,address,bytes32,uint256,bytes32)")
 """The events' first topics."""
 
 
@@ -165,6 +167,16 @@ def read_opened(event: Log) -> OpenedCase:
         return OpenedCase(
             topic_number(event.topics[1]), topic_address(event.topics[2]), topic_address(event.topics[3]), *abi_decode(_OPENED, event.data)
         )
+    except (DecodingError, OverflowError, ValueError) as error:
+        raise Unavailable("an event of the court cannot be read") from error
+
+
+def read_revealed(event: Log) -> tuple[Address, Answer]:
+    """A juror, and what it revealed. Raises `Unavailable`."""
+    try:
+        if len(event.topics) != 3:
+            raise ValueError("another number of topics")
+        return topic_address(event.topics[2]), Answer(*abi_decode(("bytes32", "uint256", "bytes32"), event.data))
     except (DecodingError, OverflowError, ValueError) as error:
         raise Unavailable("an event of the court cannot be read") from error
 

@@ -14,7 +14,7 @@ from surge.errors import InvalidInput, LedgerError
 from surge.ledger import answers
 from surge.ledger.answers import Log, Mined
 from surge.ledger.calls import Calls
-from surge.ledger.cases import DRAWN, OPENED, Ballot, Case, OpenedCase, read_opened, topic_address, topic_number
+from surge.ledger.cases import DRAWN, OPENED, REVEALED, Ballot, Case, OpenedCase, read_opened, read_revealed, topic_address, topic_number
 from surge.ledger.interfaces import checksum
 
 DEPTH = 256
@@ -92,6 +92,10 @@ class Court:
     async def ballot(self, number: int, juror: Address) -> Ballot:
         """What a juror committed to and answered."""
         return Ballot(*(await self._read("ballot", number, checksum(juror)))[0])
+
+    async def revealed(self, number: int) -> dict[Address, Answer]:
+        """What a case's jurors of all rounds revealed."""
+        return dict(read_revealed(each) for each in await self._events(REVEALED, number) if topic_number(each.topics[1]) == number)
 
     async def enlistment(self, number: int) -> Enlistment:
         """Seats that were taken. Raises `InvalidInput` if there are none of that number."""
