@@ -194,10 +194,11 @@ def test_jobs_are_listed_shown_and_logged(place: Place, mapped: dict[str, Any]) 
 
 def test_a_receipt_is_exported_verified_and_replayed(place: Place, mapped: dict[str, Any]) -> None:
     rows = place.json("receipt", "list", "--job", mapped["job"])
-    assert sum(row["kind"] == 1 for row in rows) == 5
+    assert sum(row["kind"] == "unit" for row in rows) == 5
     assert all(row["accepted"] for row in rows)
-    named = next(row["receipt"] for row in rows if row["kind"] == 1)
-    assert place.json("receipt", "show", named)["receipt"] == named
+    named = next(row["receipt"] for row in rows if row["kind"] == "unit")
+    told = place.json("receipt", "show", named)
+    assert (told["receipt"], told["kind"]) == (named, "unit")
     table = place.surge("receipt", "list", env={"TZ": "UTC"}).text.splitlines()
     assert max(len(line.rstrip()) for line in table) <= 100
     assert any(line.startswith(named[:12] + " ") for line in table)

@@ -130,9 +130,9 @@ def test_names_are_changed_and_removed_with_receipts(run: Run, tmp_path: Path) -
     run("put", "a", "--name", "going", "--code", "2/4")
     assert "going is gone now" in run("mv", "going", "gone")
     assert "error: nothing is stored as 'going': `surge ls` shows what is" in run("get", "going", code=3)
-    before = [each for each in listed(run, "receipt", "list") if each["kind"] == 8]
+    before = [each for each in listed(run, "receipt", "list") if each["kind"] == "dropped"]
     assert "removed gone: its key is destroyed, and 4 of 4 shards dropped, with a receipt each" in run("rm", "gone")
-    receipts = [each for each in listed(run, "receipt", "list") if each["kind"] == 8]
+    receipts = [each for each in listed(run, "receipt", "list") if each["kind"] == "dropped"]
     assert len(receipts) - len(before) == 4
     assert all(each["amount"] == 0 and each["quantity"] > 0 for each in receipts)
     assert "dropped" in run("receipt", "list")

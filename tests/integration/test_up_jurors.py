@@ -21,7 +21,7 @@ def test_five_jurors_beside_the_network_decide_against_a_claim_that_was_made_up(
         up.start()
         (offer,) = place.json("provider", "list")
         place.surge("run", "--fuel", "1G", "--memory", "1M", "hello.wasm")
-        (receipt,) = [row["receipt"] for row in place.json("receipt", "list") if row["kind"] == 1]
+        (receipt,) = [row["receipt"] for row in place.json("receipt", "list") if row["kind"] == "unit"]
         told = place.surge("dispute", "open", receipt[:12], "--result", "11" * 32, "--fuel", "5", code=1)
         assert "this wallet loses its bond" in told.text
         shown = place.json("dispute", "show", receipt[:12])

@@ -39,12 +39,14 @@ def list_(job_id: str | None, network: str | None, json_: bool) -> None:
     """Every receipt this wallet answered, newest first."""
     with opened(network, offline=True) as surge:
         rows = surge.receipts(job_id)
-    if not json_:
+    if json_:
+        rows = [{**row, "kind": _kind(row["kind"])} for row in rows]
+    else:
         rows = [
             {
                 **row,
                 "receipt": row["receipt"][:SHORT],
-                "kind": ReceiptKind(row["kind"]).name.lower(),
+                "kind": _kind(row["kind"]),
                 "device": row["device"][:SHORT_ADDRESS],
                 "quantity": _quantity(row["quantity"], _UNITS.get(row["kind"], "B")),
                 "paid": row["accepted"],
@@ -56,6 +58,11 @@ def list_(job_id: str | None, network: str | None, json_: bool) -> None:
     if out.width < WIDE:
         columns.remove("job")
     show(rows, columns, as_json=json_, empty="no receipts yet", money=["amount"])
+
+
+def _kind(number: int) -> str:
+    """A kind of receipts by its name."""
+    return ReceiptKind(number).name.lower()
 
 
 _UNITS = {ReceiptKind.UNIT: "fuel", ReceiptKind.SETUP: "fuel", ReceiptKind.RETAINER: "s", ReceiptKind.STORAGE: "B h"}
@@ -84,11 +91,11 @@ def show_(receipt_id: str, network: str | None, json_: bool) -> None:
     """One receipt with everything it says."""
     with opened(network, offline=True) as surge:
         found = surge.receipt(receipt_id)
+    found = {**found, "kind": _kind(found["kind"])}
     if json_:
         print_json(found)
         return
     said = {
-        "kind": ReceiptKind(found["kind"]).name.lower(),
         "finished_at": local_time(found["finished_at"]),
         "amount": tokens(found["amount"]),
         "acknowledged": tokens(found["acknowledged"]),
