@@ -31,11 +31,13 @@ class Network:
 
     def __init__(self, bond: int | None) -> None:
         self.bond = bond
+        self.storage = 0
         self.asked: list[dict[str, Any]] = []
 
     def providers(self, **asked: Any) -> list[dict[str, Any]]:
         self.asked.append(asked)
         device = replace(OFFER, device=who(0xABCDEF << 128), region="northern-europe-1", engine_label="wasmtime-49.0.0 x86_64 01020304")
+        device = replace(device, storage=self.storage)
         return [offer_row(device, 512 << 20, None, KNOWN, self.bond), offer_row(OFFER, 512 << 20, "max_price", Standing(), self.bond)]
 
     def provider(self, named: str) -> list[dict[str, Any]]:
@@ -95,6 +97,20 @@ def test_where_there_is_room_everything_is_shown(shown: tuple[Network, io.String
     assert run_command(providers.provider, ["list"]) == 0
     assert {"memory", "opening", "watts", "bond"} <= set(shown[1].getvalue().splitlines()[0].split())
     assert OFFER.device in shown[1].getvalue()
+
+
+@pytest.mark.parametrize("shown", [(80, 25 * 10**18), (240, 0)], indirect=True)
+def test_what_storage_costs_is_shown_where_anybody_offers_it(shown: tuple[Network, io.StringIO]) -> None:
+    network, screen = shown
+    assert run_command(providers.provider, ["list"]) == 0
+    assert "storage" not in screen.getvalue()
+    network.storage = 2 * 10**15
+    assert run_command(providers.provider, ["list"]) == 0
+    text = screen.getvalue()
+    assert "storage" in text
+    assert "0.002" in text
+    assert max(map(len, text.splitlines())) <= 240
+    assert "…" not in text
 
 
 def test_a_standing_is_shown_with_every_reason_and_what_it_adds(shown: tuple[Network, io.StringIO]) -> None:

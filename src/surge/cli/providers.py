@@ -13,7 +13,7 @@ from surge.cli.options import as_json, choice, given, network_option, opened
 WIDEST = 230
 """Columns from which there is room for everything that an offer says."""
 
-MONEY = ("gigafuel", "typical_unit", "opening", "bond")
+MONEY = ("gigafuel", "typical_unit", "opening", "storage", "bond")
 
 
 @click.group()
@@ -33,11 +33,25 @@ def list_(network: str | None, json_: bool, **options: Any) -> None:
     """
     with opened(network) as surge:
         rows = surge.providers(**given(options))
-    columns = ["device", "region", "cores", "memory", "gigafuel/s", "gigafuel", "typical_unit", "opening", "watts", "standing", "bond"]
+    columns = [
+        "device",
+        "region",
+        "cores",
+        "memory",
+        "gigafuel/s",
+        "gigafuel",
+        "typical_unit",
+        "opening",
+        "storage",
+        "watts",
+        "standing",
+        "bond",
+    ]
     if out.width < WIDEST:
-        columns = ["device", "region", "cores", "gigafuel", "standing", "bond"]
+        columns = ["device", "region", "cores", "gigafuel", "storage", "standing", "bond"]
     known = any(row["bond"] is not None for row in rows)
-    columns = [*(each for each in columns if known or each != "bond"), "engine", "excluded_by"]
+    columns = [each for each in columns if (known or each != "bond") and (each != "storage" or any(row["storage_price"] for row in rows))]
+    columns += ["engine", "excluded_by"]
     if not json_:
         rows = [_row(row, narrow=out.width < WIDE) for row in rows]
     show(rows, columns, as_json=json_, empty="nobody offers anything now", money=[each for each in MONEY if each in columns])
@@ -54,6 +68,7 @@ def _row(row: dict[str, Any], *, narrow: bool) -> dict[str, Any]:
         "gigafuel": row["gigafuel_price"],
         "typical_unit": row["typical_price"],
         "opening": row["opening"],
+        "storage": row["storage_price"],
         "watts": f"{row['milliwatts'] / 1000:g}" if row["milliwatts"] else "-",
         "standing": float(row["standing"]),
         "bond": row["bond"] or 0,

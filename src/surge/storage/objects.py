@@ -236,7 +236,7 @@ def chosen_code(found: Sequence[Candidate], asked: tuple[int, int] | None, max_p
     """The code, and why this one. Raises `Unavailable`, `InvalidInput`."""
     operators = len({each.operator for each in found})
     if not operators and max_price is not None:
-        raise Unavailable("no device offers storage now at that price: `surge network offers` shows what they ask", max_price=max_price)
+        raise Unavailable("no device offers storage now at that price: `surge provider list` shows what they ask", max_price=max_price)
     if not operators:
         raise Unavailable("no device offers storage now: lend some with `surge provide --storage 50GB`, or try again when others do")
     offering = f"{counted(operators, 'operator')} that {'offers' if operators == 1 else 'offer'} storage now"
