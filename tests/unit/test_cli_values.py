@@ -65,6 +65,15 @@ def test_a_narrow_terminal_folds_no_id_and_no_amount(monkeypatch: pytest.MonkeyP
     assert "…" not in screen.getvalue()
 
 
+@pytest.mark.parametrize("width", [20, 120])
+def test_what_is_in_a_row_stays_in_its_row(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "out", console.SafeConsole(file=screen, width=width, highlight=False))
+    console.show([{"name": "two\nlines", "of": "0x" + "ab" * 20}], ["name", "of"], as_json=False)
+    assert "two\\nlines" in screen.getvalue()
+    assert len(screen.getvalue().splitlines()) == 2
+
+
 def test_where_addresses_leave_no_room_each_row_has_lines_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     whose, operator = "0x" + "ab" * 20, "0x" + "cd" * 20
     rows = [{"kind": "device", "address": whose, "operator": operator, "url": "", "stake": 15 * 10**17, "metadata": "much [bold] " * 9}]

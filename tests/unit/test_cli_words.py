@@ -229,6 +229,8 @@ def test_every_error_has_a_documented_code() -> None:
         (["provide", "--opening", "much"], 2, "no amount"),
         (["provide", "--cores", "4096"], 3, "4096 are lent"),
         (["up", "--memory", "lots"], 2, "no size"),
+        (["rm", "-rf"], 2, "A name that begins with a dash comes after --: `surge rm -- NAME...`"),
+        (["put", "-x"], 2, "`surge put -- FILE|DIR`"),
     ],
 )
 def test_a_mistake_is_said_in_a_line(args: list[str], code: int, part: str, capsys: pytest.CaptureFixture[str]) -> None:

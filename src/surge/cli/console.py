@@ -121,6 +121,8 @@ def run_command(command: click.Command, args: Sequence[str] | None = None) -> in
         return stop.exit_code
     except click.ClickException as wrong:
         wrong.show()
+        if isinstance(wrong, click.NoSuchOption) and wrong.ctx is not None and not wrong.option_name.startswith("--"):
+            _hint_at_dashes(wrong.ctx)
         return 2
     except (click.Abort, KeyboardInterrupt) as stop:
         terminated = isinstance(stop.__cause__ or stop, Terminated)
@@ -133,6 +135,15 @@ def run_command(command: click.Command, args: Sequence[str] | None = None) -> in
         return _explain(_first_error(group))
     except errors.SurgeError as error:
         return _explain(error)
+
+
+def _hint_at_dashes(ctx: click.Context) -> None:
+    """An option that there is not may have been meant as a name, where the command takes one."""
+    for each in ctx.command.params:
+        if isinstance(each, click.Argument):
+            said = each.make_metavar(ctx).strip("[]")
+            err.print(f"A name that begins with a dash comes after --: `{ctx.command_path} -- {said}`", markup=False, soft_wrap=True)
+            return
 
 
 def _explain(error: BaseException) -> int:
@@ -203,13 +214,17 @@ def _show_by_row(cells: Mapping[str, Sequence[Any]], title: str | None) -> None:
         if number:
             out.print()
         for name, value in zip(names, line, strict=True):
-            if words := _words(value):
+            if words := _in_line(value):
                 out.print(f"{name:<{widest}}  {words}", markup=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> Text:
-    """A value in a table's cell, as it is: nothing in it is markup."""
-    return Text(printable(_words(value)))
+    """A value in a table's cell, as it is: nothing in it is markup, and it stays in its row."""
+    return Text(_in_line(value))
+
+
+def _in_line(value: Any) -> str:
+    return printable(_words(value)).replace("\n", "\\n")
 
 
 def _words(value: Any) -> str:
