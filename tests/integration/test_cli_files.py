@@ -112,6 +112,8 @@ def test_a_folder_is_one_name_and_each_file_in_it_can_be_got(run: Run, tmp_path:
     assert "in  the folder photos, which is kept as a whole" in run("stat", "photos/2026/1.txt")
     run("get", "photos", "-o", "back")
     assert (tmp_path / "back" / "2026" / "2.txt").read_bytes() == b"2"
+    for words in (("rm", "photos/2026/1.txt"), ("mv", "photos/2026", "elsewhere")):
+        assert f"'{words[1]}' is in the folder 'photos', which was put as a whole: " in run(*words, code=3)
     assert "is a folder, and standard output takes one file" in run("get", "photos", "-o", "-", code=3)
 
 
@@ -160,6 +162,10 @@ def test_a_person_is_let_in_and_left_out(run: Run, town: Town, tmp_path: Path, m
     assert link in run("share", "shared", "--to-key", key), "the same again"
     assert "it is theirs/file here" in as_friend("accept", link, "theirs/file")
     as_friend("get", "theirs/file", "-o", "b")
+    run("put", "a", "--name", "prefix/one", "--code", "1/2")
+    for words in (("rm", "prefix"), ("mv", "prefix", "other"), ("get", "prefix/")):
+        said = run(*words, code=3)
+        assert "is 1 name below it, each stored by itself: name them whole, such as 'prefix/one'" in said or words[0] == "get", said
     assert (tmp_path / "b").read_bytes() == b"for a friend"
     assert "nothing: who shared it pays" in as_friend("stat", "theirs/file")
     assert address in run("stat", "shared")

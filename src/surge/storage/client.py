@@ -19,6 +19,7 @@ from surge.core.storage.catalogue import Entry, Keys
 from surge.core.storage.header import Header, Kind
 from surge.core.storage.map import Placed
 from surge.core.storage.placement import measured_uptime
+from surge.core.text import counted
 from surge.core.types import Address
 from surge.errors import InvalidInput
 from surge.storage import sharing
@@ -138,7 +139,7 @@ class Storage:
         found = find_in(names, wanted)
         if found is None:
             self.book.check_there(_above(wanted))
-            raise InvalidInput(f"nothing is stored as {name!r}: `surge ls` shows what is", name=name)
+            raise nothing(names, name, wanted)
         return found
 
     async def list(self) -> list[Stored]:
@@ -173,7 +174,10 @@ class Storage:
         def update(names: dict[str, Entry]) -> dict[str, Entry]:
             entry = names.get(old)
             if entry is None or entry.keys is None:
-                raise InvalidInput(f"nothing is stored as {name!r}: `surge ls` shows what is", name=name)
+                found = find_in(names, old)
+                if found is not None:
+                    raise in_folder(name, found[0], "give that another name, or put the folder again as you want it")
+                raise nothing(names, name, old)
             taken = names.get(new)
             if taken is not None and taken.keys is not None:
                 raise InvalidInput(f"{to!r} is a name of something else: remove it first", name=to)
@@ -265,6 +269,25 @@ def find_in(names: Mapping[str, Entry], wanted: str) -> tuple[str, Entry, str] |
         if entry is not None and entry.keys is not None and entry.header.kind == Kind.TREE:
             return folder, entry, "/".join(parts[count:])
     return None
+
+
+def nothing(names: Mapping[str, Entry], name: str, wanted: str) -> InvalidInput:
+    """The error for a name that stands for nothing: there may be names below it, of which each is one of its own."""
+    below = sorted(each for each, entry in names.items() if entry.keys is not None and each.startswith(f"{wanted}/"))
+    if not below:
+        return InvalidInput(f"nothing is stored as {name!r}: `surge ls` shows what is", name=name)
+    there = f"there {'is' if len(below) == 1 else 'are'} {counted(len(below), 'name')} below it"
+    return InvalidInput(
+        f"nothing is stored as {name!r} itself; {there}, each stored by itself: name them whole, such as {below[0]!r} "
+        f"(`surge ls {wanted}` shows them)",
+        name=name,
+        below=below,
+    )
+
+
+def in_folder(name: str, folder: str, advice: str) -> InvalidInput:
+    """The error for what is done to whole objects, and not to a part of a folder."""
+    return InvalidInput(f"{name!r} is in the folder {folder!r}, which was put as a whole: {advice}", name=name, folder=folder)
 
 
 def stored(name: str, entry: Entry) -> Stored:

@@ -23,7 +23,7 @@ from surge.core.text import counted, size_text
 from surge.core.types import Address
 from surge.errors import InvalidInput, SurgeError, Unavailable
 from surge.storage import sharing
-from surge.storage.client import Storage, Stored, entry_of, fresh_keys, stored
+from surge.storage.client import Storage, Stored, entry_of, fresh_keys, in_folder, stored
 from surge.storage.deals import FOREVER, check_seconds, term
 from surge.storage.journal import KEPT, PUTTING, STORED, DealRow, ObjectRow
 from surge.storage.maps import Map, read_map, write_page
@@ -338,9 +338,7 @@ async def remove(storage: Storage, name: str) -> int:
     """
     found, entry, inside = await storage.locate(name)
     if inside:
-        raise InvalidInput(
-            f"{name!r} is in the folder {found!r}, which was put as a whole: remove that, or put the folder again without it"
-        )
+        raise in_folder(name, found, "remove that, or put the folder again without it")
     assert entry.keys is not None
     keys, header = entry.keys, entry.header
     await _leaves(storage, keys, header, found)
