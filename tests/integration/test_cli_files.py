@@ -117,6 +117,28 @@ def test_a_folder_is_one_name_and_each_file_in_it_can_be_got(run: Run, tmp_path:
     assert "is a folder, and standard output takes one file" in run("get", "photos", "-o", "-", code=3)
 
 
+def test_what_a_folder_has_no_place_for_is_said(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    (folder / "sub" / "empty").mkdir(parents=True)
+    (folder / "file").write_bytes(b"a")
+    (folder / "link").symlink_to("file")
+    said = run("put", "mixed", "--code", "1/2")
+    assert "left out: 1 link, 1 empty folder\n" in said
+    found = listed(run, "put", "mixed", "--code", "1/2")
+    assert {each["path"]: each["kind"] for each in found["left_out"]} == {"sub/empty": "empty folder", "link": "link"}
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "file").write_bytes(b"a")
+    assert "left out" not in run("put", "plain", "--code", "1/2")
+    (folder / "sub" / os.fsdecode(b"bad\xff")).write_bytes(b"a")
+    assert f"the name bad\\xff in the folder {folder.name}/sub is not UTF-8: rename it" in run("put", "mixed", "--code", "1/2", code=3)
+
+
+def test_an_empty_file_has_nothing_to_keep_and_nothing_to_drop(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "hollow").touch()
+    assert "pledged until" not in run("put", "hollow", "--code", "1/2")
+    assert "removed hollow: its key is destroyed; it had no shards\n" in run("rm", "hollow")
+
+
 def test_pipes(run: Run, town: Town, tmp_path: Path) -> None:
     data = made(2_500_000, seed=3)
     env = {**os.environ, "SURGE_NETWORK": str(town.file)}
@@ -140,6 +162,10 @@ def test_names_are_changed_and_removed_with_receipts(run: Run, tmp_path: Path) -
     assert "dropped" in run("receipt", "list")
     assert "dropped" in run("receipt", "show", receipts[0]["receipt"])
     assert "nothing is stored" in run("rm", "gone", code=3)
+    run("put", "a", "--name", "prefix/one", "--code", "1/2")
+    for words in (("rm", "prefix"), ("mv", "prefix", "other"), ("get", "prefix/")):
+        said = run(*words, code=3)
+        assert "is 1 name below it, each stored by itself: name them whole, such as 'prefix/one'" in said or words[0] == "get", said
 
 
 def test_a_person_is_let_in_and_left_out(run: Run, town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,10 +188,6 @@ def test_a_person_is_let_in_and_left_out(run: Run, town: Town, tmp_path: Path, m
     assert link in run("share", "shared", "--to-key", key), "the same again"
     assert "it is theirs/file here" in as_friend("accept", link, "theirs/file")
     as_friend("get", "theirs/file", "-o", "b")
-    run("put", "a", "--name", "prefix/one", "--code", "1/2")
-    for words in (("rm", "prefix"), ("mv", "prefix", "other"), ("get", "prefix/")):
-        said = run(*words, code=3)
-        assert "is 1 name below it, each stored by itself: name them whole, such as 'prefix/one'" in said or words[0] == "get", said
     assert (tmp_path / "b").read_bytes() == b"for a friend"
     assert "nothing: who shared it pays" in as_friend("stat", "theirs/file")
     assert address in run("stat", "shared")
@@ -203,7 +225,9 @@ def test_more_shards_than_operators_are_refused(run: Run, tmp_path: Path) -> Non
 
 def test_a_time_that_is_none_is_refused_and_the_next_put_is_as_asked(run: Run, tmp_path: Path) -> None:
     (tmp_path / "term").write_bytes(b"a")
-    assert "at most 10 years" in run("put", "term", "--for", "20y", "--code", "1/2", code=3)
+    said = run("put", "term", "--for", "20y", "--code", "1/2", code=3)
+    assert "at most 10 years, or `forever`" in said
+    assert "days=" not in said
     run("put", "term", "--for", "60d", "--code", "1/2")
     (row,) = [each for each in listed(run, "ls") if each["name"] == "term"]
     assert 59 * 86_400 < row["expires"] - row["created"] <= 60 * 86_400

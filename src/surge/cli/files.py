@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -70,10 +71,14 @@ def put(
         with bytes_progress(called, quote.size) as told, _goes_on("surge put"):
             stored = files.put(path, called, days=days, code=code, max_price=max_price, told=told)
     if json_:
-        print_json({**_row(stored), "month": quote.month, "moving": quote.moving, "term": quote.term, "why": quote.why})
+        print_json({**asdict(stored), "month": quote.month, "moving": quote.moving, "term": quote.term, "why": quote.why})
         return
+    if stored.left_out:
+        kinds = Counter(each.kind for each in stored.left_out)
+        said = ", ".join(counted(number, kind) for kind, number in sorted(kinds.items(), reverse=True))
+        err.print(f"left out: {said}", markup=False, soft_wrap=True)
     err.print(f"stored as {stored.name}: {_until(stored)}; `surge get` brings it back", markup=False, soft_wrap=True)
-    if quote.n > 1 or days > quote.pledged / 86_400:
+    if quote.size and (quote.n > 1 or days > quote.pledged / 86_400):  # what is empty is nobody's to keep
         pledged = local_time(time.time() + quote.pledged)
         err.print(f"`surge storage keep` pays and repairs; pledged until {pledged}", style="dim", markup=False, soft_wrap=True)
 
@@ -132,7 +137,7 @@ def _until(stored: Stored) -> str:
 
 
 def _row(stored: Stored) -> dict[str, Any]:
-    return asdict(stored)
+    return {key: value for key, value in asdict(stored).items() if key != "left_out"}  # which only a put knows
 
 
 @click.command()
@@ -261,6 +266,8 @@ def rm(names: tuple[str, ...], network: str | None, json_: bool) -> None:
 def _removed(shards: int | None, dropped: int, whose: str) -> str:
     if whose or (shards is None and not dropped):
         return "the name is forgotten here"
+    if not shards and not dropped:
+        return "its key is destroyed; it had no shards"
     of = counted(dropped, "shard") if shards is None else f"{dropped:,} of {counted(shards, 'shard')}"
     rest = "" if dropped == shards else "; other holders drop theirs when they are not paid"
     return f"its key is destroyed, and {of} dropped, with a receipt each{rest}"

@@ -28,6 +28,7 @@ from surge.storage.journal import KEPT, STORED, DealRow, FilesJournal, ObjectRow
 from surge.storage.maps import read_map
 from surge.storage.names import PURPOSE, Book
 from surge.storage.notes import Notes
+from surge.storage.packing import LeftOut
 from surge.storage.service import pledge_domain
 from surge.wallet import KeySigner
 
@@ -53,6 +54,8 @@ class Stored:
     """Shards that there are, when all is well."""
     readers: tuple[str, ...]
     """Whom it is shared with."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What `put` left out of a folder just now: links, empty folders, what is no file. Nobody knows it later."""
 
 
 class Storage:

@@ -51,7 +51,7 @@ def check_seconds(seconds: int, period: int) -> None:
         raise InvalidInput("things are kept for some time, not for less than none", seconds=seconds)
     if seconds > LONGEST_SECONDS:
         raise InvalidInput(
-            f"{seconds / 86_400:g} days are too long: at most 10 years, or as long as its keeper goes on, with `forever` or days=0",
+            f"{seconds / 86_400:g} days are too long: at most 10 years, or `forever` (0 days), as long as its keeper goes on",
             seconds=seconds,
             most=LONGEST_SECONDS,
         )

@@ -32,7 +32,7 @@ from surge.storage.client import Storage, Stored
 from surge.storage.deals import FOREVER
 from surge.storage.keeping import Keeping
 from surge.storage.openings import Openings
-from surge.storage.packing import content_of
+from surge.storage.packing import FolderContent, content_of
 from surge.storage.quoting import Details, Quote, details, quote
 from surge.storage.ranges import RangeReader
 from surge.storage.streaming import stream
@@ -102,6 +102,8 @@ class Files(Keeping):
     ) -> Stored:
         """Store a file, a folder or bytes; returns once as many devices hold their shards as a third may go of.
 
+        Links, empty folders and what is no file are not put with a folder: `left_out` of what is returned names them.
+
         Args:
             source: a path, or bytes.
             name: what it is called; by default the last part of the path.
@@ -120,11 +122,12 @@ class Files(Keeping):
         if not called:
             raise InvalidInput("bytes need a name: put(data, name)")
         seconds = _seconds(days)
-        return self._change(
+        stored = self._change(
             lambda storage: objects.put(
                 storage, content, called, seconds=seconds, code=code, max_price=max_price, segment_size=segment_size, told=told
             )
         )
+        return replace(stored, left_out=tuple(content.left_out)) if isinstance(content, FolderContent) else stored
 
     def quote(
         self,

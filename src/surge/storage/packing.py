@@ -94,13 +94,27 @@ class _Piece:
     size: int
 
 
+LINK, EMPTY, OTHER = "link", "empty folder", "special file"
+"""What a packed folder has no place for; the last is a pipe, a socket or a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something in a folder that is not put with it."""
+
+    path: str
+    """Where it is in the folder."""
+    kind: str
+    """`LINK`, `EMPTY` or `OTHER`."""
+
+
 class FolderContent:
-    """A folder. Links and what is no file are left out, and named in `left_out`."""
+    """A folder. Links, empty folders and what is no file are left out, and named in `left_out`."""
 
     kind = Kind.TREE
 
     def __init__(self, folder: Path) -> None:
-        self.left_out: list[str] = []
+        self.left_out: list[LeftOut] = []
         self._members: list[_Member] = []
         writer, digest = trees.Writer(), hashlib.sha256()
         for path, file, state in sorted(self._walk(folder), key=lambda each: each[0].encode()):
@@ -122,18 +136,23 @@ class FolderContent:
     def _walk(self, folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
         waiting = [folder]
         while waiting:
+            here = waiting.pop()
             try:
-                entries = list(os.scandir(waiting.pop()))
+                entries = list(os.scandir(here))
             except OSError as error:
                 raise Unavailable(f"{error.filename} cannot be read: {error.strerror}", path=str(error.filename)) from error
+            if not entries and here != folder:
+                self.left_out.append(LeftOut(here.relative_to(folder).as_posix(), EMPTY))
             for entry in entries:
                 path = Path(entry.path)
+                _check_text(entry.name, here)
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(path)
                 elif entry.is_file(follow_symlinks=False):
                     yield trees.checked_path(path.relative_to(folder).as_posix()), path, entry.stat(follow_symlinks=False)
                 else:
-                    self.left_out.append(path.relative_to(folder).as_posix())
+                    kind = LINK if entry.is_symlink() else OTHER
+                    self.left_out.append(LeftOut(path.relative_to(folder).as_posix(), kind))
 
     @contextmanager
     def reading(self, offset: int) -> Iterator[Fill]:
@@ -177,6 +196,19 @@ class FolderContent:
                     yield _Piece(member.file, skip, member.size - skip)
         skip = max(0, offset - self._end)
         yield _Piece(None, skip, len(self._index) - skip)
+
+
+def _check_text(name: str, folder: Path) -> None:
+    """Raise `InvalidInput` for a file's name that is no text: who gets the folder may have a system that takes no such name."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        shown, where = (os.fsencode(each).decode(errors="backslashreplace") for each in (name, folder))
+        raise InvalidInput(
+            f"the name {shown} in the folder {where} is not UTF-8: rename it, or put it in no folder that is put, and put again",
+            name=shown,
+            folder=where,
+        ) from error
 
 
 def content_of(source: str | Path | bytes) -> FileContent | FolderContent | BytesContent:
