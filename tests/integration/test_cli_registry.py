@@ -81,6 +81,13 @@ def test_a_relay_registers_itself_with_its_operators_key(place: Place, up: Up) -
     assert place.surge(*runs, "--operator", address, code=2).err
 
 
+def test_who_lacks_gas_to_lend_hears_of_it_before_the_image_is_compiled(place: Place, up: Up, tmp_path: Path) -> None:
+    runs = ("provide", "--data", "fresh", "--network", up.network, "--yes")
+    said = place.surge(*runs, code=6, env={"SURGE_CACHE": str(tmp_path / "cache")}).err
+    assert len(re.findall(r"surge wallet send 0x[0-9a-f]{40} 1 --coin", said)) == 2
+    assert "compiling" not in said
+
+
 def ready(place: Place, *words: str | Path) -> None:
     """Run a role until it is ready."""
     with place.start(*words, stdout=subprocess.PIPE) as child:

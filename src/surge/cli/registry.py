@@ -6,6 +6,7 @@ import asyncio
 import json
 import shlex
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -24,7 +25,7 @@ from surge.errors import InvalidInput, LedgerError, NotEnough, PeerFault, Unavai
 if TYPE_CHECKING:
     from surge.core.types import Address
     from surge.ledger import Ledger, Member
-    from surge.wallet import KeySigner
+    from surge.wallet import KeySigner, Keystore
 
 MAX_METADATA = 256
 """Bytes that the registry keeps of what an operator says of anything."""
@@ -62,6 +63,36 @@ async def register_device(chain: Ledger, network: NetworkFile, operator: KeySign
         await chain.register_device(operator, device.address, said, await device_consent(chain, network, operator.address, device))
 
     await _bring_up_to_date(found, ("", said), write)
+
+
+async def enrol(
+    chain: Ledger, network: NetworkFile, keys: Keystore, device: KeySigner, paid: str | None, said: str
+) -> tuple[KeySigner, Address]:
+    """See that the registry names the device, as the one of whoever is `paid`, or of the key `operator` here.
+
+    Returns the wallet that pays for what the device needs, the operator's where its key is here, and the operator.
+    """
+    if paid:
+        await require_device(chain, network, address(paid), device, said)
+        return device, address(paid)
+    operator = keys.load_or_create("operator", places.passphrase())
+    await register_device(chain, network, operator, device, said)
+    return operator, operator.address
+
+
+async def enrol_first(network: NetworkFile, data: Path, region: str, paid: str | None) -> None:
+    """The same by itself, before anything that takes long: whoever lacks gas, or a consent, hears of it at once."""
+    from surge.ledger import Ledger
+    from surge.sandbox import engine
+    from surge.wallet import Keystore
+
+    keys = Keystore(data / "wallet")
+    device = keys.load_or_create("device", places.passphrase())
+    chain = await Ledger.connect(network, data / "transactions.db", patience=30.0)
+    try:
+        await enrol(chain, network, keys, device, paid, metadata(engine=engine.label(), region=region))
+    finally:
+        await chain.close()
 
 
 async def register_relay(chain: Ledger, network: NetworkFile, operator: KeySigner, relay: KeySigner, url: str, said: str) -> None:

@@ -259,12 +259,14 @@ def provide(network: str | None, data: Path | None, yes: bool, with_parent: int 
         err.print(f"this machine has {counted(here, 'core')}, and {config.cores} are lent: units will wait for one another", style="yellow")
     path = places.find_network(network)
     ensure_trusted(path, yes=yes)
-    ensure_image()
     duty = juror_config(options, config)
     most = 10**15 if options["relay_price"] is None else options["relay_price"]
     folder = data or places.home() / "provider"
     shelf = options["storage_folder"] or folder / "storage"
-    asyncio.run(_provide(load_network(path), folder, config, options["operator"], duty, most, shelf, storage_config(options, shelf)))
+    described, disk = load_network(path), storage_config(options, shelf)
+    asyncio.run(registry.enrol_first(described, folder, config.region, options["operator"]))
+    ensure_image()
+    asyncio.run(_provide(described, folder, config, options["operator"], duty, most, shelf, disk))
 
 
 async def _provide(
@@ -279,7 +281,6 @@ async def _provide(
 ) -> None:
     from surge.buyer.home import dials_directly
     from surge.cli.carrying import paying
-    from surge.core.types import address
     from surge.ledger import Ledger
     from surge.provider.compute import Compute
     from surge.provider.daemon import Provider
@@ -298,15 +299,8 @@ async def _provide(
         stack.push_async_callback(chain.close)
         sandbox = Sandbox(places.cache(), workers=config.cores, memory=config.memory)
         stack.push_async_callback(sandbox.close)
-        wallet = device
         said = registry.metadata(engine=sandbox.engine_label, region=config.region)
-        if paid:
-            operator = address(paid)
-            await registry.require_device(chain, network, operator, device, said)
-        else:
-            wallet = keys.load_or_create("operator", passphrase())
-            operator = wallet.address
-            await registry.register_device(chain, network, wallet, device, said)
+        wallet, operator = await registry.enrol(chain, network, keys, device, paid, said)
         services: list[Service] = court_services(network, chain, sandbox, keys, paid, data, duty)
         compute = Compute(sandbox, data / "compute", config)
         if config.lends:
