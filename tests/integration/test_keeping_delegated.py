@@ -73,12 +73,19 @@ def test_a_delegate_keeps_what_it_cannot_read(town: Town, tmp_path: Path) -> Non
         after = deals(owner, "secret")
         assert len({row.id for row in before} & {row.id for row in after}) == len(before) - 1, "the owner learns what the delegate moved"
         assert victim.id not in {row.id for row in after}
+        early = owner.files.undelegate()
+        assert early.tokens > 0
+        assert early.waiting > 0, "its channels are open"
+        assert early.coin == 0, "which it needs to close them"
 
     with delegated(town, bundle) as keeper:
         ended = keeper.files.end_delegation()
-        assert ended.channels > 0
+        assert (ended.channels, ended.waiting) == (early.waiting, 0)
+        assert ended.coin > 0
     with surge.connect(town.file) as owner, pytest.raises(InvalidInput, match="nobody's delegate"):
         owner.files.end_delegation()
+    with surge.connect(town.file) as owner:
+        assert owner.files.undelegate().waiting == 0
 
 
 def test_a_bundle_is_for_its_network_and_wallet(town: Town, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from surge.ledger.challenges import Challenges
 from surge.ledger.court import Court
 from surge.ledger.emissions import Emissions
 from surge.ledger.endpoints import Endpoints
-from surge.ledger.histories import Histories
+from surge.ledger.histories import OPENED, Histories
 from surge.ledger.interfaces import checksum
 from surge.ledger.journal import Journal
 from surge.ledger.members import DEVICE, RELAY, Member, members
@@ -96,6 +96,17 @@ class Ledger:
         call, read = self._calls.question("channels", "state", (channel,))
         rows = await self._endpoints.past("eth_call", call, block, read=read)
         return least([read_state(row) for (row,) in rows])
+
+    async def channels_of(self, buyer: Address) -> list[bytes]:
+        """Every channel that somebody opened, oldest first, also those that are closed."""
+        ours, topic = self.network.channels.address, "0x" + buyer[2:].rjust(64, "0")
+        found: list[Log] = await self._endpoints.call(
+            "eth_getLogs",
+            {"address": checksum(ours), "topics": ["0x" + OPENED.hex(), None, topic], "fromBlock": "0x0", "toBlock": "latest"},
+            read=answers.logs,
+        )
+        mine = [each for each in found if each.address == ours and len(each.topics) == 4 and each.topics[0] == OPENED]
+        return [each.topics[1] for each in mine if each.topics[2].hex() == topic[2:]]
 
     async def operator_of(self, device: Address) -> Address | None:
         """The operator a device works for, or None."""

@@ -8,7 +8,7 @@ and the map key of an object are the same until the object is put again.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -67,12 +67,25 @@ async def delegate(storage: Storage, to: Path, cap: int, gas: int = GAS) -> Dele
 
 
 async def undelegate(storage: Storage) -> Delegated:
-    """Take back what is in the delegate's wallet. What is in its channels comes back when it closes them: `end`."""
-    return await _sweep(storage.client, storage.wallet.derived(PURPOSE), storage.wallet.address)
+    """Take back what is in the delegate's wallet. What is in its channels comes back when it closes them: `end`.
+
+    Closing takes gas: while channels are open, the delegate's coin stays with it.
+    """
+    wallet, ledger = storage.wallet.derived(PURPOSE), await storage.client.ledger()
+    states = [await ledger.channel(each) for each in await ledger.channels_of(wallet.address)]
+    waiting = sum(state.exists and not state.closed for state in states)
+    swept = await _sweep(storage.client, wallet, storage.wallet.address, coin=not waiting)
+    if waiting:
+        log.warning(
+            "%s of the delegate not closed, and its coin stays with it to close them: `surge storage keep --delegate FILE --end` there, "
+            "then this again",
+            "1 channel is" if waiting == 1 else f"{waiting} channels are",
+        )
+    return replace(swept, waiting=waiting)
 
 
 async def end(client: Client, owner: Address) -> Delegated:
-    """Close the channels of this wallet, a delegate's, and send its owner what it has."""
+    """Close the channels of this wallet, a delegate's, and send its owner what it has; the coin once all are closed, which takes gas."""
     closed = waiting = 0
     for row in await client.journal.channels():
         if row.state in (CLOSED, OPENING):
@@ -86,16 +99,16 @@ async def end(client: Client, owner: Address) -> Delegated:
     wallet = client.wallet
     if not isinstance(wallet, KeySigner):
         raise InvalidInput("a delegate's wallet is the one in its bundle")
-    swept = await _sweep(client, wallet, owner)
+    swept = await _sweep(client, wallet, owner, coin=not waiting)
     return Delegated(swept.wallet, 0, swept.tokens, swept.coin, closed, waiting)
 
 
-async def _sweep(client: Client, wallet: KeySigner, to: Address) -> Delegated:
+async def _sweep(client: Client, wallet: KeySigner, to: Address, *, coin: bool) -> Delegated:
     ledger = await client.ledger()
     tokens = await ledger.token_balance(wallet.address)
     if tokens:
         await ledger.transfer(wallet, to, tokens=tokens)
-    coin = max(0, await ledger.gas_balance(wallet.address) - LEFT)
-    if coin:
-        await ledger.transfer(wallet, to, native=coin)
-    return Delegated(wallet.address, 0, tokens, coin)
+    native = max(0, await ledger.gas_balance(wallet.address) - LEFT) if coin else 0
+    if native:
+        await ledger.transfer(wallet, to, native=native)
+    return Delegated(wallet.address, 0, tokens, native)
