@@ -1,4 +1,4 @@
-"""Stored files for whatever reads through fsspec: pandas, Dask, DuckDB, PyArrow. `pip install depin-surge[files]` brings what it takes.
+"""Stored files for whatever reads through fsspec: pandas, Dask, DuckDB, PyArrow. `pip install -e '.[files]'` in the clone brings it.
 
     pandas.read_parquet("surge://results/2026.parquet")
     pandas.read_csv("surge://results/2026.csv", storage_options={"network": "network.json"})

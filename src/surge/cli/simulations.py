@@ -221,7 +221,7 @@ def storage(
 
 def _need_numpy() -> None:
     if importlib.util.find_spec("numpy") is None:
-        raise InvalidInput("simulating takes NumPy, which is not installed: pip install 'depin-surge[simulate]'")
+        raise InvalidInput("simulating takes NumPy, which is not installed: .venv/bin/pip install -e '.[simulate]' in the clone brings it")
 
 
 @contextlib.contextmanager
