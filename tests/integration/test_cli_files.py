@@ -63,8 +63,8 @@ def test_a_file_is_put_found_and_got(run: Run, tmp_path: Path) -> None:
     assert "any 2 of 4 shards give it back\nas asked, among the 5 operators that offer storage now" in said
     assert "SURGE for 30 days, " in said
     assert "and opens channels, which pay 0.04 SURGE at least" in said
-    assert "stored as scan.tif: kept until" in said
-    assert "`surge storage keep` pays and repairs; pledged until " in said
+    assert "stored as scan.tif; `surge get` brings it back" in said
+    assert "then `surge storage keep` pays and repairs until " in said
     assert all(len(line) <= 80 for line in said.splitlines() if "scan.tif" not in line), said
     (row,) = [each for each in listed(run, "ls") if each["name"] == "scan.tif"]
     assert (row["size"], row["kind"], row["k"], row["n"]) == (3_000_000, "file", 2, 4)
@@ -85,7 +85,7 @@ def test_the_devices_at_hand_choose_the_code(run: Run, tmp_path: Path) -> None:
     said = run("put", "a", "--name", "chosen", "--for", "forever")
     assert "chosen for the 5 operators that offer storage now" in said
     assert "SURGE a month" in said
-    assert "kept as long as its keeper goes on" in said
+    assert "then `surge storage keep` pays and repairs as long as it goes on" in said
 
 
 def test_names_are_any_unicode_and_paths_do_not_leave(run: Run, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_what_a_folder_has_no_place_for_is_said(run: Run, tmp_path: Path) -> Non
 
 def test_an_empty_file_has_nothing_to_keep_and_nothing_to_drop(run: Run, tmp_path: Path) -> None:
     (tmp_path / "hollow").touch()
-    assert "pledged until" not in run("put", "hollow", "--code", "1/2")
+    assert "pledge to keep it" not in run("put", "hollow", "--code", "1/2")
     assert "removed hollow: its key is destroyed; it had no shards\n" in run("rm", "hollow")
 
 

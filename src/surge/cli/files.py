@@ -77,10 +77,16 @@ def put(
         kinds = Counter(each.kind for each in stored.left_out)
         said = ", ".join(counted(number, kind) for kind, number in sorted(kinds.items(), reverse=True))
         err.print(f"left out: {said}", markup=False, soft_wrap=True)
-    err.print(f"stored as {stored.name}: {_until(stored)}; `surge get` brings it back", markup=False, soft_wrap=True)
-    if quote.size and (quote.n > 1 or days > quote.pledged / 86_400):  # what is empty is nobody's to keep
-        pledged = local_time(time.time() + quote.pledged)
-        err.print(f"`surge storage keep` pays and repairs; pledged until {pledged}", style="dim", markup=False, soft_wrap=True)
+    if stored.missing:
+        lacking = counted(stored.missing, "shard")
+        err.print(f"{lacking} could not be placed now: `surge storage repair` places them", markup=False, soft_wrap=True)
+    err.print(f"stored as {stored.name}; `surge get` brings it back", markup=False, soft_wrap=True)
+    pledged = time.time() + quote.pledged
+    if not quote.size or (quote.n == 1 and stored.expires and stored.expires <= pledged):
+        return  # what is empty is nobody's to keep
+    upto = f"until {local_time(stored.expires)}" if stored.expires else "as long as it goes on"
+    err.print(f"its devices pledge to keep it until {local_time(pledged)};", style="dim", markup=False, soft_wrap=True)
+    err.print(f"then `surge storage keep` pays and repairs {upto}", style="dim", markup=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -132,12 +138,8 @@ def _goes_on(command: str) -> Iterator[None]:
         raise
 
 
-def _until(stored: Stored) -> str:
-    return f"kept until {local_time(stored.expires)}" if stored.expires else "kept as long as its keeper goes on"
-
-
 def _row(stored: Stored) -> dict[str, Any]:
-    return {key: value for key, value in asdict(stored).items() if key != "left_out"}  # which only a put knows
+    return {key: value for key, value in asdict(stored).items() if key not in ("left_out", "missing")}  # which only a put knows
 
 
 @click.command()

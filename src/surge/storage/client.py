@@ -56,6 +56,8 @@ class Stored:
     """Whom it is shared with."""
     left_out: tuple[LeftOut, ...] = ()
     """What `put` left out of a folder just now: links, empty folders, what is no file. Nobody knows it later."""
+    missing: int = 0
+    """Shards that `put` could not place just now: a repair places them. `details` tells it later."""
 
 
 class Storage:

@@ -33,7 +33,7 @@ from surge.storage.deals import FOREVER
 from surge.storage.keeping import Keeping
 from surge.storage.openings import Openings
 from surge.storage.packing import FolderContent, content_of
-from surge.storage.quoting import Details, Quote, details, quote
+from surge.storage.quoting import Details, Quote, details, missing, quote
 from surge.storage.ranges import RangeReader
 from surge.storage.streaming import stream
 
@@ -122,11 +122,14 @@ class Files(Keeping):
         if not called:
             raise InvalidInput("bytes need a name: put(data, name)")
         seconds = _seconds(days)
-        stored = self._change(
-            lambda storage: objects.put(
+
+        async def work(storage: Storage) -> Stored:
+            stored = await objects.put(
                 storage, content, called, seconds=seconds, code=code, max_price=max_price, segment_size=segment_size, told=told
             )
-        )
+            return replace(stored, missing=await missing(storage, stored))
+
+        stored = self._change(work)
         return replace(stored, left_out=tuple(content.left_out)) if isinstance(content, FolderContent) else stored
 
     def quote(

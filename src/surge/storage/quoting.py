@@ -14,6 +14,7 @@ from surge.core.storage.placement import place
 from surge.core.types import Address
 from surge.storage.client import Storage, Stored, stored
 from surge.storage.deals import check_seconds, first_pledge
+from surge.storage.journal import KEPT
 from surge.storage.objects import candidates, chosen_code, described, where
 from surge.storage.packing import Content
 
@@ -84,6 +85,14 @@ async def quote(
         *(content.size, kept, chosen.k, chosen.n, operators, chosen.availability, chosen.loss),
         *(month, moving, term + moving, why, first_pledge(await storage.period()), floors),
     )
+
+
+async def missing(storage: Storage, stored: Stored) -> int:
+    """Shards of what was just put that no device pledged for."""
+    entry = (await storage.book.here())[stored.name]
+    assert entry.keys is not None
+    kept = len(await storage.journal.deals(object=entry.keys.object, state=KEPT))
+    return max(0, entry.header.layout.segments * entry.header.n - kept)
 
 
 @dataclass(frozen=True, slots=True)
