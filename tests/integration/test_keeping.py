@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 import surge
 from keeping_support import CODE, MIB, deals, device_of, shard_file, town_of
 from network_support import Town
-from surge.storage.journal import DROPPED, LOST
+from surge.core.storage.deals import SKEW
+from surge.storage.journal import DROPPED, LOST, OPENING
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +104,28 @@ def test_shards_that_were_swapped_are_both_lost(network: surge.Network, town: To
     assert sum(each.asked - each.passed for each in audits) == 2
     network.files.repair("swapped")
     assert network.files.read("swapped") == data
+
+
+def test_a_deal_that_was_begun_too_long_ago_is_made_anew_in_the_same_repair(network: surge.Network, town: Town) -> None:
+    data = random.Random(4).randbytes(MIB)
+    network.files.put(data, "begun", code=CODE, segment_size=MIB)
+    rows, files = deals(network, "begun"), cast(Any, network.files)
+    victim = rows[1]
+    device = next(each for each in town.devices if each.address not in {row.device for row in rows})
+    operator = files._call(lambda storage: storage.fleet.holder(device.address)).operator
+    begun = replace(
+        victim,
+        id=bytes(31) + b"1",
+        device=device.address,
+        operator=operator,
+        starts=victim.starts - 2 * SKEW,
+        signature=None,
+        state=OPENING,
+    )
+    files._call(lambda storage: storage.journal.put_deals([replace(victim, state=LOST), begun]))
+    assert [(each.what, each.device) for each in network.files.repair("begun")] == [("rebuilt", device.address)]
+    (mended,) = [each for each in deals(network, "begun") if each.shard == victim.shard]
+    assert (mended.device, mended.id != begun.id, mended.digest) == (device.address, True, victim.digest)
+    assert mended.starts > victim.starts - SKEW
+    assert begun.id in {each.id for each in deals(network, "begun", DROPPED)}
+    assert network.files.read("begun") == data

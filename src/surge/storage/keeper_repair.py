@@ -149,7 +149,8 @@ class Repairing:
 
     async def _move(self, charge: Charge, segment: MapSegment, number: int, move: Move, cost: Cost) -> Work:
         keys, storage, device = charge.keys, self._storage, move.to.device
-        deal = await self._deal(charge, number, move, segment)
+        begun = await self._begun(charge, number, move)
+        deal = begun or await self._deal(charge, number, move, segment)
         place = Place(keys.object, number, move.index, device, deal.id)
         try:
             await self._make_way(charge, number, device)
@@ -160,7 +161,12 @@ class Repairing:
                 shard = await asyncio.to_thread(rebuilt, segment.layout, keys.mask, place, check, whole_fragments(cost.shards))
             deal = replace(deal, root=shard.root, digest=shard.check)
             await storage.journal.put_deals([deal])
-            await bring(storage, keys, deal, shard)
+            try:
+                await bring(storage, keys, deal, shard)
+            except Refused as error:
+                if begun is None or error.code != "invalid":
+                    raise
+                deal = await self._anew(charge, number, move, segment, deal, shard)
             wei = cost.wei + await self._price(device, deal.size)
         except InternalFault:
             raise
@@ -217,16 +223,31 @@ class Repairing:
         """What moving so many bytes there costs."""
         return transfer_amount((await self._storage.fleet.holder(device)).peer.terms.prices, size)
 
+    async def _begun(self, charge: Charge, number: int, move: Move) -> DealRow | None:
+        """The deal that was begun there before, where a keeper or a put was cut off."""
+        rows = await self._storage.journal.deals(object=charge.keys.object, segment=number, device=move.to.device, state=OPENING)
+        return next((each for each in reversed(rows) if each.shard == move.index), None)
+
+    async def _anew(self, charge: Charge, number: int, move: Move, segment: MapSegment, old: DealRow, shard: CodedShard) -> DealRow:
+        """Bring a shard by a new deal: the one that was begun before is not known there, and begins too long ago by now."""
+        storage, device = self._storage, move.to.device
+        await storage.journal.put_deals([replace(old, state=LOST)])
+        await self._make_way(charge, number, device)
+        deal = await self._deal(charge, number, move, segment)
+        place = Place(charge.keys.object, number, move.index, device, deal.id)
+        shard = await asyncio.to_thread(moved, shard.data, charge.keys.mask, shard.place, place)
+        deal = replace(deal, root=shard.root, digest=shard.check)
+        await storage.journal.put_deals([deal])
+        try:
+            return await bring(storage, charge.keys, deal, shard)
+        except SurgeError as error:
+            if not isinstance(error, Unavailable):
+                await storage.journal.put_deals([replace(deal, state=LOST)])
+            raise
+
     async def _deal(self, charge: Charge, number: int, move: Move, segment: MapSegment) -> DealRow:
-        """A new deal; the one that was begun before, where a keeper was cut off."""
+        """A new deal."""
         storage, now = self._storage, int(time.time())
-        begun = [
-            each
-            for each in await storage.journal.deals(object=charge.keys.object, segment=number, state=OPENING)
-            if each.shard == move.index and each.device == move.to.device
-        ]
-        if begun:
-            return begun[-1]
         period = await storage.period()
         seconds = max(period, charge.expires - now) if charge.expires else FOREVER
         deals = term(now, seconds, period, await storage.penalty())
