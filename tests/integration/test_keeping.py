@@ -129,3 +129,40 @@ def test_a_deal_that_was_begun_too_long_ago_is_made_anew_in_the_same_repair(netw
     assert mended.starts > victim.starts - SKEW
     assert begun.id in {each.id for each in deals(network, "begun", DROPPED)}
     assert network.files.read("begun") == data
+
+
+def one_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+
+
+def test_what_a_read_finds_spoiled_is_rebuilt_elsewhere(network: surge.Network, town: Town) -> None:
+    data = random.Random(5).randbytes(MIB)
+    network.files.put(data, "read", code=CODE, segment_size=MIB)
+    victim = deals(network, "read")[0]
+    one_byte(shard_file(town, victim))
+    with surge.connect(town.file) as reader, reader.files.open("read") as file:
+        assert file.read(64) == data[:64]
+    (kept,) = [each for each in network.files.status() if each.name == "read"]
+    assert (kept.sound, kept.danger) == (4, "repair")
+    assert [(each.what, each.shard) for each in network.files.repair("read")] == [("rebuilt", victim.shard)]
+    (lost,) = [each for each in network.files.log("read") if each.what == "lost"]
+    assert (lost.device, "not those of the shard" in lost.why) == (victim.device, True)
+    (mended,) = [each for each in deals(network, "read") if each.shard == victim.shard]
+    assert (mended.operator != victim.operator, mended.digest) == (True, victim.digest)
+    assert network.files.read("read") == data
+
+
+def test_what_a_repair_finds_spoiled_is_not_sound(network: surge.Network, town: Town) -> None:
+    network.files.put(random.Random(6).randbytes(MIB), "worse", code=CODE, segment_size=MIB)
+    rows = deals(network, "worse")
+    for row in rows[3:]:
+        shard_file(town, row).unlink()
+    network.files.audit("worse")
+    one_byte(shard_file(town, rows[1]))
+    (failed,) = network.files.repair("worse")
+    assert (failed.what, "too few" in failed.why) == ("failed", True)
+    (kept,) = [each for each in network.files.status() if each.name == "worse"]
+    assert (kept.sound, kept.danger) == (2, "endangered")
+    assert rows[1].id in {each.id for each in deals(network, "worse", LOST)}

@@ -94,8 +94,17 @@ class Storage:
 
     async def close(self) -> None:
         """Pay what was read, and close the journal. Sessions stay with the market."""
+        await self.note_spoiled()
         await self.fleet.bill_all()
         await asyncio.to_thread(self.journal.close)
+
+    async def note_spoiled(self) -> None:
+        """What reads found to be other bytes is on disk, for the keeper to heed."""
+        while self.fleet.spoiled:
+            found = self.fleet.spoiled[0]
+            await self.journal.spoil(found.details["deal"], found.details["device"], found.details["root"], found.message)
+            if found in self.fleet.spoiled:
+                self.fleet.spoiled.remove(found)
 
     @property
     def leases(self) -> Path:

@@ -63,7 +63,11 @@ class Files(Keeping):
 
     def _call(self, work: Callable[[Storage], Coroutine[Any, Any, T]]) -> T:
         async def run() -> T:
-            return await work(await self._opened())
+            storage = await self._opened()
+            try:
+                return await work(storage)
+            finally:
+                await storage.note_spoiled()
 
         return self._background.call(run())
 

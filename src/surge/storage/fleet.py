@@ -24,7 +24,7 @@ from surge.core.storage import asking
 from surge.core.storage.asking import Usual
 from surge.core.types import ZERO, Address
 from surge.errors import PeerFault, SurgeError, Unavailable
-from surge.storage.holder import Holder
+from surge.storage.holder import Holder, Spoiled
 from surge.storage.service import SERVICE
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ class Fleet:
         self._turns: dict[Address, float] = {}
         self._failed: dict[Address, float] = {}
         self._faulty: dict[Address, SurgeError] = {}
+        self.spoiled: list[Spoiled] = []
+        """What reads found that is not what it is to be, until it is noted."""
 
     async def offers(self) -> dict[Address, SignedOffer]:
         """What devices offer for storage now, by device; without those that ask for many times what is usual."""
@@ -139,6 +141,8 @@ class Fleet:
     def failed(self, device: Address, error: SurgeError) -> None:
         """A device did not do what was asked: others come first for a while. One that broke the protocol is not used again."""
         self._failed[device] = time.monotonic()
+        if isinstance(error, Spoiled):
+            self.spoiled.append(error)
         if isinstance(error, PeerFault):
             self._faulty[device] = error
             if (holder := self._holders.get(device)) is not None:

@@ -72,6 +72,13 @@ class Shard:
     """Bytes."""
 
 
+class Spoiled(PeerFault):
+    """A device sent other bytes than those of a shard: seen by the root, so that it has lost the shard, as far as anybody can tell.
+
+    `details` has `device`, `deal` and `root`.
+    """
+
+
 class Holder:
     """One device. Methods raise `Unavailable` where it does not answer, `Refused`, and `PeerFault` for what no honest device sends."""
 
@@ -326,7 +333,7 @@ def check_leaves(device: Address, shard: Shard, first: int, count: int, data: by
     """Raise `PeerFault` unless a device sent these transfer leaves of a shard."""
     size = min(shard.size, (first + count) * TRANSFER_LEAF) - first * TRANSFER_LEAF
     if len(data) != size or not tree.verify_range(shard.root, shard.size, first, data, proof):
-        raise PeerFault(f"{device} sends bytes that are not those of the shard", device=device, deal=shard.deal)
+        raise Spoiled(f"{device} sends bytes that are not those of the shard", device=device, deal=shard.deal, root=shard.root)
 
 
 def signed_by(digest: bytes, signature: bytes, device: Address) -> bool:

@@ -8,7 +8,7 @@ here can be told from those made elsewhere.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -47,6 +47,7 @@ MIGRATIONS: Final = (
     CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     """,
     "CREATE TABLE leaving (object BLOB PRIMARY KEY) WITHOUT ROWID;",
+    "CREATE TABLE spoiled (deal BLOB PRIMARY KEY, why TEXT NOT NULL) WITHOUT ROWID;",
 )
 
 
@@ -179,6 +180,20 @@ class FilesJournal:
             "AND (?4 IS NULL OR state = ?4) ORDER BY object, segment, shard"
         )
         return [_deal(row) for row in await self.read(query, (object, segment, device, state))]
+
+    async def spoil(self, deal: bytes, device: Address, root: bytes, why: str) -> None:
+        """A read found that a device has other bytes than those of its shard; nothing, where the deal is not this one's and kept."""
+        query = "INSERT OR IGNORE INTO spoiled SELECT id, ? FROM deals WHERE id = ? AND device = ? AND root = ? AND state = ?"
+        await self.write(lambda connection: connection.execute(query, (why, deal, device, root, KEPT)))
+
+    async def spoiled(self) -> dict[bytes, str]:
+        """Deals whose shards a read found to be other bytes, and no keeper has heeded yet; each with why."""
+        return {bytes(deal): why for deal, why in await self.read("SELECT deal, why FROM spoiled")}
+
+    async def heeded(self, deals: Collection[bytes]) -> None:
+        """A keeper has heeded what reads found."""
+        rows = [(deal,) for deal in deals]
+        await self.write(lambda connection: connection.executemany("DELETE FROM spoiled WHERE deal = ?", rows))
 
     async def holding(self) -> set[Address]:
         """Devices that hold something."""

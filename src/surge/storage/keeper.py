@@ -127,6 +127,7 @@ class Keeper:
 
         `names` are the objects that it is about; all, where none are named.
         """
+        await self._heed()
         charges, works = await self._let_go(await self.charges(names))
         looks, audits = await self._look(charges, prove=pay, pay=pay)
         works += await self.repair(names, charges=charges, looks=looks)
@@ -136,6 +137,8 @@ class Keeper:
 
     async def audit(self, names: Collection[str] = (), *, pay: bool = True) -> list[Audit]:
         """Have devices prove what they hold, and pay those that do; what each came to."""
+        if pay:
+            await self._heed()
         _, audits = await self._look(await self.charges(names), prove=True, pay=pay)
         return audits
 
@@ -143,6 +146,7 @@ class Keeper:
         self, names: Collection[str] = (), *, charges: Sequence[Charge] | None = None, looks: Sequence[Look] | None = None
     ) -> list[Work]:
         """Mend what is due, the most endangered first; what was done."""
+        await self._heed()
         if charges is None:
             charges = await self.charges(names)
         if looks is None:
@@ -166,6 +170,7 @@ class Keeper:
             works += await self._repairing.mend(seen, sight, number)
             spared = await self.challenging.spared(wanted=self.challenges)
             await self._repairing.release(seen.charge, sight, spared)
+        await self._heed()
         return works
 
     async def charges(self, names: Collection[str] = ()) -> list[Charge]:
@@ -253,6 +258,22 @@ class Keeper:
                 await self._storage.journal.put_deals([replace(row, state=LOST)])
                 await self.journal.did(Work(now, row.object, row.segment, row.shard, row.device, "lost", failed.why))
 
+    async def _heed(self) -> None:
+        """What reads found to be other bytes than those of its shard is lost, and why is written down before that.
+
+        It is not challenged: a read does not tell which of the leaves that a challenge asks for is another.
+        """
+        journal, now = self._storage.journal, int(time.time())
+        await self._storage.note_spoiled()
+        spoiled = await journal.spoiled()
+        rows = [row for row in await journal.deals(state=KEPT) if row.id in spoiled] if spoiled else []
+        for row in rows:
+            await self.journal.did(
+                Work(now, row.object, row.segment, row.shard, row.device, "lost", f"when it was read, {spoiled[row.id]}")
+            )
+        await journal.put_deals([replace(row, state=LOST) for row in rows])
+        await journal.heeded(spoiled)
+
     async def _paid(self, found: Look, authors: dict[bytes, Address], *, pay: bool) -> int:
         if not pay or not found.passed:
             return 0
@@ -302,11 +323,12 @@ class Keeper:
 
     async def status(self) -> list[Kept]:
         """How objects are kept, as far as it was seen last. Asks no holder."""
-        sight, found = await self._sight(), []
+        await self._storage.note_spoiled()
+        sight, found, spoiled = await self._sight(), [], await self._storage.journal.spoiled()
         for charge in await self.charges():
             if charge.expires and charge.expires <= time.time():
                 continue
-            rows = await self._storage.journal.deals(object=charge.keys.object, state=KEPT)
+            rows = [row for row in await self._storage.journal.deals(object=charge.keys.object, state=KEPT) if row.id not in spoiled]
             found.append(_kept(charge, rows, sight, await self.journal.spent(charge.keys.object)))
         return found
 
