@@ -15,6 +15,7 @@ from keeping_support import CODE, MIB, deals, device_of, shard_file, town_of
 from network_support import Town
 from surge.core.storage.deals import SKEW
 from surge.storage.journal import DROPPED, LOST, OPENING
+from surge.wallet import Keystore
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,16 @@ def test_a_round_pays_who_proves_and_has_them_pledge_on(network: surge.Network, 
         assert after[each.id].signature != each.signature
     (kept,) = [each for each in network.files.status() if each.name == "kept"]
     assert (kept.sound, kept.here, kept.danger, kept.spent) == (5, 5, "none", sum(each.paid for each in audits))
+
+
+def test_a_machine_that_looked_at_nothing_says_so(network: surge.Network, town: Town, tmp_path: Path) -> None:
+    network.files.put(random.Random(7).randbytes(MIB), "recovered", code=CODE, segment_size=MIB)
+    wallet = Keystore(town.folder / "buyer" / "wallet").load("buyer")
+    with surge.connect(town.file, home=tmp_path / "elsewhere", wallet=wallet) as other:
+        for seen in (["unseen", 0, 0], ["none", 5, 5]):
+            (kept,) = [each for each in other.files.status() if each.name == "recovered"]
+            assert [kept.danger, kept.sound, kept.here] == seen
+            other.files.audit("recovered")
 
 
 def flipped(path: Path) -> None:

@@ -28,6 +28,7 @@ DANGERS = {
     "repair": "repair is due",
     "endangered": "repair is due, and too few are there now",
     "unreadable": "too few are there now",
+    "unseen": "not looked at yet: `surge storage audit` looks",
 }
 """How an object stands, in words."""
 
@@ -78,10 +79,10 @@ def status(bundle: Path | None, network: str | None, json_: bool) -> None:
     rows = [
         {
             "name": each.name,
-            "shards": f"{each.sound} of {each.shards}, {each.needed} needed",
-            "here": each.here,
+            "shards": f"{each.shards if each.danger == 'unseen' else f'{each.sound} of {each.shards}'}, {each.needed} needed",
+            "here": "?" if each.danger == "unseen" else each.here,
             "state": _state(each),
-            "pledged until": brief_time(each.pledged) if each.pledged else "not pledged",
+            "pledged until": "?" if each.danger == "unseen" else brief_time(each.pledged) if each.pledged else "not pledged",
             "spent": brief_tokens(each.spent),
         }
         for each in found

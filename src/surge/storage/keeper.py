@@ -78,7 +78,8 @@ class Kept:
     """Shards of the worst segment whose devices are there now."""
     danger: str
     """"none", "waiting": some shards are lost, and few enough; "repair": it is due; "endangered": it is due and cannot be made now;
-    "unreadable": too few shards are there to read it now."""
+    "unreadable": too few shards are there to read it now; "unseen": no keeper here looked yet, so that nothing is known, and `sound` and
+    `here` are 0."""
     pledged: int
     """When the first of its pledges ends, in Unix seconds; 0 where none is known."""
     expires: int
@@ -329,7 +330,9 @@ class Keeper:
             if charge.expires and charge.expires <= time.time():
                 continue
             rows = [row for row in await self._storage.journal.deals(object=charge.keys.object, state=KEPT) if row.id not in spoiled]
-            found.append(_kept(charge, rows, sight, await self.journal.spent(charge.keys.object)))
+            kept = _kept(charge, rows, sight, await self.journal.spent(charge.keys.object))
+            known = await self._storage.journal.objects(id=charge.keys.object)
+            found.append(kept if known else replace(kept, sound=0, here=0, danger="unseen"))
         return found
 
 
