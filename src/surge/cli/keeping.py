@@ -95,7 +95,12 @@ def _state(each: Kept) -> str:
     said = DANGERS[each.danger]
     if each.danger == "none" and each.here < each.shards:
         said = f"none lost, {each.shards - each.here} away"
-    return f"{said}; its pledges are over: `surge storage keep`" if 0 < each.pledged < time.time() else said
+    if not each.over:
+        return said
+    many = (
+        "its pledges are" if each.over == each.pledges else f"{each.over} of its {each.pledges} pledges {'is' if each.over == 1 else 'are'}"
+    )
+    return f"{said}; {many} over: `surge storage keep`"
 
 
 @storage.command()

@@ -86,6 +86,10 @@ class Kept:
     """Until when it is kept, in Unix seconds; 0 for as long as its keeper goes on."""
     spent: int
     """Wei that this keeper paid for it."""
+    pledges: int = 0
+    """Its pledges that are known here."""
+    over: int = 0
+    """Those of them that ended."""
 
 
 class Keeper:
@@ -353,4 +357,6 @@ def _kept(charge: Charge, rows: Sequence[DealRow], sight: Sight, spent: int) -> 
     elif there < header.k:
         danger = "unreadable"
     ends = [row.until for row in rows if row.until]
-    return Kept(charge.name, header.size, header.k, header.n, least, there, danger, min(ends, default=0), charge.expires, spent)
+    pledged, now = min(ends, default=0), time.time()
+    over = sum(each < now for each in ends)
+    return Kept(charge.name, header.size, header.k, header.n, least, there, danger, pledged, charge.expires, spent, len(ends), over)
