@@ -139,6 +139,8 @@ def test_a_deal_that_was_begun_too_long_ago_is_made_anew_in_the_same_repair(netw
     assert (mended.device, mended.id != begun.id, mended.digest) == (device.address, True, victim.digest)
     assert mended.starts > victim.starts - SKEW
     assert begun.id in {each.id for each in deals(network, "begun", DROPPED)}
+    dropped = {each.device: each.why for each in network.files.log("begun") if each.what == "dropped"}
+    assert dropped == {victim.device: "it is in another place"}, "what a device never had is not told to be dropped"
     assert network.files.read("begun") == data
 
 

@@ -289,19 +289,22 @@ class Repairing:
     async def _make_way(self, charge: Charge, number: int, device: Address) -> None:
         """A device that lost its shard of a segment takes another one once it has dropped that."""
         for row in await self._storage.journal.deals(object=charge.keys.object, segment=number, device=device, state=LOST):
-            await self._drop(charge, row)
+            await self._drop(charge, row, "to make way for another shard of the segment")
 
-    async def _drop(self, charge: Charge, row: DealRow) -> bool:
+    async def _drop(self, charge: Charge, row: DealRow, why: str) -> bool:
+        """Whether it has it no more; what it did not have anyway is not told."""
+        there = False
         try:
             holder = await self._storage.fleet.holder(row.device)
             release = KeySigner(charge.keys.map).sign(Release(row.id).digest(self._storage.domain))
-            await holder.drop(HeldShard(row.id, row.root, row.size), release)
+            there = await holder.drop(HeldShard(row.id, row.root, row.size), release) is not None
         except SurgeError as error:
             if not isinstance(error, Refused) or error.code != "missing":
                 log.info("%s was not told to drop a shard: %s", row.device, error)
                 return False
         await self._storage.journal.put_deals([replace(row, state=DROPPED)])
-        await self._did(charge, row.segment, row.shard, row.device, Cost("dropped", "it is in another place"))
+        if there:
+            await self._did(charge, row.segment, row.shard, row.device, Cost("dropped", why))
         return True
 
     async def release(self, charge: Charge, sight: Sight, spared: frozenset[bytes]) -> int:
@@ -312,5 +315,5 @@ class Repairing:
         for row in rows:
             here = sight.presence.get(row.device) in (Presence.HERE, Presence.LEAVING)
             if row.state == LOST and (row.segment, row.shard) in kept and row.id not in spared and here:
-                dropped += await self._drop(charge, row)
+                dropped += await self._drop(charge, row, "it is in another place")
         return dropped
