@@ -56,6 +56,7 @@ def test_what_is_stored_is_kept_from_the_command_line(town: Town, tmp_path: Path
     assert [each["what"] for each in told(town, "repair")] == ["rebuilt"]
     works = told(town, "log", "scan.tif")
     assert [each["what"] for each in reversed(works)][:2] == ["lost", "rebuilt"]
+    assert {each["name"] for each in works} == {"scan.tif"}
     assert "nothing is kept as 'no'" in said(town, "audit", "no", code=3)
     bundle = tmp_path / "bundle"
     made = told(town, "delegate", "--to", str(bundle), "--cap", "20")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 
-from surge.cli.keeping import _state
+import pytest
+
+from surge.cli.keeping import _show_works, _state
 from surge.core.storage.asking import Usual
 from surge.core.storage.header import Header, Kind
 from surge.core.storage.map import Placed
@@ -13,6 +16,7 @@ from surge.core.types import Address
 from surge.storage.charges import Charge
 from surge.storage.client import adopted, fresh_keys
 from surge.storage.keeper import Kept, _kept
+from surge.storage.keeper_journal import Work
 from surge.storage.keeper_repair import Sight
 
 KEPT = Kept("scan.tif", 1000, 4, 6, 6, 6, "none", int(time.time()) + 600, 0, 0)
@@ -21,6 +25,17 @@ KEPT = Kept("scan.tif", 1000, 4, 6, 6, 6, "none", int(time.time()) + 600, 0, 0)
 def test_what_nobody_looked_at_is_not_called_lost() -> None:
     assert _state(KEPT) == "all there"
     assert _state(replace(KEPT, sound=0, here=0, danger="unseen", pledged=0)) == "not looked at yet: `surge storage audit` looks"
+
+
+def test_what_was_done_is_told_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    work = Work(5, bytes.fromhex("d3b6b2809202") + bytes(26), 0, 1, Address("0x" + "11" * 20), "rebuilt", "its holder is gone")
+    _show_works([replace(work, name="scan.tif")], json_=False, empty="")
+    assert "scan.tif" in (said := capsys.readouterr().out)
+    assert "d3b6b2809202" not in said
+    _show_works([work], json_=False, empty="")
+    assert "d3b6b2809202" in capsys.readouterr().out
+    _show_works([replace(work, name="scan.tif")], json_=True, empty="")
+    assert json.loads(capsys.readouterr().out)[0]["object"] == work.object.hex()
 
 
 def test_it_is_said_how_many_pledges_are_over() -> None:

@@ -151,7 +151,8 @@ def _show_works(found: Sequence[Work], json_: bool, empty: str) -> None:
     rows = [
         {
             "at": each.at if json_ else brief_time(each.at),
-            "object": each.object.hex() if json_ else each.object.hex()[:12],
+            "object": each.object.hex() if json_ else each.name or each.object.hex()[:12],
+            "name": each.name,
             "segment": each.segment,
             "shard": each.shard,
             "what": each.what,

@@ -326,6 +326,13 @@ class Keeper:
 
     # How it stands
 
+    async def named(self, works: Sequence[Work]) -> list[Work]:
+        """The same works, with what their objects are called; what they were called here, where their names are gone or not told."""
+        names = {row.id: row.name for row in await self._storage.journal.objects()}
+        here = await self._storage.book.here()
+        names |= {entry.keys.object: name for name, entry in here.items() if entry.keys is not None}
+        return [replace(each, name=names.get(each.object, "")) for each in works]
+
     async def status(self) -> list[Kept]:
         """How objects are kept, as far as it was seen last. Asks no holder."""
         await self._storage.note_spoiled()

@@ -76,6 +76,8 @@ class Work:
     """Bytes written."""
     wei: int = 0
     """What moving them cost, or what was slashed."""
+    name: str = ""
+    """What the object is called, where that is known; not kept."""
 
 
 @dataclass(frozen=True, slots=True)

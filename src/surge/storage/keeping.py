@@ -120,13 +120,17 @@ class Keeping(ABC):
 
     def repair(self, *names: str) -> list[Work]:
         """Look who is there, and mend what is due of these names, or of all; what was done. Raises `InvalidInput` while a keeper runs."""
-        return self._kept(lambda keeper: keeper.repair(names), alone=True)
+
+        async def run(keeper: Keeper) -> list[Work]:
+            return await keeper.named(await keeper.repair(names))
+
+        return self._kept(run, alone=True)
 
     def challenge(self, name: str) -> list[Work]:
         """Settle challenges that are over, and challenge on the ledger what failed to prove, or is silent, and pledged; what was done."""
 
         async def run(keeper: Keeper) -> list[Work]:
-            return await keeper.challenging.go_on(await keeper.charges([name]))
+            return await keeper.named(await keeper.challenging.go_on(await keeper.charges([name])))
 
         return self._kept(run)
 
@@ -135,7 +139,7 @@ class Keeping(ABC):
 
         async def run(keeper: Keeper) -> list[Work]:
             found = None if name is None else (await keeper.charges([name]))[0].keys.object
-            return await keeper.journal.works(found, count)
+            return await keeper.named(await keeper.journal.works(found, count))
 
         return self._kept(run)
 
