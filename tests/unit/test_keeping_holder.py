@@ -20,7 +20,7 @@ from surge.errors import PeerFault
 from surge.storage import holder as module
 from surge.storage.client import adopted
 from surge.storage.holder import Holder
-from surge.storage.keeper_looking import judged
+from surge.storage.keeper_looking import Failed, Look, judged
 from surge.storage.proving import leaf_asked
 
 
@@ -86,6 +86,15 @@ async def test_a_reader_that_is_called_off_does_not_call_its_bill_off(monkeypatc
     await second
     assert len(paid) == 1
     assert holder._unbilled == 0
+
+
+def test_why_shards_are_lost_is_said_once() -> None:
+    look = Look(Address("0x" + "11" * 20), here=True, asked=14)
+    look.failed = {bytes([each]): Failed(each, "it says that it does not have it") for each in range(12)}
+    look.failed[b"other"] = Failed(1, "what it shows is not in the shard")
+    assert look.said == (
+        "it proved 0 of 14 shards; 12 shards are lost: it says that it does not have it; 1 shard is lost: what it shows is not in the shard"
+    )
 
 
 def test_only_the_leaf_that_was_asked_for_is_a_proof() -> None:

@@ -7,6 +7,7 @@ root is no proof. Who says that a shard is not there is asked once more; who doe
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -55,7 +56,8 @@ class Look:
         if not self.here:
             return f"it does not answer: {self.why}"
         parts = [f"it proved {len(self.passed)} of {counted(self.asked, 'shard')}"] if self.asked else ["it answers"]
-        parts += [f"shard {deal.hex()[:12]} is lost: {each.why}" for deal, each in list(self.failed.items())[:8]]
+        whys = Counter(each.why for each in self.failed.values())
+        parts += [f"{counted(count, 'shard')} {'is' if count == 1 else 'are'} lost: {why}" for why, count in whys.most_common()]
         parts += ["it leaves"] if self.leaving else []
         return "; ".join([*parts, self.why] if self.why else parts)
 
@@ -106,5 +108,5 @@ def judged(seed: bytes, row: DealRow, proof: Proof | None) -> Failed | None:
     if proof is None:
         return Failed(leaf, "it says that it does not have it")
     if not verify(row.root, row.size, leaf, proof.leaf, proof.path):
-        return Failed(leaf, f"what it shows as leaf {leaf} is not in the shard")
+        return Failed(leaf, "what it shows is not in the shard")
     return None
