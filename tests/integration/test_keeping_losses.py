@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import surge
-from keeping_support import CODE, CONFIG, MIB, UNHURRIED, deals, device_of, eventually, town_of
+from keeping_support import CODE, CONFIG, MIB, UNHURRIED, deals, device_of, eventually, shard_file, town_of
 from network_support import Device, Town
 from surge.storage.journal import DealRow
 
@@ -85,6 +85,24 @@ def test_a_device_that_leaves_hands_over(network: surge.Network, town: Town) -> 
     assert network.files.read("moved") == data
     assert device.storage is not None
     assert device.storage.shelf.totals[0] == 0, "it was told to drop what it handed over"
+
+
+def test_a_device_that_leaves_with_a_spoiled_shard_hands_over_nothing(network: surge.Network, town: Town) -> None:
+    data = random.Random(6).randbytes(MIB)
+    network.files.put(data, "spoiled", code=CODE, segment_size=MIB)
+    row = deals(network, "spoiled")[0]
+    path, device = shard_file(town, row), device_of(town, row)
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    town.call(device.stop())
+    leaving = town.storage
+    town.storage = replace(CONFIG, leaving=True)
+    town.call(device.start())
+    town.storage = leaving
+    (work,) = eventually(lambda: network.files.repair())
+    assert (work.what, "not those of the shard" in work.why) == ("failed", True)
+    assert network.files.status()[0].sound == 4
+    assert [(each.what, each.shard) for each in network.files.repair()] == [("rebuilt", row.shard)]
+    assert network.files.read("spoiled") == data
 
 
 def test_an_owner_is_away_and_holders_earn(network: surge.Network, town: Town) -> None:

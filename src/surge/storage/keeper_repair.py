@@ -98,6 +98,10 @@ class Cost:
     """What was read, unmasked, by index."""
 
 
+class _NotGiven(Unavailable):
+    """A holder that leaves does not give its shard: it is not for the new one to answer for."""
+
+
 class Repairing:
     """Mends objects of one keeper."""
 
@@ -171,7 +175,8 @@ class Repairing:
         except InternalFault:
             raise
         except SurgeError as error:
-            storage.fleet.failed(device, error)
+            if not isinstance(error, _NotGiven):
+                storage.fleet.failed(device, error)
             if not isinstance(error, Unavailable):
                 await storage.journal.put_deals([replace(deal, state=LOST)])
             return await self._did(charge, number, move.index, device, Cost("failed", str(error)))
@@ -207,9 +212,13 @@ class Repairing:
         return Cost(read=size * len(shards), wei=wei, shards=shards)
 
     async def _copied(self, charge: Charge, segment: MapSegment, number: int, index: int, place: Place, cost: Cost) -> CodedShard:
-        """A shard of a holder that leaves, masked anew."""
+        """A shard of a holder that leaves, masked anew. Raises `_NotGiven`."""
         source = next(each for each in sources(charge.keys, segment, number) if each.index == index)
-        plain = await whole_shard(self._storage.fleet, source, segment.layout.shard, charge.keys)
+        try:
+            plain = await whole_shard(self._storage.fleet, source, segment.layout.shard, charge.keys)
+        except SurgeError as error:
+            self._storage.fleet.failed(source.placed.device, error)
+            raise _NotGiven(f"its holder, which leaves, does not give it: {error}") from error
         cost.read += len(plain)
         cost.wei += await self._price(source.placed.device, len(plain))
 

@@ -213,7 +213,7 @@ async def shards_of(
 
 
 async def whole_shard(fleet: Holders, source: Source, size: int, keys: Keys) -> memoryview:
-    """A shard's bytes, unmasked."""
+    """A shard's bytes, unmasked. Raises what kept one piece of it from coming."""
     total, gate, shard = -(-size // FRAGMENT), asyncio.Semaphore(AHEAD), room(size)
     mask = Mask(mask_key(keys.mask, source.place))
 
@@ -227,9 +227,12 @@ async def whole_shard(fleet: Holders, source: Source, size: int, keys: Keys) -> 
         async with asyncio.TaskGroup() as group:
             for first in range(0, total, MOST_LEAVES):
                 group.create_task(piece(first))
-    except BaseException:
+    except BaseException as error:
         shard.release()  # who is called off may be held by its own traceback for long
-        raise
+        inner = _inner(error)
+        if inner is None or inner is error:
+            raise
+        raise inner from error
     return shard
 
 
