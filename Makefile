@@ -48,7 +48,7 @@ demo: setup
 	$(BIN)/surge demo
 
 # More processes than a small machine has cores, since most tests wait more than they work. A file stays in one: its network starts once.
-SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
+SPREAD := -n 6 --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(BIN)/python -m pytest $(SPREAD) -m "not slow"

@@ -182,4 +182,4 @@ sys.exit(run_command(surge, ["simulate", "economy"]))
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert said.returncode == 3
-    assert re.search(r"pip install\s+'depin-surge\[simulate\]'", said.stderr)
+    assert re.search(r"pip install\s+-e\s+'\.\[simulate\]'", said.stderr)
