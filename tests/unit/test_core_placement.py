@@ -175,3 +175,11 @@ def test_an_operator_has_room_for_one_shard_of_a_segment_however_many_devices_it
     assert placement.shards_that_fit([one, two, other, small, leaves], 10, 4) == 4 + 4
     assert placement.shards_that_fit([one, two, other, small, leaves], 10, 7) == 5 + 7
     assert placement.shards_that_fit([], 10, 7) == 0
+
+
+def test_who_stands_badly_gets_a_shard_only_where_there_are_too_few_others() -> None:
+    bad = [device(number, standing=0.04) for number in (1, 2)]
+    well = [device(number, standing=0.1) for number in (3, 4, 5)]
+    for seed in range(50):
+        assert not {*place([*bad, *well], seed.to_bytes(4, "big"), 2, 3, 1000)} & {*bad}
+        assert len({*place([*bad, *well], seed.to_bytes(4, "big"), 2, 4, 1000)} & {*bad}) == 1

@@ -234,15 +234,7 @@ async def soon(
     They have their patience first, and come last for a while.
     """
     gate = asyncio.Semaphore(AT_ONCE)
-
-    async def one(thing: S) -> T | SurgeError:
-        async with gate:
-            try:
-                return await work(thing)
-            except SurgeError as error:
-                return error
-
-    tasks = {asyncio.ensure_future(one(thing)): thing for thing in things}
+    tasks = {asyncio.create_task(_tried(gate, work, thing)): thing for thing in things}
     left, until = set(tasks), float("inf")
     try:
         while left:
@@ -265,12 +257,12 @@ async def soon(
 async def at_most(limit: int, things: Iterable[S], work: Callable[[S], Awaitable[T]]) -> list[T | SurgeError]:
     """Do the same with many things, so many at once; what each came to."""
     gate = asyncio.Semaphore(limit)
+    return list(await asyncio.gather(*(_tried(gate, work, thing) for thing in things)))
 
-    async def one(thing: S) -> T | SurgeError:
-        async with gate:
-            try:
-                return await work(thing)
-            except SurgeError as error:
-                return error
 
-    return list(await asyncio.gather(*(one(thing) for thing in things)))
+async def _tried(gate: asyncio.Semaphore, work: Callable[[S], Awaitable[T]], thing: S) -> T | SurgeError:
+    async with gate:
+        try:
+            return await work(thing)
+        except SurgeError as error:
+            return error

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
-from typing import Final
 
 from surge.buyer.accounts import Lease
 from surge.core import canonical
@@ -42,22 +41,16 @@ SAME_SECONDS = 60
 Told = Callable[[int], None]
 """Hears how many bytes are safe, or are there."""
 
-POOR: Final = 0.1
-"""A device that stands lower is used where there are too few others: one that nothing is known of stands at a half."""
-
 
 async def candidates(storage: Storage, max_price: int | None, least: int = 1) -> list[Candidate]:
-    """Devices that lend disk, and may be used.
-
-    Those that failed just now, or that stand badly, only where there are fewer than `least` operators else.
-    """
+    """Devices that lend disk, and may be used; those that failed just now only where there are fewer than `least` operators else."""
     offers = [
         each.offer
         for each in (await storage.fleet.offers()).values()
         if (max_price is None or each.offer.storage <= max_price) and not storage.fleet.is_out(each.offer.device)
     ]
     held = await storage.fleet.standings(offers)
-    well = [offer for offer in offers if not storage.fleet.is_shunned(offer.device) and held[offer.device].value >= POOR]
+    well = [offer for offer in offers if not storage.fleet.is_shunned(offer.device)]
     if len({offer.operator for offer in well}) < least:
         well = offers
     return [

@@ -44,7 +44,6 @@ async def release(storage: Storage, keys: Keys, deals: Sequence[DealRow]) -> int
         return receipt is not None
 
     answers: list[tuple[DealRow, bool | SurgeError]] = []
-
     asked, heard = Counter(deal.device for deal in deals), Counter[Address]()
 
     def only_silent_left() -> bool:
@@ -54,10 +53,11 @@ async def release(storage: Storage, keys: Keys, deals: Sequence[DealRow]) -> int
         return all(storage.fleet.is_shunned(each) for each in waiting) or (bool(heard) and not any(heard[each] for each in waiting))
 
     await soon(storage.fleet, deals, _device, drop, answers, only_silent_left)
-    done = {deal.id for deal, answer in answers if not isinstance(answer, SurgeError)}
+    came = {deal.id: answer for deal, answer in answers}
     for deal in deals:
-        if deal.id not in done:
-            log.info("%s was not told to drop a shard", deal.device)
+        answer = came.get(deal.id)
+        if not isinstance(answer, bool):
+            log.info("%s was not told to drop a shard: %s", deal.device, answer or "it says nothing")
             await storage.journal.put_deals([replace(deal, state=LOST)])
     return sum(answer is True for _, answer in answers)
 

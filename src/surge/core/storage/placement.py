@@ -46,6 +46,9 @@ almost never there together, so that such devices take part only where there are
 PRICE_POWER = 2
 """Twice as dear weighs a quarter."""
 
+POOR = 0.1
+"""A device that stands lower gets a shard where there are too few others: one of which nothing is known stands at a half."""
+
 ROOM_ENOUGH = 1 << 40
 """Bytes of free room above which more room weighs no more."""
 
@@ -221,14 +224,14 @@ def shards_that_fit(candidates: Sequence[Candidate], size: int, segments: int) -
 
 
 def ranked(candidates: Sequence[Candidate], seed: bytes) -> list[int]:
-    """Places in `candidates`, in the order in which the seed gives them their turns."""
+    """Places in `candidates`, in the order in which the seed gives them their turns; those that stand badly after all others."""
     if not candidates:
         return []
     number, typical = seed_number(seed), median_low([each.price for each in candidates])
     turns = [
         turn(number, device_number(each.device), weight(each.uptime, each.standing, each.price, each.room, typical)) for each in candidates
     ]
-    return sorted(range(len(candidates)), key=lambda at: (turns[at], candidates[at].device))
+    return sorted(range(len(candidates)), key=lambda at: (candidates[at].standing < POOR, turns[at], candidates[at].device))
 
 
 def place(
