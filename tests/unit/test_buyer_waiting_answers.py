@@ -319,3 +319,26 @@ async def test_who_is_always_busy_keeps_no_answer_waiting(make_audited: Callable
     busy._call = refuse  # type: ignore[method-assign]
     bed = make_audited(one, busy, alone=True)
     assert await bed.map(bed.plan(chunk=1), range(3)) == [1, 2, 3]
+
+
+async def test_an_answer_is_judged_without_a_copy_that_never_comes(make_audited: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surge.buyer.stragglers.UNPROVEN_SECONDS", 0.1)
+    copied = asyncio.Event()
+    one, other = (honest(seconds=lambda count: copied.set() or 0.0) for _ in range(2))
+    serve, first = one._call, True
+
+    async def refuse_once(wire: Any, call: Any) -> None:
+        nonlocal first
+        if call.method == "run" and first:
+            first = False
+            await copied.wait()  # the other runs a copy by now, and answers while this one is waited for
+            while bed.peers[other.device].payer.held == 0:
+                await asyncio.sleep(0.01)
+            return await one._refuse(wire, call.id, "busy", "later")
+        return await serve(wire, call)
+
+    one._call = refuse_once  # type: ignore[method-assign]
+    other.setup_seconds = 0.3  # the first unit is asked of `one`
+    bed = make_audited(one, other, alone=True)
+    assert await bed.map(bed.plan(chunk=1), range(1)) == [1]
+    assert not first

@@ -143,6 +143,8 @@ class Auditing:
     def look(self, now: float) -> None:
         """See whether answers are waited for that nobody gives. Call it some times a second.
 
+        Where whoever had them under way ended without one, those that are there are judged. Otherwise:
+
         1. Where no operator is there that could: what can be said without is said.
         2. Where windows are full of answers that wait for one another, or devices do no more before theirs are paid, those who gave them
            are paid, and their answers go on waiting.
@@ -153,6 +155,8 @@ class Auditing:
             cut = scheduler.cuts.get(ballot.number)
             if ballot.right is None and ballot.task is None:
                 self._prepay(ballot, lambda peer: peer.lacks_cover)
+                if ballot.held and (cut is None or (cut.lacks <= 0 and not cut.tries)):
+                    self._judge_soon(ballot)
             if ballot.right is not None or ballot.task is not None or cut is None or (cut.lacks <= 0 and not cut.is_stuck(scheduler.lanes)):
                 ballot.stuck_since = ballot.waits_since = None
                 continue

@@ -289,7 +289,12 @@ class Desk:
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Future[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._job.fail(error)
 
     async def _bring_and_ask(self, one: Assign, peer: Peer, call: UnitCall, unit: Unit, *, again: bool = False) -> None:
         """A unit whose input is too large for its call, or that reads stored files: that goes first, once.
