@@ -251,8 +251,10 @@ def provide(network: str | None, data: Path | None, yes: bool, with_parent: int 
     """Lend this device and earn. Stops cleanly on SIGTERM: finishes what is in flight and redeems what it earned."""
     from surge.cli.image import ensure_image
     from surge.cli.networks import ensure_trusted
+    from surge.provider.memory import keep_freed
 
     begin(with_parent)
+    keep_freed()
     config = provider_config(options)
     here = os.cpu_count() or config.cores
     if config.cores > here:

@@ -7,6 +7,7 @@ a damaged one would decode to other bytes without a word.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,9 @@ Fragments = Callable[[int], Mapping[int, Bytes]]
 
 _RUN = 16
 """Chunks that are read and sealed together: a megabyte."""
+
+_HUGE = 2 << 20
+"""Bytes of a large page."""
 
 _AHEAD = 2
 """Stripes that are coded before they are masked."""
@@ -56,9 +60,14 @@ class CodedShard:
 def room(size: int) -> memoryview:
     """Memory for a shard or a segment, from 1 byte up: it goes back to the system when nobody has it any more.
 
-    What the allocator has given out once in megabytes it keeps, in pieces: three times as much is resident then as is in use.
+    What the allocator has given out once in megabytes it keeps, in pieces: three times as much is resident then as is in use. It comes in
+    pages of 2 MiB where the system has them for who asks: the first touch of as many small ones costs more than what is done with them.
     """
-    return memoryview(mmap.mmap(-1, size))
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if size >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a system without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(memory)
 
 
 class _Masker:

@@ -199,7 +199,10 @@ def sources(keys: Keys, segment: Segment, number: int) -> list[Source]:
 async def shards_of(
     fleet: Holders, segment: Segment, found: list[Source], keys: Keys, without: frozenset[int] = frozenset()
 ) -> dict[int, memoryview]:
-    """Any k whole shards of a segment, unmasked, from the devices that are quickest. Raises `Unavailable`."""
+    """Any k whole shards of a segment, unmasked, from the devices that are quickest. Raises `Unavailable`.
+
+    More than k are begun when only as many are missing: where all are as quick, they would take a part of the way from those.
+    """
     layout = segment.layout
     ranked = sorted(
         (each for each in found if each.index not in without),
@@ -209,7 +212,7 @@ async def shards_of(
     async def fetch(source: Source) -> tuple[int, memoryview]:
         return source.index, await whole_shard(fleet, source, layout.shard, keys)
 
-    return dict(await first_of(fleet, ranked, fetch, layout.k, "a segment"))
+    return dict(await first_of(fleet, ranked, fetch, layout.k, "a segment", at_once=False))
 
 
 async def whole_shard(fleet: Holders, source: Source, size: int, keys: Keys) -> memoryview:
@@ -249,11 +252,18 @@ async def _masked(fleet: Holders, source: Source, size: int, first: int, count: 
 
 
 async def first_of(
-    fleet: Holders, ranked: list[Source], fetch: Callable[[Source], Awaitable[tuple[int, T]]], needed: int, what: str, have: int = 0
+    fleet: Holders,
+    ranked: list[Source],
+    fetch: Callable[[Source], Awaitable[tuple[int, T]]],
+    needed: int,
+    what: str,
+    have: int = 0,
+    at_once: bool = True,
 ) -> list[tuple[int, T]]:
-    """Fetch from sources, some more than needed at once, until enough have come; the others are called off. Raises `Unavailable`.
+    """Fetch from sources, some more than needed, until enough have come; the others are called off. Raises `Unavailable`.
 
-    `have` are there besides: they are counted in what is said when it cannot be read.
+    `have` are there besides: they are counted in what is said when it cannot be read. Those beyond what is needed are begun `at_once`, or
+    when no more than as many are missing.
     """
     waiting = list(ranked)
     came: list[tuple[int, T]] = []
@@ -265,7 +275,8 @@ async def first_of(
                 under_way[asyncio.ensure_future(fetch(source))] = source
             del waiting[:count]
 
-        begin(needed + min(SPARE, max(1, needed // 4)) if needed > 1 else 1)
+        spare = min(SPARE, max(1, needed // 4)) if needed > 1 else 0
+        begin(needed + spare if at_once else needed)
         while len(came) < needed:
             if not under_way:
                 raise Unavailable(
@@ -284,6 +295,8 @@ async def first_of(
                 error = _inner(task.exception())
                 if error is None:
                     came.append(task.result())
+                    if not at_once and len(came) == needed - spare:
+                        begin(spare)
                 elif isinstance(error, SurgeError):
                     why = error
                     fleet.failed(source.placed.device, error)
