@@ -49,12 +49,12 @@ import os, signal, sys, surge
 from surge.storage import getting
 count, appends = int(sys.argv[4]), 0
 before = getting._append
-def append(*given):
+def append(*given, **options):
     global appends
     appends += 1
     if appends > count:
         os.kill(os.getpid(), signal.SIGKILL)
-    before(*given)
+    before(*given, **options)
 getting._append = append
 with surge.connect(sys.argv[1]) as network:
     network.files.get(sys.argv[2], sys.argv[3])
@@ -114,6 +114,16 @@ def test_a_put_that_was_cut_off_and_is_asked_for_otherwise_is_put_as_asked(town:
         with network.files.open("otherwise", "r") as text, pytest.raises(UnicodeDecodeError):
             text.read()
     assert kept(town.devices) - before <= 4, "the shards of what was cut off are there still"
+
+
+@pytest.mark.parametrize("count", [6, 7, 8])
+def test_a_put_that_dies_among_its_last_pledges_goes_on_to_all_of_them(town: Town, tmp_path: Path, count: int) -> None:
+    source = tmp_path / "small"
+    source.write_bytes(DATA[:70_000])
+    before = kept(town.devices)
+    run(DIE + PUT, town.file, source, f"pledges {count}", count)
+    assert run(PUT, town.file, source, f"pledges {count}") == 0
+    assert kept(town.devices) - before == 5
 
 
 @pytest.mark.slow

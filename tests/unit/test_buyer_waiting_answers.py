@@ -321,7 +321,7 @@ async def test_who_is_always_busy_keeps_no_answer_waiting(make_audited: Callable
     assert await bed.map(bed.plan(chunk=1), range(3)) == [1, 2, 3]
 
 
-async def test_an_answer_is_judged_without_a_copy_that_never_comes(make_audited: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_waits_for_no_copy_that_never_comes(make_audited: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("surge.buyer.stragglers.UNPROVEN_SECONDS", 0.1)
     copied = asyncio.Event()
     one, other = (honest(seconds=lambda count: copied.set() or 0.0) for _ in range(2))

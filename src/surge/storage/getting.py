@@ -51,8 +51,8 @@ async def _get_file(read: Reader, entry: Entry, to: Path, told: Told) -> None:
         told(min(done * header.segment_size, header.size))
         at = min(done * header.segment_size, header.size)
         async for plain in segments(read, done, header.layout.segments):
-            await asyncio.to_thread(_append, file, plain, to)
             at += len(plain)
+            await asyncio.to_thread(_append, file, plain, to, durable=at < header.size)
             del plain  # before the next one is there
             told(at)
         await asyncio.to_thread(_finish, file, part, to)
@@ -94,25 +94,33 @@ def _restart(file: BinaryIO) -> int:
     return 0
 
 
-def _append(file: BinaryIO, data: memoryview, to: Path) -> None:
-    """Write, on disk: what a later try takes for done is done."""
-    try:
+def _append(file: BinaryIO, data: memoryview, to: Path, *, durable: bool) -> None:
+    """Write; `durable`: on disk, so that what a later try takes for done is done. What ends the file is made so with all of it."""
+    with _translating(to):
         view = data
         while view:
             view = view[file.write(view) or 0 :]
+        if durable:
+            os.fsync(file.fileno())
+
+
+def _finish(file: BinaryIO, part: Path, to: Path) -> None:
+    with _translating(to):
         os.fsync(file.fileno())
+    try:
+        part.replace(to)
+    except OSError as error:
+        raise InvalidInput(f"{to} cannot be written: {error.strerror}", path=str(to)) from error
+
+
+@contextmanager
+def _translating(to: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise Unavailable(
             f"the disk that holds {to.parent} is full or failing: {error.strerror}; make room and get it again, it goes on from here"
         ) from error
-
-
-def _finish(file: BinaryIO, part: Path, to: Path) -> None:
-    try:
-        os.fsync(file.fileno())
-        part.replace(to)
-    except OSError as error:
-        raise InvalidInput(f"{to} cannot be written: {error.strerror}", path=str(to)) from error
 
 
 # Folders

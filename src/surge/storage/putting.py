@@ -79,10 +79,13 @@ class Putting:
         self._layout = plan.header.layout
         self._chunks = Chunks(plan.keys.content, plan.keys.object)
         self._safe = 0
+        self._begun = -1
+        """The last segment that was begun before."""
 
     async def run(self) -> None:
         """Put all segments that are not safe yet. Raises what kept one from it; what is safe stays, and the next try goes on from there."""
         gate = asyncio.Semaphore(AT_ONCE)
+        self._begun = max((each.segment for each in await self.journal.deals(object=self._plan.keys.object)), default=-1)
 
         async def one(number: int) -> None:
             try:
@@ -111,7 +114,8 @@ class Putting:
         """Put one segment.
 
         1. Deals that were begun before are gone on with, one for each shard, those that failed too: the same deal gives the same shard.
-           The others are released, or what may be left of them is avoided: a holder takes no second shard of a segment.
+           The others are released, or what may be left of them is avoided: a holder takes no second shard of a segment. Where enough are
+           kept it is safe, and only if it was under way when the put was cut off are the others waited for as in any put.
         2. New deals go to devices drawn by lot.
         3. The shards are made, and all deals are on disk.
         4. They travel; a device that fails is replaced.
@@ -120,7 +124,8 @@ class Putting:
         # 1
         begun = await journal.deals(object=self._plan.keys.object, segment=number)
         going = self._gone_on_with(begun)
-        if sum(each.state == KEPT for each in going.values()) >= enough(layout.k, layout.n):
+        kept = sum(each.state == KEPT for each in going.values())
+        if kept == layout.n or (kept >= enough(layout.k, layout.n) and number + AT_ONCE <= self._begun):
             return
         taken = {each.id for each in going.values()}
         over = [each for each in begun if each.state != DROPPED and each.id not in taken]

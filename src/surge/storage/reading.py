@@ -98,6 +98,8 @@ class Reader:
         self._layout = header.layout
         self._chunks = Chunks(keys.content, keys.object)
         self._map = where
+        self._coming = asyncio.Lock()
+        """The shards of one segment come at a time, but for the last of them: it is opened while the next one's come."""
         self._opening = asyncio.Lock()
         """One segment is opened at a time: it takes its shards and its plaintext."""
 
@@ -106,7 +108,8 @@ class Reader:
     async def segment(self, number: int) -> memoryview:
         """A segment's plaintext. Raises `Unavailable` when fewer shards can be had than are needed."""
         layout = self._layout.segment(number)
-        shards = await shards_of(self._fleet, self._map.segment(number), self._sources(number), self._keys)
+        async with _until_told(self._coming) as last:
+            shards = await shards_of(self._fleet, self._map.segment(number), self._sources(number), self._keys, last=last)
         async with self._opening:
             return await asyncio.to_thread(open_segment, layout, self._chunks, number, whole_fragments(shards))
 
@@ -197,11 +200,17 @@ def sources(keys: Keys, segment: Segment, number: int) -> list[Source]:
 
 
 async def shards_of(
-    fleet: Holders, segment: Segment, found: list[Source], keys: Keys, without: frozenset[int] = frozenset()
+    fleet: Holders,
+    segment: Segment,
+    found: list[Source],
+    keys: Keys,
+    without: frozenset[int] = frozenset(),
+    last: Callable[[], None] = lambda: None,
 ) -> dict[int, memoryview]:
     """Any k whole shards of a segment, unmasked, from the devices that are quickest. Raises `Unavailable`.
 
-    More than k are begun when only as many are missing: where all are as quick, they would take a part of the way from those.
+    More than k are begun when only as many are missing, or nothing comes: where all are as quick, they would take a part of the way from
+    those. `last` is called then.
     """
     layout = segment.layout
     ranked = sorted(
@@ -212,7 +221,7 @@ async def shards_of(
     async def fetch(source: Source) -> tuple[int, memoryview]:
         return source.index, await whole_shard(fleet, source, layout.shard, keys)
 
-    return dict(await first_of(fleet, ranked, fetch, layout.k, "a segment", at_once=False))
+    return dict(await first_of(fleet, ranked, fetch, layout.k, "a segment", last=last))
 
 
 async def whole_shard(fleet: Holders, source: Source, size: int, keys: Keys) -> memoryview:
@@ -258,12 +267,12 @@ async def first_of(
     needed: int,
     what: str,
     have: int = 0,
-    at_once: bool = True,
+    last: Callable[[], None] | None = None,
 ) -> list[tuple[int, T]]:
     """Fetch from sources, some more than needed, until enough have come; the others are called off. Raises `Unavailable`.
 
-    `have` are there besides: they are counted in what is said when it cannot be read. Those beyond what is needed are begun `at_once`, or
-    when no more than as many are missing.
+    `have` are there besides: they are counted in what is said when it cannot be read. Those beyond what is needed are begun at once or,
+    with `last`, which is called then, when no more than as many are missing, or nothing comes for a while.
     """
     waiting = list(ranked)
     came: list[tuple[int, T]] = []
@@ -276,7 +285,7 @@ async def first_of(
             del waiting[:count]
 
         spare = min(SPARE, max(1, needed // 4)) if needed > 1 else 0
-        begin(needed + spare if at_once else needed)
+        begin(needed + spare if last is None else needed)
         while len(came) < needed:
             if not under_way:
                 raise Unavailable(
@@ -290,13 +299,16 @@ async def first_of(
                 for source in under_way.values():
                     fleet.late(source.placed.device)
                 begin(SPARE)
+                if last is not None:
+                    last()
             for task in done:
                 source = under_way.pop(task)
                 error = _inner(task.exception())
                 if error is None:
                     came.append(task.result())
-                    if not at_once and len(came) == needed - spare:
+                    if last is not None and len(came) == needed - spare:
                         begin(spare)
+                        last()
                 elif isinstance(error, SurgeError):
                     why = error
                     fleet.failed(source.placed.device, error)
@@ -304,6 +316,25 @@ async def first_of(
                 else:
                     raise error
     return came[:needed]
+
+
+@asynccontextmanager
+async def _until_told(lock: asyncio.Lock) -> AsyncIterator[Callable[[], None]]:
+    """Hold a lock until what this gives is called, or to the end."""
+    held = False
+
+    def release() -> None:
+        nonlocal held
+        if held:
+            held = False
+            lock.release()
+
+    await lock.acquire()
+    held = True
+    try:
+        yield release
+    finally:
+        release()
 
 
 @asynccontextmanager
