@@ -68,7 +68,7 @@ class Where(Protocol):
 log = logging.getLogger("surge.storage")
 
 SPARE: Final = 4
-"""Shards that are begun beyond those that are needed: the slowest are called off."""
+"""Shards that are begun beyond those that are needed, at most: the slowest are called off."""
 
 AHEAD: Final = 3
 """Pieces of a shard that are asked for before the first has come."""
