@@ -8,13 +8,14 @@ import json
 import logging
 import os
 import re
+import time
 from pathlib import Path
 
 import click
 import pytest
 
 from surge import errors
-from surge.cli import console
+from surge.cli import console, tables
 from surge.cli.console import Amount, Fuel, Size, parse_tokens, run_command, tokens
 from surge.cli.lines import as_json_value, read_items
 from surge.cli.outputs import output_file
@@ -36,7 +37,7 @@ def test_amounts_are_exact() -> None:
 
 def test_amounts_of_a_column_have_one_form(capsys: pytest.CaptureFixture[str]) -> None:
     def column(*amounts: int) -> list[str]:
-        console.show([{"pay": amount} for amount in amounts], ["pay"], as_json=False, money=["pay"])
+        tables.show([{"pay": amount} for amount in amounts], ["pay"], as_json=False, money=["pay"])
         title, *lines = capsys.readouterr().out.splitlines()
         assert title.strip() == "pay SURGE"
         return [line.strip() for line in lines]
@@ -49,13 +50,13 @@ def test_amounts_of_a_column_have_one_form(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_narrow_terminal_folds_no_id_and_no_amount(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(console, "out", console.SafeConsole(file=screen, width=80, highlight=False))
+    monkeypatch.setattr(tables, "out", console.SafeConsole(file=screen, width=80, highlight=False))
     job = {"job": "0123456789ab", "name": "a/long/path/to/some.py:function", "state": "cancelled", "done": 10_000, "failed": 0}
     job |= {"total": 10_000, "price": 12_345678 * 10**12, "created": console.brief_time(0)}
-    console.show([job], list(job), as_json=False, money=["price"])
+    tables.show([job], list(job), as_json=False, money=["price"])
     channel = {"channel": "0123456789ab", "device": "0x01234567", "deposit": 12_512_345 * 10**12, "vouched": 123_457 * 10**12}
     channel |= {"floor": 10**16, "redeemed": 123_456 * 10**12, "receipts": 12_345, "state": "closing"}
-    console.show([channel], list(channel), as_json=False, money=["deposit", "vouched", "floor", "redeemed"])
+    tables.show([channel], list(channel), as_json=False, money=["deposit", "vouched", "floor", "redeemed"])
     lines = screen.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     (row,) = (line for line in lines if "12.345678" in line)
@@ -68,8 +69,8 @@ def test_a_narrow_terminal_folds_no_id_and_no_amount(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("width", [20, 120])
 def test_what_is_in_a_row_stays_in_its_row(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(console, "out", console.SafeConsole(file=screen, width=width, highlight=False))
-    console.show([{"name": "two\nlines", "of": "0x" + "ab" * 20}], ["name", "of"], as_json=False)
+    monkeypatch.setattr(tables, "out", console.SafeConsole(file=screen, width=width, highlight=False))
+    tables.show([{"name": "two\nlines", "of": "0x" + "ab" * 20}], ["name", "of"], as_json=False)
     assert "two\\nlines" in screen.getvalue()
     assert len(screen.getvalue().splitlines()) == 2
 
@@ -81,14 +82,29 @@ def test_where_addresses_leave_no_room_each_row_has_lines_of_its_own(monkeypatch
     shown = {}
     for width in (80, 200):
         screen = io.StringIO()
-        monkeypatch.setattr(console, "out", console.SafeConsole(file=screen, width=width, highlight=False))
-        console.show(rows, list(rows[0]), as_json=False, title="Whom it names", money=["stake"])
+        monkeypatch.setattr(tables, "out", console.SafeConsole(file=screen, width=width, highlight=False))
+        tables.show(rows, list(rows[0]), as_json=False, title="Whom it names", money=["stake"])
         shown[width] = [line.split() for line in screen.getvalue().splitlines()]
     device = [["kind", "device"], ["address", whose], ["operator", operator], ["stake", "SURGE", "1.5"]]
     relay = [["kind", "relay"], ["address", operator], ["operator", operator], ["url", "nats://127.0.0.1:4222"], ["stake", "SURGE", "0.0"]]
     metadata = ["metadata", *["much", "[bold]"] * 9]
     assert shown[80] == [["Whom", "it", "names"], *device, metadata, [], *relay, ["metadata", "{}"]]
     assert shown[200][1] == ["kind", "address", "operator", "url", "stake", "SURGE", "metadata"]
+
+
+def test_a_long_listing_says_what_a_table_says_and_takes_no_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"name": f"Möbel/{number} [bold]", "size": number, "shared": "\x1b[31mno"} for number in range(5000)]
+    took, shown = [], []
+    for long in (tables.LONG, len(rows)):
+        screen, began = io.StringIO(), time.process_time()
+        monkeypatch.setattr(tables, "out", console.SafeConsole(file=screen, width=200, highlight=False))
+        monkeypatch.setattr(tables, "LONG", long)
+        tables.show(rows, list(rows[0]), as_json=False)
+        took.append(time.process_time() - began)
+        shown.append([line.split() for line in screen.getvalue().splitlines()])
+        assert "\x1b" not in screen.getvalue()
+    assert shown[0] == shown[1]
+    assert took[0] * 4 < took[1]
 
 
 def test_errors_are_said_in_tokens(capsys: pytest.CaptureFixture[str]) -> None:

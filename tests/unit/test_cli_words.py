@@ -17,7 +17,7 @@ from click.shell_completion import ShellComplete
 
 from surge import errors
 from surge.buyer.home import running_folder
-from surge.cli import app, console, places
+from surge.cli import app, console, places, tables
 from surge.cli.console import EXIT_CODES, exit_code, run_command
 from surge.cli.money import provider_folders
 from surge.cli.roles import LINES_AT_ONCE, LINES_PER_SECOND, Paced, SafeFormatter
@@ -52,7 +52,7 @@ def test_nothing_that_is_shown_steers_the_terminal(capsys: pytest.CaptureFixture
         raise errors.LedgerError(f"the node says {STEERING}")
 
     assert run_command(fails, []) == 5
-    console.show([{"region": f"{STEERING}[red]x[/red][/nonsense]"}], ["region"], as_json=False)
+    tables.show([{"region": f"{STEERING}[red]x[/red][/nonsense]"}], ["region"], as_json=False)
     console.out.print(STEERING, markup=False)
     shown = capsys.readouterr()
     for text in (shown.out, shown.err):

@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 import click
 
-from surge.cli.console import err, local_time, out, print_json, show
+from surge.cli.console import err, local_time, out, print_json
 from surge.cli.options import as_json, network_option, opened
+from surge.cli.tables import show
 from surge.core.text import counted
 
 

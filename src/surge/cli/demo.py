@@ -12,9 +12,10 @@ import click
 
 from surge.cli import places
 from surge.cli.children import stop_event
-from surge.cli.console import Size, err, out, print_json, show, tokens
+from surge.cli.console import Size, err, out, print_json, tokens
 from surge.cli.progress import job_progress, waiting
 from surge.cli.receipts import show_checks
+from surge.cli.tables import show
 from surge.core.text import counted
 from surge.errors import Unavailable
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from surge.cli.console import Amount, Fuel, err, in_tokens, local_time, out, print_json, show, tokens
+from surge.cli.console import Amount, Fuel, err, in_tokens, local_time, out, print_json, tokens
 from surge.cli.money import SHORT, SHORT_ADDRESS
 from surge.cli.options import as_json, network_option, opened
+from surge.cli.tables import show
 from surge.core.court import SIZES, Outcome
 from surge.core.receipts import FUELLED
 from surge.errors import InvalidInput

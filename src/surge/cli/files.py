@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from surge.cli.console import Amount, brief_time, brief_tokens, err, local_time, out, print_json, show
+from surge.cli.console import Amount, brief_time, brief_tokens, err, local_time, out, print_json
 from surge.cli.options import CodeOf, Days, Existing, as_json, network_option, opened
 from surge.cli.outputs import STANDARD_OUTPUT, writing
 from surge.cli.progress import bytes_progress
+from surge.cli.tables import show
 from surge.core.text import counted, size_text
 from surge.errors import InvalidInput, Unavailable
 

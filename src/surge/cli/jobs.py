@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from rich.text import Text
 
-from surge.cli.console import Amount, brief_time, err, local_time, out, print_json, show, tokens
+from surge.cli.console import Amount, brief_time, err, local_time, out, print_json, tokens
 from surge.cli.lines import as_json_value, error_line, read_items
 from surge.cli.options import Existing, as_json, complete_file, constraints, function_needs, given, network_option, opened, unit_limits
 from surge.cli.outputs import STANDARD_OUTPUT, output_file, writing
 from surge.cli.places import find_network
+from surge.cli.tables import show
 from surge.core.text import counted
 from surge.errors import GuestFault, InvalidInput, SurgeError
 

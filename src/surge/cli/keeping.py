@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from surge.cli.console import Amount, brief_time, brief_tokens, err, heeding_sigterm, out, print_json, show, tokens
+from surge.cli.console import Amount, brief_time, brief_tokens, err, heeding_sigterm, out, print_json, tokens
 from surge.cli.options import Existing, as_json, complete_file, network_option, opened
 from surge.cli.retain import stopping
+from surge.cli.tables import show
 from surge.core.text import counted
 
 if TYPE_CHECKING:

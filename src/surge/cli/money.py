@@ -14,9 +14,10 @@ import click
 from surge.buyer.home import user_keystore
 from surge.buyer.trust import require_trusted
 from surge.cli import places
-from surge.cli.console import Amount, err, in_tokens, local_time, out, print_json, show
+from surge.cli.console import Amount, err, in_tokens, local_time, out, print_json
 from surge.cli.options import Existing, as_json, network_option, opened
 from surge.cli.places import passphrase
+from surge.cli.tables import show
 from surge.core.types import address
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from surge.cli.console import WIDE, Size, in_tokens, local_time, out, print_json, show, tokens
+from surge.cli.console import WIDE, Size, in_tokens, local_time, out, print_json, tokens
 from surge.cli.money import SHORT_ADDRESS
 from surge.cli.options import as_json, choice, given, network_option, opened
+from surge.cli.tables import show
 
 WIDEST = 230
 """Columns from which there is room for everything that an offer says."""

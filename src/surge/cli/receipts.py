@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from surge.cli.console import WIDE, err, in_tokens, local_time, out, print_json, show, tokens
+from surge.cli.console import WIDE, err, in_tokens, local_time, out, print_json, tokens
 from surge.cli.money import SHORT, SHORT_ADDRESS
 from surge.cli.options import as_json, complete_file, network_option, opened
+from surge.cli.tables import show
 from surge.core import network as network_file
 from surge.core.receipts import ReceiptKind
 from surge.errors import InvalidInput

@@ -14,8 +14,9 @@ import click
 import surge
 from surge.cli import places
 from surge.cli.acting import on_ledger
-from surge.cli.console import err, show
+from surge.cli.console import err
 from surge.cli.options import as_json, network_option
+from surge.cli.tables import show
 from surge.core.network import NetworkFile
 from surge.core.receipts import DeviceConsent, RelayConsent
 from surge.core.signing import Signer, check_signed

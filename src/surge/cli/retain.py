@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from surge.cli.console import Amount, err, show, tokens
+from surge.cli.console import Amount, err, tokens
 from surge.cli.options import as_json, network_option, opened
+from surge.cli.tables import show
 from surge.core.text import counted
 from surge.errors import Unavailable
 

@@ -10,9 +10,10 @@ import click
 
 from surge.buyer import staking
 from surge.cli.acting import on_ledger
-from surge.cli.console import WIDE, Amount, brief_time, err, local_time, out, parse_tokens, print_json, show, tokens
+from surge.cli.console import WIDE, Amount, brief_time, err, local_time, out, parse_tokens, print_json, tokens
 from surge.cli.money import SHORT_ADDRESS
 from surge.cli.options import Existing, as_json, network_option
+from surge.cli.tables import show
 
 F = TypeVar("F", bound=Callable[..., Any])
 
