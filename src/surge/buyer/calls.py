@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from surge.buyer.peers import Peer
 
 
+COMPUTE = "compute"
+"""The service that units are asked of."""
+
+
 class Owner(Protocol):
     """Who asked for a unit."""
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from surge.buyer.accounts import acknowledgement_since
 from surge.buyer.bonded import UNASKED, Bond, Bonded
+from surge.buyer.calls import COMPUTE
 from surge.buyer.doors import Link
 from surge.buyer.journal import OPEN, ChannelRow, Journal
 from surge.buyer.judge import Judge, Whom
 from surge.buyer.operators import Operators, Registry
-from surge.buyer.peers import COMPUTE, Peer
+from surge.buyer.peers import Peer
 from surge.buyer.plan import Plan, Wishes
 from surge.buyer.purse import Purse
 from surge.buyer.treasury import Account, Bearer, Treasury, is_over_budget

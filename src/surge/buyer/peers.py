@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import msgspec
 
 from surge.buyer.bonded import UNASKED
-from surge.buyer.calls import Question, Refused, UnitCall, answer_to
+from surge.buyer.calls import COMPUTE, Question, Refused, UnitCall, answer_to
 from surge.buyer.doors import Link, Listener, first_error
 from surge.buyer.opening import Closing, open_channel, quoted_terms
 from surge.buyer.outbox import Outbox, Uploads
@@ -44,9 +44,6 @@ from surge.core.types import Address
 from surge.errors import InvalidInput, PeerFault, SurgeError, Unavailable
 
 log = logging.getLogger("surge.buyer")
-
-COMPUTE = "compute"
-"""The service that units are asked of."""
 
 GRACE_SECONDS = 8.0
 """How long a provider whose session broke may stay away before its units go elsewhere."""
