@@ -147,11 +147,17 @@ def test_a_job_whose_input_was_not_recorded_is_resumed_with_the_same_input(place
 
 
 def test_a_run_whose_buyer_was_killed_is_resumed_with_its_output_and_code(place: Place, up: Up) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def is_listed() -> bool:
+        seen.extend(row for row in place.json("job", "list") if row["name"] == "endless.wasm")
+        return bool(seen)
+
     with place.start("run", endless(place), stdin=subprocess.DEVNULL) as process:
-        until(lambda: any(row["name"] == "endless.wasm" for row in place.json("job", "list")), 60, "the job")
-        job = place.json("job", "list")[0]
-        assert job["state"] == "running"
+        until(is_listed, 60, "the job")
         process.kill()
+    job = seen[0]
+    assert job["state"] == "running"
     assert place.json("job", "show", job["job"])["state"] == "stopped"
     said = place.surge("job", "resume", job["job"], code=7)
     assert said.out == b"done"
@@ -173,7 +179,7 @@ ENDLESS = """
   (func (export "_start") (local $n i64)
     (loop $again
       (local.set $n (i64.add (local.get $n) (i64.const 1)))
-      (br_if $again (i64.lt_u (local.get $n) (i64.const 8000000000))))
+      (br_if $again (i64.lt_u (local.get $n) (i64.const 12000000000))))
     (i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const 4))
     (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
     (call $exit (i32.const 7))))

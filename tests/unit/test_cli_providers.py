@@ -13,7 +13,7 @@ import pytest
 from offers_support import OFFER, who
 from surge.buyer.judge import Whom
 from surge.buyer.offered import offer_row, standing_row
-from surge.cli import console, providers
+from surge.cli import console, providers, tables
 from surge.cli.console import run_command
 from surge.core.standing import Experience, Payment, Record, Standing, standing
 
@@ -50,7 +50,7 @@ class Network:
 def shown(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> tuple[Network, io.StringIO]:
     screen = io.StringIO()
     width, bond = getattr(request, "param", (80, 25 * 10**18))
-    for module in (console, providers):
+    for module in (tables, providers):
         monkeypatch.setattr(module, "out", console.SafeConsole(file=screen, width=width, highlight=False))
     network = Network(bond)
     monkeypatch.setattr(providers, "opened", lambda path: contextlib.nullcontext(network))
