@@ -13,7 +13,7 @@ import time
 from surge.core.signing import Signer
 from surge.core.storage.deals import NotAgreed
 from surge.core.types import Address
-from surge.errors import LedgerError, Unavailable
+from surge.errors import LedgerError, NotEnough, Unavailable
 from surge.ledger.challenges import Challenge, Challenges
 from surge.storage.shelf import Shelf
 
@@ -24,6 +24,9 @@ LOOKS = 20
 
 QUICKEST, SLOWEST = 0.5, 300.0
 """Seconds between looks, at least and at most."""
+
+AT_ONCE = 16
+"""Challenges that are answered at once: one by one, each takes a block, and who opens enough of them outruns the holder."""
 
 COLLECT_SECONDS = 600.0
 """Seconds between looks at what the contract owes."""
@@ -58,13 +61,25 @@ class Answering:
             await asyncio.sleep(pause)
 
     async def look(self) -> None:
-        """Answer every challenge of this device that waits, the first deadline first."""
-        for challenge in await self._ledger.against(self._operator):
-            if challenge.pledge.device == self._device.address:
-                try:
-                    await self._answer(challenge)
-                except LedgerError as error:  # another was quicker, or the time is over: the next look says
-                    log.info("challenge %d: %s", challenge.number, error)
+        """Answer every challenge of this device that waits, the first deadlines first."""
+        waiting = iter([each for each in await self._ledger.against(self._operator) if each.pledge.device == self._device.address])
+
+        async def answer_on() -> None:
+            for challenge in waiting:
+                await self._try(challenge)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(answer_on())
+
+    async def _try(self, challenge: Challenge) -> None:
+        """Answer a challenge; what keeps it from that keeps it from no other."""
+        try:
+            await self._answer(challenge)
+        except NotEnough as error:
+            log.error("challenge %d waits, and costs a part of the bond after its deadline: %s", challenge.number, error)
+        except (LedgerError, Unavailable) as error:  # another was quicker, or the time is over: the next look says
+            log.info("challenge %d: %s", challenge.number, error)
 
     async def _answer(self, challenge: Challenge) -> None:
         deal, number = challenge.pledge.deal, challenge.number
