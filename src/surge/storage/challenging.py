@@ -44,31 +44,32 @@ class Challenging:
     async def open(self, charges: Sequence[Charge]) -> list[Work]:
         """Challenge each deal of these objects whose proof failed, and one of each silent device, whose pledges hold now.
 
-        One is enough of a device that is silent: it answers for that, or it is found out; and each answer brings it the fee.
+        One in a period, drawn by lot, is enough of a device that is silent: it answers for that, or it is found out; and each answer
+        brings it the fee. A leaf that was shown is not asked for again.
         """
         ledger, now = await self._storage.client.ledger(), int(time.time())
         failures, seen, works = await self._journal.failures(), await devices_seen(self._storage.journal), []
         asked = {each.device for each in failures.values() if each.challenge is not None}
-        for charge in charges:
-            for row in await self._storage.journal.deals(object=charge.keys.object):
-                failure = failures.get(row.id)
-                silent = row.state == KEPT and row.device in seen and seen[row.device].silent > 0 and row.device not in asked
-                failed = row.state == LOST and failure is not None and failure.challenge is None
-                if row.signature is None or not row.starts <= now <= row.until or not (silent or failed):
-                    continue
-                asked.add(row.device)
-                leaf = failure.leaf if failure is not None else secrets.randbelow(-(-row.size // PROOF_LEAF))
-                pledge = pledge_of(row, self._storage.owner, charge.keys.author)
-                try:
-                    opened = await ledger.challenges.open(self._storage.wallet, pledge, row.signature, leaf)
-                except SurgeError as error:
-                    works.append(await self._did(row, "failed", f"it cannot be challenged: {error}"))
-                    continue
-                why = failure.why if failure is not None else "it is silent"
-                await self._journal.fail(Failure(row.id, now, row.device, leaf, why, opened.number))
-                works.append(
-                    await self._did(row, "challenged", f"{why}; challenge {opened.number} is to be answered before {opened.deadline}")
-                )
+        asked |= await self._journal.answered(now - await self._storage.period())
+        rows = [(charge, row) for charge in charges for row in await self._storage.journal.deals(object=charge.keys.object)]
+        secrets.SystemRandom().shuffle(rows)  # who is silent does not know which shard it needs
+        for charge, row in rows:
+            failure = failures.get(row.id)
+            silent = row.state == KEPT and row.device in seen and seen[row.device].silent > 0 and row.device not in asked
+            failed = row.state == LOST and failure is not None and failure.challenge is None
+            if row.signature is None or not row.starts <= now <= row.until or not (silent or failed):
+                continue
+            asked.add(row.device)
+            leaf = failure.leaf if failure is not None else secrets.randbelow(-(-row.size // PROOF_LEAF))
+            pledge = pledge_of(row, self._storage.owner, charge.keys.author)
+            try:
+                opened = await ledger.challenges.open(self._storage.wallet, pledge, row.signature, leaf)
+            except SurgeError as error:
+                works.append(await self._did(row, "failed", f"it cannot be challenged: {error}"))
+                continue
+            why = failure.why if failure is not None else "it is silent"
+            await self._journal.fail(Failure(row.id, now, row.device, leaf, why, opened.number))
+            works.append(await self._did(row, "challenged", f"{why}; challenge {opened.number} is to be answered before {opened.deadline}"))
         return works
 
     async def settle(self) -> list[Work]:
@@ -84,7 +85,9 @@ class Challenging:
                     raise InvalidInput(f"there is no challenge {failure.challenge}", number=failure.challenge)
                 if not await ledger.challenges.is_open(challenge):
                     works.append(await self._did(rows[deal], "settled", f"challenge {challenge.number} was answered, or settled by others"))
-                    await self._journal.clear(deal, answered=rows[deal].state == KEPT)
+                    if rows[deal].state == KEPT:
+                        await self._journal.answer(failure.device, int(time.time()))
+                    await self._journal.clear(deal, answered=challenge.index == failure.leaf)
                     continue
                 if time.time() <= challenge.deadline:
                     continue

@@ -51,6 +51,7 @@ MIGRATIONS: Final = (
     CREATE TABLE spent (object BLOB PRIMARY KEY, wei TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE rounds (kind TEXT PRIMARY KEY, at INTEGER NOT NULL, count INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    "CREATE TABLE answered (device TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;",
 )
 
 
@@ -183,14 +184,26 @@ class KeeperJournal:
         return [Audit(at, Address(of), asked, passed, int(paid), why) for at, of, asked, passed, paid, why in rows]
 
     async def fail(self, failure: Failure) -> None:
-        """A deal's proof failed, or it is challenged."""
+        """A deal's proof failed, or it is challenged. A challenge that is open stays with it, whatever fails meanwhile."""
         row = (failure.deal, failure.at, failure.device, failure.leaf, failure.why, failure.challenge)
-        await self._write("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)", row)
+        query = (
+            "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (deal) DO UPDATE SET at = excluded.at, device = excluded.device, "
+            "leaf = excluded.leaf, why = excluded.why, challenge = COALESCE(excluded.challenge, challenge)"
+        )
+        await self._write(query, row)
 
     async def clear(self, deal: bytes, *, answered: bool) -> None:
-        """A challenge is over; who answered it is forgiven."""
+        """A challenge is over; if the leaf that failed was shown there, it is not asked for again."""
         query = "DELETE FROM failures WHERE deal = ?" if answered else "UPDATE failures SET challenge = NULL WHERE deal = ?"
         await self._write(query, (deal,))
+
+    async def answer(self, device: Address, at: int) -> None:
+        """A silent device answered a challenge."""
+        await self._write("INSERT OR REPLACE INTO answered VALUES (?, ?)", (device, at))
+
+    async def answered(self, since: int) -> set[Address]:
+        """Devices that were silent and answered a challenge since."""
+        return {Address(device) for (device,) in await self._read("SELECT device FROM answered WHERE at >= ?", (since,))}
 
     async def failures(self) -> dict[bytes, Failure]:
         """Deals whose proofs failed."""
