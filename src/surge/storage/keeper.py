@@ -172,7 +172,8 @@ class Keeper:
             for seen in found
         ]
         for _, seen in sorted(zip(dangers, found, strict=True), key=lambda each: each[0]):
-            works += await self._repairing.mend(seen, sight, number)
+            spared = await self.challenging.spared(wanted=self.challenges)
+            works += await self._repairing.mend(seen, sight, number, spared)
             spared = await self.challenging.spared(wanted=self.challenges)
             await self._repairing.release(seen.charge, sight, spared)
         await self._heed()

@@ -109,13 +109,16 @@ class Repairing:
         self._storage = storage
         self._journal = journal
 
-    async def mend(self, seen: View, sight: Sight, round_number: int) -> list[Work]:
-        """Do what an object needs, the most endangered segment first; what was done. What could not be done is done in another round."""
+    async def mend(self, seen: View, sight: Sight, round_number: int, spared: frozenset[bytes] = frozenset()) -> list[Work]:
+        """Do what an object needs, the most endangered segment first; what was done. What could not be done is done in another round.
+
+        `spared` are deals that are challenged: they are not released to make way.
+        """
         planned = repair.plan(segments_of(seen, sight, await self.lost(seen.charge)), sight.candidates, round_number)
         done: list[Work] = []
         for each in planned:
             number = int.from_bytes(each.segment.key[-4:], "big")
-            done += await self._segment(seen, number, each, sight)
+            done += await self._segment(seen, number, each, sight, spared)
         if done:
             here = [device for device, how in sight.presence.items() if how in (Presence.HERE, Presence.LEAVING)]
             await view(self._storage, seen.charge, here)
@@ -126,28 +129,38 @@ class Repairing:
         rows = await self._storage.journal.deals(object=charge.keys.object, state=LOST)
         return {(row.segment, row.shard): row for row in sorted(rows, key=lambda row: row.starts)}
 
-    async def _segment(self, seen: View, number: int, planned: Repair, sight: Sight) -> list[Work]:
+    async def _segment(self, seen: View, number: int, planned: Repair, sight: Sight, spared: frozenset[bytes]) -> list[Work]:
         """Mend a segment.
 
-        1. What is rebuilt is rebuilt out of shards that are read once.
-        2. Moves that were begun before are gone on with.
+        1. Moves that were begun before are gone on with; those that cannot be made are left before anything is read, and paid, for them.
+        2. What is rebuilt is rebuilt out of shards that are read once.
         3. Each shard goes to its new place; where it was is told later.
         """
         charge = seen.charge
         page = next(page for page in seen.pages if page.first <= number < page.first + len(page.segments))
         segment = page.segments[number - page.first]
         dearest = max((shard.placed.price for shard in segment.shards if shard.placed is not None), default=0)
-        try:
-            cost = await self._read(charge, segment, number, planned)  # 1
-        except SurgeError as error:
-            return [await self._did(charge, number, 0, Address(""), Cost("failed", f"too few shards can be read: {error}"))]
+        lost = await self._storage.journal.deals(object=charge.keys.object, segment=number, state=LOST)
+        challenged = {row.device for row in lost if row.id in spared}
         done: list[Work] = []
-        for move in await self._going_on(charge, number, planned, sight):  # 2
+        moves: list[Move] = []
+        for move in await self._going_on(charge, number, planned, sight):  # 1
+            why = ""
             if dearest and move.to.price > MOST_DEARER * dearest:
                 why = f"it asks for {move.to.price} wei for a GB-month, and others get {dearest}"
+            elif move.to.device in challenged:
+                why = "another shard of the segment is challenged there, and is not released before that is over"
+            if why:
                 done.append(await self._did(charge, number, move.index, move.to.device, Cost("failed", why)))
-                continue
-            done.append(await self._move(charge, segment, number, move, cost))  # 3
+            else:
+                moves.append(move)
+        try:
+            rebuilds = any(not move.copied for move in moves)
+            cost = await self._read(charge, segment, number, planned) if rebuilds else Cost()  # 2
+        except SurgeError as error:
+            return [*done, await self._did(charge, number, 0, Address(""), Cost("failed", f"too few shards can be read: {error}"))]
+        for move in moves:  # 3
+            done.append(await self._move(charge, segment, number, move, cost))
             cost.read = cost.wei = 0  # what was read for all of them is told with the first
         return done
 
