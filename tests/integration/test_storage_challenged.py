@@ -14,7 +14,7 @@ from holder_support import Shard
 from ledger_support import COIN, Chain
 from surge.core.parameters import EMBEDDED
 from surge.core.receipts import DeviceConsent
-from surge.core.storage.deals import Deal
+from surge.core.storage.deals import SKEW, Deal
 from surge.core.storage.pledges import Pledge, Release
 from surge.storage.answering import Answering
 from surge.storage.shelf import Shelf
@@ -113,6 +113,31 @@ async def test_a_shard_that_its_keeper_released_is_released_there(challenged: Ch
     await challenged.answering.look()
     assert await challenged.open_ones() == []
     assert await challenged.chain.ledger.challenges.released(opened.pledge)
+
+
+async def test_a_device_that_leaves_stays_until_nothing_that_it_dropped_is_pledged(
+    challenged: Challenged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = challenged.keeper.sign(Release(challenged.shard.deal).digest(challenged.chain.network.challenges_domain))
+    await challenged.shelf.forget(challenged.deal, word, challenged.deal.since)
+    answering = challenged.answering
+    answers = asyncio.create_task(answering.run())
+    leaving = asyncio.create_task(answering.until_free())
+    try:
+        opened = await challenged.challenge(5)  # after the drop
+
+        async def shown() -> bool:
+            return await challenged.chain.ledger.challenges.released(opened.pledge)
+
+        await eventually(shown)
+        assert not leaving.done(), "another pledge of the deal may be challenged still"
+        monkeypatch.setattr("surge.storage.answering.time.time", lambda: challenged.deal.until + SKEW + 1)
+        async with asyncio.timeout(30):
+            await leaving
+    finally:
+        answers.cancel()
+        leaving.cancel()
+        await asyncio.gather(answers, leaving, return_exceptions=True)
 
 
 async def test_what_is_lost_is_said_once_and_keeps_nobody_from_the_rest(challenged: Challenged, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -89,7 +90,7 @@ async def storage_service(
 def attend(
     network: NetworkFile, chain: Ledger, storage: Storage, device: Signer, operator: Address, paid: Signer | None, stop: asyncio.Event
 ) -> list[asyncio.Task[None]]:
-    """What goes on beside the service: a device that leaves stops in the end, and challenges on the ledger are answered.
+    """What goes on beside the service: challenges on the ledger are answered, and a device that leaves stops once none can come any more.
 
     Args:
         network: the network.
@@ -98,18 +99,23 @@ def attend(
         device: pledges, and pays for answers.
         operator: whose bond answers.
         paid: collects what answers are paid, where its key is here.
-        stop: set once a device that leaves has nothing left.
+        stop: set once a device that leaves has nothing left, and no pledge of what it had holds.
     """
     from surge.storage.answering import Answering
 
+    answering = None if network.challenges is None else Answering(chain.challenges, storage.shelf, device, operator)
+
     async def leave() -> None:
         await storage.gone.wait()
+        if answering is not None:
+            if storage.shelf.index.bound() > time.time():
+                err.print("nothing is kept here any more: leaving once no pledge holds, as challenges are answered until then", style="dim")
+            await answering.until_free()
         err.print("nothing is kept here any more: leaving", style="dim")
         stop.set()
 
     tasks = [asyncio.create_task(leave(), name="waiting until nothing is kept")]
-    if network.challenges is not None:
-        answering = Answering(chain.challenges, storage.shelf, device, operator)
+    if answering is not None:
         tasks.append(asyncio.create_task(answering.run(paid), name="answering challenges"))
     return tasks
 

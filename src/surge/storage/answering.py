@@ -11,7 +11,7 @@ import logging
 import time
 
 from surge.core.signing import Signer
-from surge.core.storage.deals import NotAgreed
+from surge.core.storage.deals import SKEW, NotAgreed
 from surge.core.types import Address
 from surge.errors import LedgerError, NotEnough, Unavailable
 from surge.ledger.challenges import Challenge, Challenges
@@ -45,20 +45,43 @@ class Answering:
     def __init__(self, ledger: Challenges, shelf: Shelf, device: Signer, operator: Address) -> None:
         self._ledger, self._shelf, self._device, self._operator = ledger, shelf, device, operator
         self._warned: set[int] = set()
+        self._pause = QUICKEST
+        """Seconds between looks."""
 
     async def run(self, operator: Signer | None = None) -> None:
         """Answer until cancelled; with the operator's key, also collect the fees."""
-        pause, collected = QUICKEST, -COLLECT_SECONDS
+        collected = -COLLECT_SECONDS
         while True:
             try:
-                pause = min(SLOWEST, max(QUICKEST, (await self._ledger.parameters()).deadline_seconds / LOOKS))
+                self._pause = min(SLOWEST, max(QUICKEST, (await self._ledger.parameters()).deadline_seconds / LOOKS))
                 await self.look()
                 if operator is not None and time.monotonic() > collected + COLLECT_SECONDS:
                     collected = time.monotonic()
                     await self._ledger.collect(operator)
             except (Unavailable, LedgerError) as error:
                 log.warning("whether shards are asked for on the ledger cannot be seen now: %s", error)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(self._pause)
+
+    async def until_free(self) -> None:
+        """Wait until nothing that was dropped here can be challenged any more, while `run` shows its keepers' releases.
+
+        A release does not end a pledge: a device that goes with its last shard could be challenged for it, and lose.
+        """
+        while True:
+            if await self._is_free():
+                return
+            await asyncio.sleep(self._pause)
+
+    async def _is_free(self) -> bool:
+        now = time.time() - SKEW
+        if now <= self._shelf.index.bound():
+            return False
+        try:
+            found = await self._ledger.against(self._operator)
+        except (Unavailable, LedgerError) as error:
+            log.info("whether a challenge waits is not known: %s", error)
+            return False
+        return not any(each.pledge.device == self._device.address and each.deadline > now for each in found)
 
     async def look(self) -> None:
         """Answer every challenge of this device that waits, the first deadlines first."""

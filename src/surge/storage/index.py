@@ -55,6 +55,7 @@ MIGRATIONS = (
     CREATE INDEX permitted ON permits (channel);
     CREATE INDEX ends ON permits (until);
     """,
+    "ALTER TABLE dropped ADD COLUMN until INTEGER NOT NULL DEFAULT 0;",
 )
 
 
@@ -173,7 +174,8 @@ class Index:
             connection.execute("DELETE FROM crowns WHERE deal = ?", (deal.id,))
             connection.execute("DELETE FROM renewals WHERE deal = ?", (deal.id,))
             if release:
-                connection.execute("INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?)", (deal.id, deal.keeper, release, at))
+                until = deal.until if deal.kept and deal.penalty else 0
+                connection.execute("INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?)", (deal.id, deal.keeper, release, at, until))
             return True
 
         return await self._change(change)
@@ -182,6 +184,10 @@ class Index:
         """On whose word a deal was dropped not long ago."""
         row = self._one("SELECT keeper, signature FROM dropped WHERE deal = ?", (identity,))
         return None if row is None else Released(Address(row[0]), row[1])
+
+    def bound(self) -> int:
+        """When the last pledge ends of what was dropped on its keeper's word; 0 for none. Until then it may be challenged."""
+        return int(self._one("SELECT COALESCE(MAX(until), 0) FROM dropped")[0])
 
     def shown(self, deals: Iterable[Deal]) -> None:
         """Deals were proved, the first time since they were paid. Does not wait: a disk that is full keeps nobody from showing."""
