@@ -16,6 +16,7 @@ from surge.core.messages.fields import wei, wei_bytes
 from surge.core.storage import accounts, deals
 from surge.core.storage.deals import SKEW, UNKEPT_SECONDS
 from surge.core.storage.layout import TRANSFER_LEAF
+from surge.storage import service as services
 from surge.storage import shelf as shelves
 from surge.storage.service import StorageConfig
 
@@ -136,6 +137,19 @@ async def test_thousands_of_deals_that_nobody_keeps_cost_a_bound_and_an_hour(hol
         await holder.storage.look(holder.now)
         assert holder.storage.shelf.free() == ROOM
         await user.put(Shard.made(seed=9), holder.now)
+
+
+async def test_room_is_kept_for_no_more_than_a_channels_traffic_stands_for(holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "MOST_PROMISED", 2)
+    monkeypatch.setattr(accounts, "FREE_WINDOW", 1_000_000)
+    async with holder.running():
+        user, other = await holder.user(), await holder.user(51)
+        first = Shard.made(1_200_000, seed=1)
+        await user.done("open", first.open(holder.now))
+        await user.refused("open", Shard.made(1_200_000, seed=2).open(holder.now), "busy", "send them first")
+        await other.done("open", Shard.made(1_200_000, seed=3).open(holder.now))
+        await user.put(first, holder.now)
+        await user.done("open", Shard.made(1_200_000, seed=4).open(holder.now))
 
 
 # Who may do what

@@ -45,6 +45,9 @@ SERVICE = "storage"
 LOOK_SECONDS = 20.0
 """Between looks for deals that are over."""
 
+MOST_PROMISED = 16
+"""Windows of a channel's traffic for which room is kept before the bytes come: for a newcomer a gigabyte, four of the largest shards."""
+
 REMEMBERED_SECONDS = 90 * 86400
 """For so long a holder knows that it dropped a shard, and keeps records of those who have none here."""
 
@@ -192,7 +195,14 @@ class Storage:
             wei(asked.price), wei(asked.penalty), since, asked.until, asked.ends, paid=since,
         )  # fmt: skip
         self.tolls.require_room(context.channel, own=1)
-        return Reply(encode_body(m.Here(await self.shelf.open(deal, lambda: deals.agree(deal, self._policy, now), now))))
+
+        def agree() -> None:
+            deals.agree(deal, self._policy, now)
+            promised, most = self.shelf.promised(deal.buyer), MOST_PROMISED * self.tolls.of(context.channel).window
+            if promised and promised + deal.size > most:
+                raise NotAgreed("busy", f"{promised} bytes for which room is kept did not come yet, of at most {most}: send them first")
+
+        return Reply(encode_body(m.Here(await self.shelf.open(deal, agree, now))))
 
     async def write(self, asked: m.Write, context: Context) -> bytes:
         """The next leaves of a shard."""

@@ -22,6 +22,7 @@ from surge.core.storage.crown import PER_TRANSFER_LEAF, Crown, node
 from surge.core.storage.deals import UNKEPT_SECONDS, Deal, NotAgreed
 from surge.core.storage.layout import PROOF_LEAF, TRANSFER_LEAF
 from surge.core.storage.tree import HASH, transfer_leaves
+from surge.core.types import Address
 from surge.errors import InvalidInput
 from surge.storage.index import Index
 
@@ -129,6 +130,10 @@ class Shelf:
     def _left(self) -> int:
         missing = sum(coming.deal.size - coming.here for coming in self._coming.values())
         return min(self._room - self._reserved, shutil.disk_usage(self._folder).free - self._spare - missing)
+
+    def promised(self, buyer: Address) -> int:
+        """Bytes that a wallet opened deals for, and that did not come yet."""
+        return sum(each.deal.size - each.here for each in self._coming.values() if each.deal.buyer == buyer)
 
     async def reserve(self, size: int) -> None:
         """Take room for so many bytes; less than nothing gives some back. Raises `NotAgreed` where there is none."""
