@@ -14,7 +14,8 @@ import pytest
 import stored_support
 import surge
 from network_support import COIN, Town
-from surge.errors import InvalidInput
+from surge.errors import InvalidInput, Unavailable
+from surge.storage import objects
 from surge.storage.service import StorageConfig
 from surge.wallet import KeySigner
 
@@ -129,6 +130,30 @@ def test_who_is_left_out_reads_nothing_that_comes_and_the_others_do(network: sur
         assert sum(device.storage.shelf.totals[0] for device in town.devices if device.storage) == kept, "the old shards are gone"
         with pytest.raises(InvalidInput, match="is not shared with"):
             network.files.unshare("plans", ben.address)
+
+
+def test_who_was_being_left_out_is_told_nothing_when_that_was_cut_off(
+    network: surge.Network, ann: Person, ben: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.files.put(b"one", "plans", code=CODE)
+    with ann.connected() as hers, ben.connected() as his:
+        for_ann = hers.files.accept(network.files.share("plans", key=hers.files.key()))
+        for_ben = his.files.accept(network.files.share("plans", key=his.files.key()))
+
+        async def cut_off(*_: object, **__: object) -> None:
+            raise Unavailable("the network is gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(objects, "put", cut_off)
+            with pytest.raises(Unavailable):
+                network.files.unshare("plans", ben.address)
+        network.files.put(b"the second", "plans", code=CODE)
+        assert hers.files.read(for_ann) == b"the second"
+        with pytest.raises(InvalidInput, match="not shared with you any more"):
+            his.files.read(for_ben)
+        assert network.files.unshare("plans", ben.address).readers == (ann.address,), "it is taken up"
+        again = his.files.accept(network.files.share("plans", key=his.files.key()))
+        assert his.files.read(again) == b"the second"
 
 
 def test_a_name_that_is_taken_is_not_taken_over(network: surge.Network, ann: Person) -> None:

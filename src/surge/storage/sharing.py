@@ -120,18 +120,18 @@ async def _amend(storage: Storage, name: str, entry: Entry, readers: tuple[Reade
     return (await storage.book.change(update, await storage.devices(), now))[name]
 
 
-async def tell(storage: Storage, name: str, entry: Entry, reader: Reader) -> None:
-    """Tell a reader the keys that an object has now."""
+async def tell(storage: Storage, name: str, entry: Entry, reader: Reader, *, again: bool = True) -> None:
+    """Tell a reader the keys that an object has now; one whose share was taken back only if it is given `again`."""
     assert entry.keys is not None
     content = shares.encode(Share(name, entry.keys, entry.header, entry.created, entry.expires))
     about = shares.about(storage.book.author, reader.address, reader.label)
-    await _leave(storage, reader.label, encode_envelope(seal(reader.public, about, content)))
+    await _leave(storage, reader.label, encode_envelope(seal(reader.public, about, content)), again=again)
 
 
 async def tell_all(storage: Storage, name: str, entry: Entry) -> None:
-    """Tell all its readers."""
+    """Tell all its readers, but those who were being left out when that was cut off: they stay readers until it is done."""
     for reader in entry.readers:
-        await tell(storage, name, entry, reader)
+        await tell(storage, name, entry, reader, again=False)
 
 
 async def withdraw(storage: Storage, reader: Reader) -> None:
@@ -139,10 +139,12 @@ async def withdraw(storage: Storage, reader: Reader) -> None:
     await _leave(storage, reader.label, b"")
 
 
-async def _leave(storage: Storage, label: bytes, body: bytes) -> None:
-    """Leave a record of the owner's in place of what is there."""
+async def _leave(storage: Storage, label: bytes, body: bytes, *, again: bool = True) -> None:
+    """Leave a record of the owner's in place of what is there; of an empty one only `again`."""
     signer = storage.book.signer
     there = await storage.notes.newest(signer.address, label)
+    if not again and there is not None and not there.body:
+        return
     version = there.version + 1 if there is not None else 1
     devices = await storage.notes.findable(signer.address, await storage.devices())
     for _ in range(TRIES):
