@@ -30,6 +30,8 @@ def machine(deployers):
             self.open: dict[int, tuple] = {}
             """The pledge, the index and the fee of each challenge that is open."""
             self.slashed: Counter[bytes] = Counter()
+            self.of_deal: Counter[bytes] = Counter()
+            self.dearest: Counter[bytes] = Counter()
             self.collected = self.charged = self.owners = 0
             self.tickets: list[int] = []
 
@@ -119,11 +121,15 @@ def machine(deployers):
             digest = pledge.digest(storage.domain)
             self.slashed[digest] += slashed
             assert self.slashed[digest] <= pledge.penalty, "once, and no more than the penalty"
+            self.dearest[pledge.deal] = max(self.dearest[pledge.deal], pledge.penalty)
+            self.of_deal[pledge.deal] += slashed
+            assert self.of_deal[pledge.deal] <= self.dearest[pledge.deal], "all pledges for a deal together as much as the dearest"
             assert slashed == 0 or not over
             if over:
                 self.only_debts_were_taken(bond)
             else:
-                assert bond[0] - storage.bonds.bond_of(OPERATOR.address) == slashed, "what was said is what was taken"
+                taken, debt = bond[0] - storage.bonds.bond_of(OPERATOR.address), bond[1]
+                assert slashed <= taken <= slashed + debt, "what was said is what was taken, and what was owed"
             owners = self.gained() - before - fee
             assert 0 <= owners <= slashed // 2, "half is burnt at least"
             self.owners += owners

@@ -64,7 +64,27 @@ def test_failing_a_cheap_pledge_for_the_same_deal_shields_no_dear_one(storage: S
     cheap, dear = storage.pledge(penalty=NUMBERS.least_penalty), storage.pledge(penalty=NUMBERS.most_penalty)
     one, two = storage.challenge(cheap, who=OTHER), storage.challenge(dear)
     storage.wait()
-    assert (storage.settle(one, cheap), storage.settle(two, dear)) == (NUMBERS.least_penalty, NUMBERS.most_penalty)
+    rest = NUMBERS.most_penalty - NUMBERS.least_penalty
+    assert (storage.settle(one, cheap), storage.settle(two, dear)) == (NUMBERS.least_penalty, rest)
+    assert (storage.reserved(), storage.bonds.bond_of(OPERATOR.address)) == (0, 40 * ETHER - NUMBERS.most_penalty)
+
+
+def test_a_shard_costs_its_penalty_once_however_often_it_was_renewed(storage: Storage) -> None:
+    """A renewal takes nothing but the time since the last one: an owner may have any number of pledges that hold."""
+    starts = storage.now
+    renewed = [storage.pledge(starts=starts - at) for at in range(8)]
+    numbers = {storage.challenge(pledge): pledge for pledge in renewed}
+    storage.wait()
+    slashed = [storage.settle(number, pledge) for number, pledge in numbers.items()]
+    assert slashed == [renewed[0].penalty] + [0] * 7
+    assert (storage.reserved(), storage.bonds.bond_of(OPERATOR.address)) == (0, 40 * ETHER - renewed[0].penalty)
+
+
+def test_a_friends_pledge_for_the_same_deal_shields_no_owners(storage: Storage) -> None:
+    friends, real = storage.pledge(owner=OTHER.address), storage.pledge()
+    one, two = storage.challenge(friends, who=OTHER), storage.challenge(real)
+    storage.wait()
+    assert (storage.settle(one, friends), storage.settle(two, real)) == (friends.penalty, real.penalty)
 
 
 def test_open_challenges_hold_a_quarter_of_a_bond_and_leave_the_rest_to_the_court(storage: Storage) -> None:

@@ -15,10 +15,13 @@
         2. each challenge is over, with its fee owed and nothing
            reserved for it, once anybody calls `settle` after its
            deadline, whatever anyone stops doing;
-        3. a pledge is slashed once, by no more than its penalty;
-           half is burnt at least, and its owner gets no more than
-           the operator's own stake loses: nobody profits from
-           failing its own pledge, whoever stands behind it;
+        3. a pledge is slashed once, by no more than its penalty,
+           and all of a device's pledges for a deal to an owner
+           together by no more than the dearest's: renewing often
+           multiplies nothing. Half is burnt at least, and the
+           owner gets no more than the operator's own stake loses:
+           nobody profits from failing its own pledge, whoever
+           stands behind it;
         4. nobody's challenge keeps another one from being opened,
            answered or settled: a friend's shields nothing;
         5. open challenges hold at most a part of a bond. What a
@@ -120,6 +123,11 @@ _kept: HashMap[uint256, Kept]
 
 # @dev Whether a pledge, by digest, was slashed.
 failed: public(HashMap[bytes32, bool])
+
+
+# @dev Wei that a device's failed pledges for a deal, to an owner,
+# were to cost until now: by device, owner and deal.
+charged: public(HashMap[address, HashMap[address, HashMap[bytes32, uint256]]])
 
 
 # @dev Whether a keeper's release of a deal was shown here.
@@ -275,7 +283,9 @@ def settle(id: uint256, pledge: pledges.Pledge) -> uint256:
     """
     @dev Ends a challenge that nobody answered by the deadline; at
          once where the deal was released, or the pledge has
-         failed, in another challenge. Anyone may call it.
+         failed, in another challenge. What other pledges of the
+         device for the deal cost, to the same owner, counts.
+         Anyone may call it.
     @param id The challenge.
     @param pledge The pledge it is about.
     @return uint256 What was slashed now, in wei.
@@ -295,9 +305,14 @@ def settle(id: uint256, pledge: pledges.Pledge) -> uint256:
     assert block.timestamp >= found.deadline, "challenges: deadline not passed"
     self.failed[found.pledge] = True
     self._kept[id] = empty(Kept)
-    slashed: uint256 = dues._seize(operator, found.reserved, pledge.penalty)
+    charged: uint256 = self.charged[pledge.device][pledge.owner][pledge.deal]
+    due: uint256 = pledge.penalty - min(pledge.penalty, charged)
+    self.charged[pledge.device][pledge.owner][pledge.deal] = charged + due
+    held: uint256 = dues._seize(operator, found.reserved, due)
+    slashed: uint256 = min(held, due)
     owner_part: uint256 = dues._reward(operator, slashed, slashed // BURNT_PART)
     dues._slash(operator, slashed, owner_part)
+    dues._unlock(operator, held - slashed)
     log Failed(challenge=id, operator=operator, deal=pledge.deal, slashed=slashed, owner_part=owner_part)
     dues._credit(pledge.owner, id, owner_part)
     dues._credit(found.challenger, id, found.fee)
