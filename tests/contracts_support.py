@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import tempfile
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
     warnings.simplefilter("ignore")
@@ -20,11 +22,27 @@ from surge.core.eip712 import Domain, channels_domain, registry_domain
 from surge.core.types import address
 from surge.wallet import KeySigner
 
+T = TypeVar("T")
+
 SOURCES = Path(__file__).parents[1] / "src" / "surge" / "contracts"
 
 # boa's fingerprint of a contract passes over some of the modules that its modules import: compiled code is kept by all sources instead.
 DIGEST = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.vy")))).hexdigest()
-set_cache_dir(f"~/.cache/titanoboa/surge-{DIGEST[:16]}")
+COMPILED = Path("~/.cache/titanoboa").expanduser() / f"surge-{DIGEST[:16]}"
+set_cache_dir(str(COMPILED))
+
+
+def loaded(load: Callable[[], T]) -> T:
+    """What `load` gives, which compiles everything: of several processes the first does so, and the others find it kept."""
+    COMPILED.mkdir(parents=True, exist_ok=True)
+    whole = COMPILED / "whole"
+    with (COMPILED / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not whole.exists():
+            found = load()
+            whole.touch()
+            return found
+    return load()
 
 
 def key(number: int) -> KeySigner:

@@ -8,7 +8,7 @@ import pytest
 
 from bonds_support import ALICE, BOB, CAROL, Bonds
 from challenges_support import Storage, found_challenges
-from contracts_support import OPERATOR, SOURCES, STRANGER, Place, boa, deploy, rich
+from contracts_support import OPERATOR, SOURCES, STRANGER, Place, boa, deploy, loaded, rich
 from court_support import Courthouse, found_court
 from surge.contracts import NAMES
 
@@ -16,7 +16,7 @@ from surge.contracts import NAMES
 @pytest.fixture(scope="session")
 def deployers() -> dict[str, Any]:
     """The contracts, compiled once."""
-    return {name: boa.load_partial(str(SOURCES / f"{name}.vy")) for name in NAMES}
+    return loaded(lambda: {name: boa.load_partial(str(SOURCES / f"{name}.vy")) for name in NAMES})
 
 
 @pytest.fixture

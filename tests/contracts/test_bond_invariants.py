@@ -184,8 +184,9 @@ def machine(deployers):
     return Staking
 
 
-def test_bonds_hold_their_invariants_in_any_order(machine) -> None:
+@pytest.mark.parametrize("examples", [10, pytest.param(40, marks=pytest.mark.slow)])
+def test_bonds_hold_their_invariants_in_any_order(machine, examples: int) -> None:
     run_state_machine_as_test(
         machine,
-        settings=settings(max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)),
+        settings=settings(max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)),
     )

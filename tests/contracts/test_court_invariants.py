@@ -264,10 +264,11 @@ def machine(deployers):
 
 
 @pytest.mark.timeout(300)
-def test_the_courts_money_is_always_somebodys(machine) -> None:
+@pytest.mark.parametrize("examples", [4, pytest.param(12, marks=pytest.mark.slow)])
+def test_the_courts_money_is_always_somebodys(machine, examples: int) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=6, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phases.generate]
+            max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phases.generate]
         ),
     )
