@@ -90,7 +90,7 @@ def test_a_put_that_dies_between_any_two_steps_goes_on_and_nothing_is_paid_twice
     source = tmp_path / "file"
     source.write_bytes(DATA)
     before, spent = kept(town.devices), earned(town)
-    assert put_until_it_lives(town, source, "cut", 4) > 2
+    assert put_until_it_lives(town, source, "cut", 6) > 2
     paid = earned(town)
     assert kept(town.devices) - before <= 5 * 6, "more shards than there are of an object"
     with surge.connect(town.file) as network:
