@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -96,9 +95,14 @@ async def test_a_keeper_that_is_to_come_later_takes_no_shard_for_lost() -> None:
     async def found(device: Address) -> Later:
         return Later()
 
-    failed: Callable[..., None] = lambda *about: None  # noqa: E731
+    told: list[Address] = []
+
+    def failed(device: Address, error: Exception) -> None:
+        told.append(device)
+
     storage = cast(Any, SimpleNamespace(fleet=SimpleNamespace(holder=found, failed=failed)))
     (look,) = await keeper_looking.look(storage, {device: [cast(Any, SimpleNamespace(id=bytes(32), size=10, root=bytes(32)))]}, prove=True)
     assert look.here
     assert (look.passed, look.failed) == ([], {})
+    assert told == [device], "others are asked first for a while"
     assert "ask again" in look.why

@@ -15,7 +15,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """`M_TRIM_THRESHOLD` and `M_MMAP_THRESHOLD` of `mallopt(3)`."""
 
 
-def keep_freed(kept: int = KEPT, large: int = LARGE) -> bool:
+def keep_freed() -> bool:
     """Have this process keep memory that it freed, for what it needs next; whether its allocator can be told so (glibc's can).
 
     Messages of half a megabyte come and go hundreds of times a second where shards are moved. By itself the allocator gives their memory
@@ -25,4 +25,4 @@ def keep_freed(kept: int = KEPT, large: int = LARGE) -> bool:
         set_option = ctypes.CDLL(None).mallopt
     except (OSError, TypeError, AttributeError):  # another system, or another C library
         return False
-    return bool(set_option(_TRIM_THRESHOLD, kept)) and bool(set_option(_MMAP_THRESHOLD, large))
+    return bool(set_option(_TRIM_THRESHOLD, KEPT)) and bool(set_option(_MMAP_THRESHOLD, LARGE))

@@ -204,7 +204,6 @@ async def shards_of(
     segment: Segment,
     found: list[Source],
     keys: Keys,
-    without: frozenset[int] = frozenset(),
     last: Callable[[], None] = lambda: None,
 ) -> dict[int, memoryview]:
     """Any k whole shards of a segment, unmasked, from the devices that are quickest. Raises `Unavailable`.
@@ -214,7 +213,7 @@ async def shards_of(
     """
     layout = segment.layout
     ranked = sorted(
-        (each for each in found if each.index not in without),
+        found,
         key=lambda source: (fleet.is_shunned(source.placed.device), source.index >= layout.k, source.index),
     )
 
@@ -321,7 +320,8 @@ async def first_of(
 @asynccontextmanager
 async def _until_told(lock: asyncio.Lock) -> AsyncIterator[Callable[[], None]]:
     """Hold a lock until what this gives is called, or to the end."""
-    held = False
+    await lock.acquire()
+    held = True
 
     def release() -> None:
         nonlocal held
@@ -329,8 +329,6 @@ async def _until_told(lock: asyncio.Lock) -> AsyncIterator[Callable[[], None]]:
             held = False
             lock.release()
 
-    await lock.acquire()
-    held = True
     try:
         yield release
     finally:
